@@ -1,10 +1,14 @@
 """AutoGAN's two networks: the generator of an architecture, and the discriminator that grows beside it."""
 
+import math
+
+import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.architecture import Architecture
+from models.architecture import Architecture, ArchitectureError
 from models.blocks import Cell, DiscriminatorBlock, FirstDiscriminatorBlock
+from models.init import add_spectral_norm
 
 
 class Generator(nn.Module):
@@ -28,6 +32,22 @@ class Generator(nn.Module):
     def of(cls, architecture, **widths):
         """The derived generator: exactly the parameters `architecture` uses."""
         return cls([[spec] for spec in architecture.cells], **widths)
+
+    @classmethod
+    def from_state(cls, architecture, state):
+        """The derived generator that a state dict belongs to, its widths read off the tensors; raises ArchitectureError if it does not fit."""
+        normed = "linear.parametrizations.weight.original" in state
+        linear = state.get("linear.parametrizations.weight.original" if normed else "linear.weight", torch.empty(0, 0))
+        gf_dim = len(state.get("to_rgb.0.weight", [])) or 1
+        bottom_width = max(1, math.isqrt(len(linear) // gf_dim))
+        generator = cls.of(architecture, latent_dim=linear.shape[1], gf_dim=gf_dim, bottom_width=bottom_width)
+        if normed:
+            add_spectral_norm(generator)
+        try:
+            generator.load_state_dict({name: state[name] for name in generator.state_dict() if name in state})
+        except RuntimeError as error:
+            raise ArchitectureError(f"the weights are not of architecture {architecture}: {str(error).splitlines()[-1].strip()}") from None
+        return generator
 
     def forward(self, z, architecture=None):
         """(N, latent_dim) -> images (N, 3, R, R) in [-1, 1], R = bottom_width << cells of the architecture.

@@ -29,3 +29,9 @@ def add_spectral_norm(network):
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             spectral_norm(layer)
     return network
+
+
+def prepare(network, init_type="xavier_uniform", with_spectral_norm=False):
+    """Initialise, then add spectral norm if wanted: the order that counts. Returns the network."""
+    network = initialise(network, init_type)
+    return add_spectral_norm(network) if with_spectral_norm else network

@@ -55,6 +55,20 @@ class Controller(nn.Module):
         return Rollout(drawn, log_probs, entropies, state)
 
 
+class UniformController(nn.Module):
+    """Random search: every token with equal probability, and nothing to learn."""
+
+    def __init__(self, level, hidden_size=100):
+        super().__init__()
+        self.level, self.heads = level, head_sizes(level)
+
+    def forward(self, state, uniforms):
+        """As `Controller.forward`, without the choice of forcing actions; the state is passed through."""
+        sizes = torch.tensor(self.heads)
+        log_probs = -sizes.float().log().expand_as(uniforms)
+        return Rollout((uniforms * sizes).long(), log_probs, -log_probs, state)
+
+
 def first_beam(hidden_size=100):
     """The beam before the first level: nothing built yet, and a zero state to start from."""
     return [Candidate(Architecture(()), 0.0, (torch.zeros(hidden_size), torch.zeros(hidden_size)))]
@@ -92,5 +106,5 @@ def reinforce(optimizer, rollout, rewards, baseline, entropy_coeff=1e-4, baselin
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    figures = {"reward": float(rewards.mean()), "entropy": float(entropy.mean()), "advantage": float(advantage.mean()), "loss": float(loss)}
-    return baseline, figures
+    figures = {"reward": rewards, "entropy": entropy, "advantage": advantage, "loss": loss}
+    return baseline, {name: value.detach().mean().item() for name, value in figures.items()}

@@ -31,12 +31,12 @@ class CollapseDetector:
         self.generator, self.discriminator, self.threshold = LossWindow(window), LossWindow(window), threshold
 
     def first_collapse(self, discriminator_losses, generator_losses):
-        """Take in the losses of some steps; NaN stands for the generator's loss where a step did not train it.
+        """Take in the losses of some steps; the generator's is None where a step did not train it.
 
         Returns the index of the first step after which the rule holds, or None. After a collapse both windows are empty, whatever
         the losses of later steps were.
         """
-        generator_losses = np.asarray(generator_losses, dtype=np.float64)
+        generator_losses = np.array(generator_losses, dtype=np.float64)  # None becomes NaN
         trained = ~np.isnan(generator_losses)
         generator = self.generator.push(generator_losses[trained])[np.cumsum(trained)]
         discriminator = self.discriminator.push(discriminator_losses)[1:]

@@ -6,11 +6,17 @@ Exit codes: 0 done, 1 failed while running, 2 bad input, 3 training diverged, 13
 import argparse
 import sys
 
-BAD_INPUT = 2
+class Ending(Exception):
+    """A known way for a script to end: its message becomes one line on stderr, `label: message`."""
+
+    label = "error"
+    exit_code = 1
 
 
-class UserError(Exception):
+class UserError(Ending):
     """Something the user can mend. The message names the option and the cure: `--option: what is wrong; what to do`."""
+
+    exit_code = 2
 
 
 class Parser(argparse.ArgumentParser):
@@ -21,20 +27,19 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         message = message.removeprefix("argument ")
-        fail(f"{message} (--help lists the options)")
+        sys.exit(_report("error", f"{message} (--help lists the options)", UserError.exit_code))
 
 
-def fail(message, code=BAD_INPUT):
-    """Print `error: message` as one line on stderr and exit with `code`."""
-    print("error: " + " ".join(str(message).split()), file=sys.stderr)
-    sys.exit(code)
-
-
-def run(main):
-    """Call `main()` as the body of a script: a UserError ends it with one line and exit code 2, Ctrl-C with 130."""
+def run_script(main):
+    """Call `main()` as the body of a script; an Ending becomes its line on stderr and its exit code, no traceback."""
     try:
         main()
-    except UserError as error:
-        fail(error)
+    except Ending as ending:
+        sys.exit(_report(ending.label, ending, ending.exit_code))
     except KeyboardInterrupt:
-        fail("stopped by Ctrl-C", 130)
+        sys.exit(_report("stopped", "by Ctrl-C", 130))
+
+
+def _report(label, message, code):
+    print(f"{label}: " + " ".join(str(message).split()), file=sys.stderr)
+    return code

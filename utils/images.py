@@ -44,6 +44,8 @@ def save_grid(images, path, columns=10, zoom=2):
 
 
 def save_gif(pictures, path, frames_per_second=4):
-    """Write a list of equally large uint8 pictures (H, W, 3) as an endless GIF and return its path."""
-    imageio.imwrite(path, pictures, extension=".gif", duration=1000 / frames_per_second, loop=0)
+    """Write pictures (paths of equally large PNGs, in order) as an endless GIF and return its path; the last one is held longer."""
+    frames = [imageio.imread(picture) for picture in pictures]
+    durations = [1000 / frames_per_second] * (len(frames) - 1) + [3000]
+    imageio.imwrite(path, frames, extension=".gif", duration=durations, loop=0)
     return Path(path)

@@ -1,0 +1,320 @@
+"""Every option of every script, once: argparse groups that become frozen dataclasses. No torch.
+
+A script lists its groups in `SCRIPTS`; `parse(script)` gives an object with one attribute a group, resolved and checked.
+Defaults are the paper's, those of the authors' code where the paper is silent (docs in README, "Differences from the paper").
+"""
+
+import dataclasses
+import json
+import math
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.architecture import PUBLISHED, Architecture, ArchitectureError
+from utils.cli import Parser, UserError
+
+
+def option(default, help, *, kind=None, flags=(), choices=None, nargs=None, at_least=None, above=None, at_most=None):
+    """A field that is also a command-line option, with its allowed range."""
+    details = dict(help=help, kind=kind or type(default), flags=flags, choices=choices, nargs=nargs)
+    details.update(at_least=at_least, above=above, at_most=at_most)
+    return dataclasses.field(default=default, metadata=details)
+
+
+def true_or_false(text):
+    """The authors' booleans: --d_spectral_norm True."""
+    if text.lower() in ("true", "yes", "1"):
+        return True
+    if text.lower() in ("false", "no", "0"):
+        return False
+    raise ValueError(text)
+
+
+true_or_false.__name__ = "True or False"
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    dataset: str = option("cifar10", "images to learn", choices=("cifar10", "stl10", "mnist", "fashion_mnist", "digits", "folder"))
+    data_path: str = option("./data", "where data sets are kept or downloaded to; for `folder` the folder or zip of images")
+    img_size: int = option(32, "resolution of the images: bottom_width doubled once per cell", at_least=2)
+    num_workers: int = option(8, "processes that read images when they do not fit in memory", at_least=0)
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    gen_model: str = option("shared_gan", "generator: shared_gan (see --arch) or a published architecture", choices=("shared_gan", *PUBLISHED))
+    dis_model: str = option("shared_gan", "discriminator: the same for every generator", choices=("shared_gan", *PUBLISHED))
+    latent_dim: int = option(128, "dimension of the noise", at_least=1)
+    gf_dim: int = option(256, "base width of the generator", at_least=1)
+    df_dim: int = option(128, "base width of the discriminator", at_least=1)
+    bottom_width: int = option(4, "resolution before the first cell", at_least=1)
+    g_spectral_norm: bool = option(False, "spectral norm in the generator", kind=true_or_false)
+    d_spectral_norm: bool = option(True, "spectral norm in the discriminator", kind=true_or_false)
+    init_type: str = option("xavier_uniform", "initial weights of convolutions", choices=("normal", "orth", "xavier_uniform", "false"))
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    gen_batch_size: int = option(128, "noise vectors in a generator step", flags=("-gen_bs",), at_least=1)
+    dis_batch_size: int = option(64, "real images in a discriminator step", flags=("-dis_bs",), at_least=1)
+    g_lr: float = option(2e-4, "learning rate of the generator", above=0)
+    d_lr: float = option(2e-4, "learning rate of the discriminator", above=0)
+    beta1: float = option(0.0, "Adam's first decay rate", at_least=0, at_most=0.999999)
+    beta2: float = option(0.9, "Adam's second decay rate", at_least=0, at_most=0.999999)
+    n_critic: int = option(5, "discriminator steps per generator step", at_least=1)
+    max_grad_norm: float = option(0.0, "clip the gradients' norm; 0: never (50 is a known cure where STL-10 training collapses)", at_least=0)
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    feature_net: str = option("inception", "network behind IS and FID", choices=("inception", "efficientnet-lite0"))
+    inception_path: str = option(None, "Inception's weights: classify_image_graph_def.pb, its .tgz, or torch-fidelity's .pth", kind=str)
+    inception_backend: str = option("torch", "what executes the Inception graph", choices=("torch", "tf", "both"))
+    tf_python: str = option(None, "a Python that has TensorFlow, for --inception_backend tf", kind=str)
+    fid_stat: str = option(None, "statistics of the real images (.npz with mu and sigma) instead of computing them", kind=str)
+    eval_batch_size: int = option(100, "images generated at once for scoring", at_least=1)
+    num_eval_imgs: int = option(50000, "images to score", at_least=2)
+    is_splits: int = option(10, "parts of the Inception score", at_least=1)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    exp_name: str = option("run", "name of the run's folder: logs/EXP_NAME_TIME")
+    load_path: str = option(None, "a run's folder, to go on with it", kind=str)
+    random_seed: int = option(12345, "seed of everything random", at_least=0)
+    device: str = option("auto", "auto, cpu, cuda or cuda:N")
+    print_freq: int = option(100, "steps between looks at the losses: log, progress bar, dynamic reset", at_least=1)
+    dry_run: bool = option(False, "print the resolved run as JSON and stop")
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    controller: str = option("controller", "who draws architectures: the LSTM controller, or random search", choices=("controller", "random"))
+    shared_epoch: int = option(15, "epochs of shared-GAN training per search iteration", at_least=1)
+    max_search_iter: int = option(90, "search iterations", at_least=1)
+    grow_step1: int = option(25, "iteration at which the second cell is added", at_least=1)
+    grow_step2: int = option(55, "iteration at which the third cell is added", at_least=1)
+    grow_steps: tuple = option(None, "iterations at which a cell is added, for any number of cells", kind=int, nargs="*")
+    ctrl_step: int = option(30, "controller updates per search iteration", at_least=0)
+    ctrl_sample_batch: int = option(1, "architectures per controller update", at_least=1)
+    ctrl_lr: float = option(3.5e-4, "learning rate of the controller", above=0)
+    hid_size: int = option(100, "hidden size of the controller", at_least=1)
+    entropy_coeff: float = option(1e-4, "weight of the entropy in the reward", at_least=0)
+    baseline_decay: float = option(0.9, "decay of the reward's moving average", at_least=0, at_most=1)
+    reward: str = option("is", "reward of an architecture: Inception score, or the reciprocal of FID", choices=("is", "fid"))
+    rl_num_eval_img: int = option(5000, "images scored for a reward", at_least=2)
+    num_candidate: int = option(10, "architectures drawn at the end of a level (M)", at_least=1)
+    topk: int = option(5, "architectures kept at the end of a level (K)", at_least=1)
+    dynamic_reset_threshold: float = option(1e-3, "variance of the losses that means collapse; 0: never reset", at_least=0)
+    dynamic_reset_window: int = option(500, "losses the variance is taken over", at_least=2)
+    val_freq: int = option(20, "search iterations between sample grids", at_least=1)
+
+
+@dataclass(frozen=True)
+class DeriveOptions:
+    arch: str = option(None, "architecture: flat vector, cells separated by |, or a published name", kind=str, nargs="+")
+    arch_file: str = option(None, "derived.json of a search", kind=str)
+    rank: int = option(1, "which architecture of --arch_file: 1 is the best", at_least=1)
+    max_iter: int = option(50000, "generator iterations", at_least=1)
+    max_epoch: int = option(None, "passes over the data instead of --max_iter; as in the authors' code times n_critic", kind=int, at_least=1)
+    lr_decay: bool = option(False, "let the learning rates fall linearly to 0")
+    sample_freq: int = option(5, "passes over the data between sample grids", at_least=1)
+    score_start: bool = option(False, "score the untrained generator too")
+    ema_decay: float = option(0.999, "decay of the average generator per generator step", at_least=0, at_most=1)
+    val_freq: int = option(20, "passes over the data between scorings", at_least=1)
+
+
+@dataclass(frozen=True)
+class TestOptions:
+    arch: str = option(None, "architecture, if neither the checkpoint nor --gen_model tells it", kind=str, nargs="+")
+    metrics: tuple = option((), "scores besides is and fid", kind=str, nargs="*", choices=("kid", "precision_recall", "swd"))
+    split: str = option("train", "real images to compare with: train (the authors) or test (SN-GAN's protocol)", choices=("train", "test"))
+
+
+SCRIPTS = {
+    "search": ("Search a generator, cell by cell (AutoGAN, Algorithm 1).", ("data", "network", "training", "scoring", "run", "search")),
+    "train_derived": ("Train one architecture from scratch.", ("data", "network", "training", "scoring", "run", "derive")),
+    "test": ("Score a checkpoint and draw its samples.", ("data", "network", "scoring", "run", "test")),
+}
+GROUPS = dict(
+    data=DataOptions, network=NetworkOptions, training=TrainingOptions, scoring=ScoringOptions,
+    run=RunOptions, search=SearchOptions, derive=DeriveOptions, test=TestOptions,
+)  # fmt: skip
+# The authors search with half the width they retrain with.
+SCRIPT_DEFAULTS = {
+    "search": {"gf_dim": 128, "df_dim": 64, "exp_name": "search"},
+    "train_derived": {"exp_name": "derive"},
+    "test": {"exp_name": "test"},
+}
+# What may differ when a run goes on: where and how it is computed, not what.
+FREE_ON_RESUME = {"load_path", "device", "num_workers", "data_path", "print_freq", "exp_name", "inception_path", "tf_python", "dry_run"}
+
+
+def parse(script, arguments=None):
+    """Options of `script` from the command line: an object with a frozen dataclass per group, e.g. options.network.gf_dim.
+
+    A wrong value ends the program with one `error:` line and exit code 2.
+    """
+    description, group_names = SCRIPTS[script]
+    parser = Parser(prog=f"{script}.py", description=description)
+    defaults = SCRIPT_DEFAULTS.get(script, {})
+    for group_name in group_names:
+        group = parser.add_argument_group(group_name)
+        for field in dataclasses.fields(GROUPS[group_name]):
+            _add_argument(group, field, defaults.get(field.name, field.default))
+    given = vars(parser.parse_args(arguments))
+    return resolve(script, given, explicit=_explicitly_given(parser, arguments))
+
+
+@dataclass(frozen=True)
+class Options:
+    """The resolved options of one script, a group an attribute (None for groups the script does not have)."""
+
+    script: str
+    data: DataOptions = None
+    network: NetworkOptions = None
+    training: TrainingOptions = None
+    scoring: ScoringOptions = None
+    run: RunOptions = None
+    search: SearchOptions = None
+    derive: DeriveOptions = None
+    test: TestOptions = None
+    explicit: frozenset = frozenset()
+
+    def flat(self):
+        """{option: value} of all groups, plain data for config.json and checkpoints."""
+        groups = (getattr(self, name) for name in SCRIPTS[self.script][1])
+        return {name: value for group in groups for name, value in dataclasses.asdict(group).items()}
+
+
+def resolve(script, values, explicit=()):
+    """Options from {option: value}; raises UserError for a value outside its range."""
+    groups = {}
+    for group_name in SCRIPTS[script][1]:
+        fields = dataclasses.fields(GROUPS[group_name])
+        for field in fields:
+            _check_range(field, values[field.name])
+        groups[group_name] = GROUPS[group_name](**{field.name: values[field.name] for field in fields})
+    return Options(script=script, explicit=frozenset(explicit), **groups)
+
+
+def resumed(options, saved):
+    """Options of the run being gone on with: the saved ones, save for what may differ; refuses to change what the run computes."""
+    values = dict(saved)
+    for name, value in options.flat().items():
+        if name in FREE_ON_RESUME or name not in saved:
+            values[name] = value if name in options.explicit or name not in saved else saved[name]
+        elif name in options.explicit and value != saved[name]:
+            raise UserError(f"--{name}: the run was started with {saved[name]}, not {value}; leave the option out or start a new run")
+    return resolve(options.script, values, options.explicit)
+
+
+def command(script, options, **values):
+    """A command line of another script: `values`, and those options of this run that both have and that differ from its defaults."""
+    shared = {
+        field.name: (SCRIPT_DEFAULTS.get(script, {}).get(field.name, field.default), flat_value)
+        for name in ("data", "scoring", "network")
+        for field in dataclasses.fields(GROUPS[name])
+        for flat_value in [options.flat().get(field.name)]
+        if field.name not in ("gf_dim", "df_dim", "gen_model", "dis_model")
+    }
+    values = {name: value for name, (default, value) in shared.items() if value not in (None, default)} | values
+    return " ".join([f"python {script}.py", *(f"--{name} {shlex.quote(str(value))}" for name, value in values.items())])
+
+
+def generator_architecture(options):
+    """The architecture that --arch, --arch_file or --gen_model names (None if none does), checked against --img_size."""
+    derive, network = options.derive, options.network
+    arch = (derive or options.test).arch
+    try:
+        if derive and derive.arch_file:
+            source, architecture = "--arch_file", _ranked_architecture(derive.arch_file, derive.rank)
+        elif arch:
+            source, architecture = "--arch", Architecture.parse(" ".join(arch))
+        elif network.gen_model in PUBLISHED:
+            source, architecture = "--gen_model", Architecture.parse(network.gen_model)
+        else:
+            return None
+    except ArchitectureError as error:
+        source = "--arch_file" if derive and derive.arch_file else "--arch"
+        raise UserError(f"{source}: {error}; an architecture is 4 tokens for the first cell and 5 for each further one") from None
+    check_resolution(options, architecture.levels, source)
+    return architecture
+
+
+def check_resolution(options, levels, source):
+    """Refuse an --img_size that the cells do not produce."""
+    made = options.network.bottom_width << levels
+    if made != options.data.img_size:
+        raise UserError(
+            f"--img_size: {levels} cells ({source}) on --bottom_width {options.network.bottom_width} make {made} px images, "
+            f"not {options.data.img_size}; set --img_size {made} or change the cells or --bottom_width"
+        )
+
+
+def growing_steps(options):
+    """Search iterations at which a cell is added; their number fixes the number of cells."""
+    search = options.search
+    cells = max(1, round(math.log2(options.data.img_size / options.network.bottom_width)))
+    steps = search.grow_steps if search.grow_steps is not None else (search.grow_step1, search.grow_step2)[: cells - 1]
+    name = "--grow_steps" if search.grow_steps is not None else "--grow_step1, --grow_step2"
+    if list(steps) != sorted(set(steps)) or (steps and not 0 < min(steps) <= max(steps) < search.max_search_iter):
+        raise UserError(f"{name}: {list(steps)} must rise between 0 and --max_search_iter {search.max_search_iter}; give smaller or distinct steps")
+    check_resolution(options, 1 + len(steps), name)
+    if search.topk > search.num_candidate:
+        raise UserError(f"--topk: cannot keep {search.topk} of --num_candidate {search.num_candidate}; lower --topk or draw more")
+    return tuple(steps)
+
+
+def _ranked_architecture(path, rank):
+    try:
+        ranked = json.loads(Path(path).read_text(encoding="utf-8"))["architectures"]
+        texts = [entry["architecture"] for entry in ranked]
+    except OSError:
+        raise UserError(f"--arch_file: no file {path}; give the derived.json that a search wrote") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"--arch_file: {path} is not a derived.json; give the one that a search wrote") from None
+    if rank > len(texts):
+        raise UserError(f"--rank: {path} holds {len(texts)} architectures; give 1 to {len(texts)}")
+    return Architecture.parse(texts[rank - 1])
+
+
+def _add_argument(group, field, default):
+    details = field.metadata
+    names = (*details["flags"], f"--{field.name}")
+    if details["kind"] is bool:
+        group.add_argument(*names, dest=field.name, action="store_true", help=details["help"])
+        return
+    arguments = dict(dest=field.name, default=default, help=details["help"], type=details["kind"])
+    if details["choices"]:
+        arguments.update(choices=details["choices"])
+    else:
+        arguments.update(metavar=getattr(details["kind"], "__name__", "value").upper() if details["kind"] is not true_or_false else "BOOL")
+    if details["nargs"]:
+        arguments.update(nargs=details["nargs"])
+    group.add_argument(*names, **arguments)
+
+
+def _explicitly_given(parser, arguments):
+    """Names of the options that stand on the command line."""
+    flags = {flag: action.dest for action in parser._actions for flag in action.option_strings}
+    words = sys.argv[1:] if arguments is None else arguments
+    return {flags[word.split("=")[0]] for word in words if word.split("=")[0] in flags}
+
+
+def _check_range(field, value):
+    if value is None or field.metadata["nargs"]:
+        return
+    details, name = field.metadata, f"--{field.name}"
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{name}: {value} is no number to work with; give a finite one")
+    for bound, holds, words in (
+        ("at_least", lambda limit: value >= limit, "at least"),
+        ("above", lambda limit: value > limit, "more than"),
+        ("at_most", lambda limit: value <= limit, "at most"),
+    ):
+        if details[bound] is not None and not holds(details[bound]):
+            raise UserError(f"{name}: must be {words} {details[bound]}, not {value}")

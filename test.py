@@ -1,0 +1,129 @@
+"""Score a checkpoint, of this project or of the authors' code, and draw its samples.
+
+python test.py --load_path logs/derive_TIME --dataset cifar10 --exp_name test
+"""
+
+import json
+from pathlib import Path
+
+import torch
+
+import cfg
+from models.architecture import Architecture, ArchitectureError
+from models.autogan import Discriminator, Generator
+from utils.checkpoint import DamagedCheckpoint, load_authors_generator, load_checkpoint
+from utils.cli import UserError, run_script
+from utils.complexity import count_parameters, network_sizes
+from utils.datasets import load_images
+from utils.feature_sums import FEATURE_SAMPLE
+from utils.randomness import random_generator
+from utils.run import Run, pick_device, run_folder
+from utils.scoring import feature_nets_of, real_statistics_for, score_generator
+
+
+def load_generator(path, options):
+    """(generator, what it was loaded from) of a run's folder or of a .pth file, of this project or the authors'."""
+    path = Path(path)
+    if path.is_dir():
+        models = run_folder(path) / "Model"
+        best = models / "checkpoint_best.pth"
+        path = best if best.is_file() else models / "checkpoint.pth"
+    told = cfg.generator_architecture(options)
+    try:
+        state = load_checkpoint(path)
+    except DamagedCheckpoint as not_ours:
+        try:
+            weights = load_authors_generator(path)
+        except DamagedCheckpoint:
+            raise not_ours from None
+        if told is None:
+            raise UserError(f"--gen_model: {path} does not tell its architecture; name it with --gen_model or --arch") from None
+        return from_weights(told, weights, options), path
+    if "architecture" not in state:
+        raise UserError(f"--load_path: {path} is of a search, whose generator is shared; train one of its derived.json first")
+    saved = Architecture.parse(state["architecture"])
+    if told not in (None, saved):
+        raise UserError(f"--arch: the checkpoint's architecture is {saved}, not {told}; leave --arch and --gen_model out")
+    return from_weights(saved, state["gan"]["average"], options), path
+
+
+def from_weights(architecture, weights, options):
+    """The generator, its widths taken from the weights; refuses options on the command line that say otherwise."""
+    try:
+        generator = Generator.from_state(architecture, weights)
+    except ArchitectureError as error:
+        raise UserError(f"--load_path: {error}; name the right --gen_model or --arch") from None
+    actual = {"latent_dim": generator.latent_dim, "gf_dim": generator.gf_dim, "bottom_width": generator.bottom_width}
+    for name, value in actual.items():
+        if name in options.explicit and getattr(options.network, name) != value:
+            raise UserError(f"--{name}: the checkpoint has {value}, not {getattr(options.network, name)}; leave the option out")
+    made = generator.bottom_width << architecture.levels
+    if options.data.img_size != made:
+        raise UserError(f"--img_size: the checkpoint makes {made} px images, not {options.data.img_size}; set --img_size {made}")
+    return generator
+
+
+def describe(options, generator):
+    """The resolved run, for --dry_run and results.json; the discriminator is the one that --df_dim would train beside the generator."""
+    widths = {"latent_dim": generator.latent_dim, "gf_dim": generator.gf_dim, "bottom_width": generator.bottom_width}
+    with torch.device("meta"):
+        network = Generator.of(generator.architecture, **widths)
+        sizes = network_sizes(network, Discriminator(generator.architecture.levels, options.network.df_dim), options.data.img_size)
+    return {
+        "script": "test.py",
+        "options": options.flat(),
+        "architecture": str(generator.architecture),
+        "resolution": options.data.img_size,
+        **sizes,
+        "scored_images": options.scoring.num_eval_imgs,
+    }
+
+
+def main():
+    options = cfg.parse("test")
+    data, scoring = options.data, options.scoring
+    if options.run.load_path is None and not options.run.dry_run:
+        raise UserError("--load_path: no checkpoint to score; give a run's folder or a .pth file")
+    if options.run.load_path:
+        generator, source = load_generator(options.run.load_path, options)
+    else:
+        architecture = cfg.generator_architecture(options)
+        if architecture is None:
+            raise UserError("--gen_model: no architecture to describe; give --gen_model, --arch or --load_path")
+        network = options.network
+        generator = Generator.of(architecture, latent_dim=network.latent_dim, gf_dim=network.gf_dim, bottom_width=network.bottom_width)
+    if options.run.dry_run:
+        print(json.dumps(describe(options, generator), indent=2))
+        return
+
+    device = pick_device(options.run.device)
+    images = load_images(data.dataset, data.data_path, options.test.split, data.img_size).resized(
+        data.img_size, device, num_workers=data.num_workers
+    )
+    feature_nets = feature_nets_of(
+        scoring.feature_net, inception_path=scoring.inception_path, backend=scoring.inception_backend,
+        tf_python=scoring.tf_python, device=device,
+    )  # fmt: skip
+    metrics = ("is", "fid", *options.test.metrics)
+    reals = real_statistics_for(feature_nets, images, fid_stat=scoring.fid_stat, sample_size=FEATURE_SAMPLE if options.test.metrics else 0)
+
+    run = Run.create("logs_eval", options.run.exp_name, options.flat())
+    generator = generator.to(device).eval()
+    run.log(f"loaded {source}: architecture {generator.architecture}, {count_parameters(generator):,} parameters")
+    fixed = random_generator(options.run.random_seed, "grid")
+    with torch.inference_mode():
+        samples = generator(torch.randn(100, generator.latent_dim, generator=fixed).to(device))
+    picture = run.grid("samples", samples, 0)
+    scores, differences = score_generator(
+        generator, feature_nets, reals, num_images=scoring.num_eval_imgs, batch_size=scoring.eval_batch_size, splits=scoring.is_splits,
+        seed=options.run.random_seed, metrics=metrics, real_images=images, progress="scoring",
+    )  # fmt: skip
+    run.log(f"{scores.num_fake} generated against {scores.num_real} real images ({data.dataset}, {options.test.split}): {scores.text()}")
+    if differences:
+        run.log("torch against TensorFlow: " + ", ".join(f"{name} {value:.1e}" for name, value in differences.items() if value is not None))
+    run.finish({**describe(options, generator), "scores": scores.as_dict(), "backend_differences": differences})
+    run.log(f"samples {picture}, results {run.folder / 'results.json'}")
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,222 @@
+"""Train one architecture from scratch: a published one, a vector, or one that a search found.
+
+python train_derived.py --gen_model autogan_cifar10_a --dataset cifar10 --exp_name autogan_cifar10_a
+"""
+
+import json
+import time
+from dataclasses import dataclass, field
+
+import torch
+from tqdm import tqdm
+
+import cfg
+from models.autogan import Discriminator, Generator
+from models.init import prepare
+from utils.adversarial import Gan, last_known, new_gan, train_steps
+from utils.cli import UserError, run_script
+from utils.complexity import count_parameters, network_sizes
+from utils.datasets import load_images
+from utils.images import save_gif
+from utils.randomness import global_seed, random_generator
+from utils.run import Run, SafePoint, load_run, pick_device
+from utils.scoring import feature_nets_of, real_statistics_for, score_generator
+from utils.steps import StepInputs
+
+
+@dataclass
+class Training:
+    """Where the training stands: what a checkpoint holds."""
+
+    gan: Gan
+    step: int = 0
+    best: dict = None  # scores of the best checkpoint by FID
+    history: list = field(default_factory=list)  # {"iteration", "is_mean", "fid", ...} of every scoring
+
+
+def train(training, options, inputs, total_steps, score, run, safe_point):
+    """`total_steps` discriminator steps, one generator step every --n_critic of them; grids and scores of the average generator."""
+    gan, settings, n_critic = training.gan, options.derive, options.training.n_critic
+    epoch = inputs.steps_per_epoch
+    lr_factor = (lambda step: 1 - step / total_steps) if settings.lr_decay else None
+    gan.generator.train()
+    gan.discriminator.train()
+    if training.step == 0:
+        sample_grid(training, options, run)
+        if settings.score_start:
+            score(training)
+    bar = tqdm(total=total_steps // n_critic, initial=training.step // n_critic, desc="training", unit="iteration", disable=None)
+    with bar:
+        while training.step < total_steps:
+            stops = (every * (training.step // every + 1) for every in (options.run.print_freq, epoch))
+            last = min(total_steps, *stops)
+            d_losses, g_losses = train_steps(
+                gan, inputs.steps(training.step, last), max_grad_norm=options.training.max_grad_norm,
+                ema_decay=settings.ema_decay, lr_factor=lr_factor,
+            )  # fmt: skip
+            training.step = last
+            run.record(last, {"d_loss": d_losses[-1], "g_loss": last_known(g_losses), "g_lr": current_lr(gan)}, "train")
+            bar.update(last // n_critic - bar.n)
+
+            epochs_done, is_end = divmod(last, epoch), last == total_steps
+            at_epoch_end = epochs_done[1] == 0
+            if is_end or (at_epoch_end and epochs_done[0] % settings.sample_freq == 0):
+                sample_grid(training, options, run)
+            scored = is_end or (at_epoch_end and epochs_done[0] % settings.val_freq == 0)
+            if scored:
+                score(training)
+            safe_point(due=scored)
+
+
+def sample_grid(training, options, run):
+    """The average generator's images of 100 fixed noise vectors."""
+    average = training.gan.average.eval()
+    device = next(average.parameters()).device
+    fixed = random_generator(options.run.random_seed, "grid")
+    with torch.inference_mode():
+        images = average(torch.randn(100, average.latent_dim, generator=fixed).to(device))
+    return run.grid(f"iteration_{training.step // options.training.n_critic:06d}", images, training.step)
+
+
+def scorer(options, feature_nets, reals, run, architecture):
+    """A function that scores a training's average generator, records it, and keeps the best checkpoint."""
+    scoring, n_critic = options.scoring, options.training.n_critic
+
+    def score(training):
+        scores, differences = score_generator(
+            training.gan.average, feature_nets, reals, num_images=scoring.num_eval_imgs, batch_size=scoring.eval_batch_size,
+            splits=scoring.is_splits, seed=options.run.random_seed, progress="  scoring",
+        )  # fmt: skip
+        iteration = training.step // n_critic
+        run.log(f"iteration {iteration}: {scores.text()}")
+        name = scores.feature_net
+        figures = {"IS": scores.is_mean, "IS_std": scores.is_std, "FID": scores.fid}
+        run.record(training.step, {f"{name}_{figure}": value for figure, value in figures.items()}, "score")
+        entry = {"iteration": iteration, **scores.as_dict(), "backend_differences": differences}
+        training.history.append(entry)
+        if training.best is None or scores.fid < training.best["fid"]:
+            training.best = entry
+            run.save(checkpoint_of(training, options, architecture), training.step, best=True)
+
+    return score
+
+
+def current_lr(gan):
+    return gan.generator_optimizer.param_groups[0]["lr"]
+
+
+def new_training(options, architecture, device):
+    """Untrained networks, initialised from the seed."""
+    network, training = options.network, options.training
+    with global_seed(options.run.random_seed, "networks"):
+        generator = Generator.of(architecture, latent_dim=network.latent_dim, gf_dim=network.gf_dim, bottom_width=network.bottom_width)
+        generator = prepare(generator, network.init_type, network.g_spectral_norm)
+        discriminator = prepare(Discriminator(architecture.levels, network.df_dim), network.init_type, network.d_spectral_norm)
+    gan = new_gan(
+        generator.to(device), discriminator.to(device), g_lr=training.g_lr, d_lr=training.d_lr,
+        betas=(training.beta1, training.beta2), with_average=True,
+    )  # fmt: skip
+    return Training(gan)
+
+
+def checkpoint_of(training, options, architecture):
+    """The training as plain data and tensors; `test.py` needs no more than this."""
+    return {
+        "options": options.flat(),
+        "architecture": str(architecture),
+        "gan": training.gan.state_dict(),
+        "position": training.step,
+        "best": training.best,
+        "history": training.history,
+    }
+
+
+def restore(training, state):
+    """Set a new training back to where a checkpoint was written."""
+    training.gan.load_state_dict(state["gan"])
+    training.step, training.best, training.history = state["position"], state["best"], state["history"]
+
+
+def steps_of(options, num_images):
+    """Discriminator steps of the whole training: --max_epoch counts passes over the data as the authors' code does."""
+    settings, n_critic = options.derive, options.training.n_critic
+    if settings.max_epoch is not None:
+        return settings.max_epoch * n_critic * -(-num_images // options.training.dis_batch_size)
+    return settings.max_iter * n_critic
+
+
+def describe(options, architecture):
+    """The resolved run, for --dry_run: no data set is read."""
+    network, size = options.network, options.data.img_size
+    with torch.device("meta"):
+        generator = Generator.of(architecture, latent_dim=network.latent_dim, gf_dim=network.gf_dim, bottom_width=network.bottom_width)
+        sizes = network_sizes(generator, Discriminator(architecture.levels, network.df_dim), size)
+    iterations = options.derive.max_iter if options.derive.max_epoch is None else None
+    return {
+        "script": "train_derived.py",
+        "options": options.flat(),
+        "architecture": str(architecture),
+        "resolution": size,
+        **sizes,
+        "generator_steps": iterations,
+        "discriminator_steps": iterations and iterations * options.training.n_critic,
+    }
+
+
+def write_results(run, training, options, architecture, seconds):
+    """results.json, a GIF of the sample grids, and the closing lines."""
+    resolved = describe(options, architecture)
+    pictures = sorted(run.samples.glob("iteration_*.png"))
+    gif = save_gif(pictures, run.samples / "training.gif")
+    results = {name: resolved[name] for name in ("architecture", "resolution", "generator_parameters", "generator_macs")}
+    run.finish({**results, "final": training.history[-1], "best": training.best, "history": training.history, "seconds": seconds})
+    run.log(f"samples {pictures[-1]}, their history {gif}")
+    run.log(f"results {run.folder / 'results.json'}; to score it again:")
+    run.log("  " + cfg.command("test", options, load_path=run.folder, exp_name="test"))
+
+
+def main():
+    options = cfg.parse("train_derived")
+    state = None
+    if options.run.load_path:
+        state = load_run(options.run.load_path)
+        options = cfg.resumed(options, state["options"])
+    architecture = cfg.generator_architecture(options)
+    if architecture is None:
+        raise UserError("--arch: no architecture to train; give --arch, --arch_file of a search, or a published --gen_model")
+    if options.run.dry_run:
+        print(json.dumps(describe(options, architecture), indent=2))
+        return
+
+    data, scoring = options.data, options.scoring
+    device = pick_device(options.run.device)
+    images = load_images(data.dataset, data.data_path, image_size=data.img_size).resized(
+        data.img_size, device, num_workers=data.num_workers
+    )
+    feature_nets = feature_nets_of(
+        scoring.feature_net, inception_path=scoring.inception_path, backend=scoring.inception_backend,
+        tf_python=scoring.tf_python, device=device,
+    )  # fmt: skip
+    reals = real_statistics_for(feature_nets, images, fid_stat=scoring.fid_stat)
+
+    training = new_training(options, architecture, device)
+    if state:
+        restore(training, state)
+    inputs = StepInputs(
+        images, options.run.random_seed, batch_size=options.training.dis_batch_size, latent_dim=options.network.latent_dim,
+        generator_batch_size=options.training.gen_batch_size, generator_every=options.training.n_critic,
+    )  # fmt: skip
+    run = Run.reopen(options.run.load_path, state) if state else Run.create("logs", options.run.exp_name, options.flat())
+    run.log(f"architecture {architecture}, {count_parameters(training.gan.generator):,} parameters, {images.num_images} images of {images.name}")
+
+    started = time.monotonic()
+    with SafePoint(
+        lambda: run.save(checkpoint_of(training, options, architecture), training.step), f"go on with --load_path {run.folder}"
+    ) as safe_point:
+        score = scorer(options, feature_nets, reals, run, architecture)
+        train(training, options, inputs, steps_of(options, images.num_images), score, run, safe_point)
+    write_results(run, training, options, architecture, time.monotonic() - started)
+
+
+if __name__ == "__main__":
+    run_script(main)

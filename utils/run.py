@@ -1,0 +1,196 @@
+"""A run's folder: configuration, log, figures, pictures, checkpoints and results, so that a result explains itself.
+
+    logs/EXP_NAME_TIME/
+        config.json    every option as resolved, versions, machine
+        results.json   what came out
+        Log/           log.txt, metrics.jsonl, TensorBoard events
+        Model/         checkpoint.pth, the one before it, checkpoint_best.pth
+        Samples/       grids of images on fixed noise
+"""
+
+import json
+import logging
+import os
+import platform
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+from utils.checkpoint import load_latest, save_checkpoint, write_atomically
+from utils.cli import Ending, UserError
+from utils.images import save_grid
+
+logging.getLogger("tensorboardX").setLevel(logging.ERROR)
+
+
+class Run:
+    """Where one run writes. Make it with `Run.create` or `Run.reopen`, after everything the user gave has been checked."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.models, self.logs, self.samples = (self.folder / name for name in ("Model", "Log", "Samples"))
+        self._tensorboard = self._metrics = None
+
+    @classmethod
+    def create(cls, root, exp_name, config):
+        """A new folder root/EXP_NAME_TIME; never one that exists, however many runs start at once."""
+        stamp = time.strftime("%Y_%m_%d_%H_%M_%S")
+        for attempt in range(1000):
+            folder = Path(root) / f"{exp_name}_{stamp}{f'_{attempt}' if attempt else ''}"
+            try:
+                folder.mkdir(parents=True)
+                break
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise UserError(f"--exp_name: cannot write {folder} ({error.strerror}); run in a folder you may write to") from None
+        run = cls(folder)
+        for sub_folder in (run.models, run.logs, run.samples):
+            sub_folder.mkdir()
+        write_json(folder / "config.json", {"options": config, "environment": environment()})
+        run._open(step=None)
+        return run
+
+    @classmethod
+    def reopen(cls, path, state):
+        """The folder of a checkpoint that `load_run` gave; figures logged after that checkpoint are dropped, they come again."""
+        run = cls(run_folder(path))
+        metrics = run.logs / "metrics.jsonl"
+        if metrics.is_file():
+            os.truncate(metrics, min(state["metrics_bytes"], metrics.stat().st_size))
+        run._open(step=state["step"])
+        run.log(f"going on with {run.folder} from step {state['step']}")
+        return run
+
+    def _open(self, step):
+        purge = {} if step is None else {"purge_step": step}
+        self._tensorboard = SummaryWriter(str(self.logs), **purge)
+        self._metrics = open(self.logs / "metrics.jsonl", "a", encoding="utf-8")
+
+    def log(self, message):
+        """One line on the console, above any progress bar, and in log.txt."""
+        tqdm.write(message)
+        with open(self.logs / "log.txt", "a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
+
+    def record(self, step, figures, prefix=""):
+        """Figures of one step: a line of metrics.jsonl and TensorBoard scalars `prefix/name`; only numbers, no None."""
+        named = {f"{prefix}/{name}" if prefix else name: value for name, value in figures.items() if value is not None}
+        self._metrics.write(json.dumps({"step": step, **named}) + "\n")
+        for name, value in named.items():
+            self._tensorboard.add_scalar(name, value, step)
+
+    def grid(self, name, images, step):
+        """Write images (N, 3, R, R) as Samples/NAME.png and to TensorBoard; returns the path."""
+        path = save_grid(images, self.samples / f"{name}.png", zoom=max(1, 64 // images.shape[-1]))
+        self._tensorboard.add_images("samples", images.add(1).div(2).clamp(0, 1).cpu(), step)
+        return path
+
+    def save(self, state, step, best=False):
+        """Write Model/checkpoint.pth (or checkpoint_best.pth) at `step`; the log is flushed first, so both tell the same story."""
+        self._metrics.flush()
+        self._tensorboard.flush()
+        state = {**state, "step": step, "metrics_bytes": self._metrics.tell()}
+        save_checkpoint(self.models / ("checkpoint_best.pth" if best else "checkpoint.pth"), state)
+
+    def finish(self, results):
+        """Write results.json and close the log."""
+        write_json(self.folder / "results.json", results)
+        self._tensorboard.close()
+        self._metrics.close()
+
+
+def run_folder(path):
+    """The run that --load_path names: its folder, or a checkpoint in its Model folder."""
+    path = Path(path)
+    folder = path.parent.parent if path.is_file() else path
+    if not (folder / "config.json").is_file():
+        raise UserError(f"--load_path: {folder} is not a run's folder; give one that holds config.json and Model/")
+    return folder
+
+
+def load_run(path):
+    """State of the newest good checkpoint of a run, on the CPU."""
+    state, used = load_latest(run_folder(path) / "Model")
+    if used.name != "checkpoint.pth":
+        tqdm.write(f"warning: checkpoint.pth is damaged, going on from {used.name}", file=sys.stderr)
+    return state
+
+
+class StopRequested(Ending):
+    """A signal asked the run to end, and it has been saved."""
+
+    label = "stopped"
+
+    def __init__(self, signal_number, message):
+        super().__init__(f"by {signal.Signals(signal_number).name}; {message}")
+        self.exit_code = 128 + signal_number
+
+
+class SafePoint:
+    """Call it wherever the run could be saved: it calls `save()` when that is due, and ends the run there if a signal asked for it.
+
+    Used as a context manager: inside, SIGINT and SIGTERM take note instead of killing; a second one ends the program at once.
+    """
+
+    def __init__(self, save, resume_hint, interval_seconds=600):
+        self.save, self.resume_hint, self.interval_seconds = save, resume_hint, interval_seconds
+        self.last_save, self.signal_number = time.monotonic(), None
+
+    def __call__(self, due=False):
+        if due or self.signal_number or time.monotonic() - self.last_save > self.interval_seconds:
+            self.save()
+            self.last_save = time.monotonic()
+        if self.signal_number:
+            raise StopRequested(self.signal_number, self.resume_hint)
+
+    def __enter__(self):
+        self.previous = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *exception):
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, signal_number, frame):
+        if self.signal_number:
+            os._exit(128 + signal_number)
+        self.signal_number = signal_number
+
+
+def write_json(path, content):
+    """Write JSON whole or not at all."""
+    text = json.dumps(content, indent=2, default=str) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def pick_device(name):
+    """The torch.device of --device: `auto` takes a CUDA device if there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"--device: '{name}' is no device; use auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"--device: there is no {name} here ({torch.cuda.device_count()} CUDA devices); use auto or cpu")
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"--device: '{name}' is not supported; use auto, cpu, cuda or cuda:N")
+    return device
+
+
+def environment():
+    """Versions and machine, for config.json: what a figure needs beside it."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cpu_threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "system": f"{platform.system()} {platform.machine()}",
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }

@@ -1,0 +1,57 @@
+"""Scoring a generator module: its noise, its mode, and one or two executions of the feature network."""
+
+import torch
+
+from utils.inception import load_feature_net
+from utils.metrics import evaluate, evaluate_both
+from utils.randomness import random_generator
+from utils.real_statistics import load_fid_stat, real_statistics
+
+
+def noise_sampler(generate, latent_dim, seed, *purpose, device):
+    """sample(n) -> generate(noise (n, latent_dim)); the noise depends on seed, purpose and how many images were made before."""
+    noise = random_generator(seed, *purpose, device=device)
+
+    def sample(count):
+        return generate(torch.randn(count, latent_dim, generator=noise, device=device))
+
+    return sample
+
+
+def feature_nets_of(name, *, inception_path=None, backend="torch", tf_python=None, device="cpu"):
+    """The feature networks to score with: one, or with backend "both" the torch and the TensorFlow execution of one."""
+    backends = ("torch", "tf") if backend == "both" else (backend,)
+    return [
+        load_feature_net(name, inception_path=inception_path, backend=each, tf_python=tf_python, device=device) for each in backends
+    ]
+
+
+def real_statistics_for(feature_nets, images, *, fid_stat=None, sample_size=0):
+    """Statistics of the real images for each feature network: from a file, or of `images` (ResizedImages), computed once and cached."""
+    if fid_stat:
+        return [load_fid_stat(fid_stat, net.feature_dim, net.name) for net in feature_nets]
+    return [real_statistics(images, net, sample_size=sample_size, progress="statistics of the real images") for net in feature_nets]
+
+
+def score_generator(
+    generator, feature_nets, reals, *, num_images, seed, batch_size=100, splits=10, metrics=("is", "fid"), real_images=None, progress=None
+):
+    """Scores of `num_images` images of a generator in eval mode, always on the same noise for a seed; its mode is left as it was.
+
+    Returns (Scores, differences between the two executions or None); see metrics.evaluate and metrics.evaluate_both.
+    """
+    was_training, device = generator.training, next(generator.parameters()).device
+    sample = noise_sampler(generator.eval(), generator.latent_dim, seed, "score", device=device)
+    try:
+        if len(feature_nets) == 2:
+            first, _, differences = evaluate_both(
+                sample, num_images, feature_nets, reals=reals, batch_size=batch_size, splits=splits, seed=seed, progress=progress
+            )
+            return first, differences
+        scores = evaluate(
+            sample, num_images, feature_nets[0], real=reals[0], real_images=real_images, batch_size=batch_size, splits=splits,
+            metrics=metrics, seed=seed, progress=progress,
+        )  # fmt: skip
+        return scores, None
+    finally:
+        generator.train(was_training)

@@ -1,0 +1,56 @@
+"""What each training step is given: real images and noise that depend on the step's number and on nothing else.
+
+So a run can stop, go on, or repeat some steps, and sees the same numbers.
+"""
+
+import math
+
+import torch
+
+from utils.datasets import epoch_order
+from utils.images import from_uint8
+from utils.randomness import random_generator
+
+NOISE_BLOCK = 64  # steps whose noise is drawn at once
+
+
+class StepInputs:
+    """Gives the inputs of any range of steps of `images` (ResizedImages), in epochs of `steps_per_epoch` steps.
+
+    `generator_every`: every so many steps, starting with step 0, there is noise for a generator update too.
+    """
+
+    def __init__(self, images, seed, *, batch_size, generator_batch_size, latent_dim, generator_every):
+        self.images, self.seed, self.batch_size = images, seed, batch_size
+        self.generator_batch_size, self.latent_dim, self.generator_every = generator_batch_size, latent_dim, generator_every
+        self.steps_per_epoch = math.ceil(images.num_images / batch_size)
+        self._blocks = {}
+
+    def steps(self, first, last):
+        """Yield (step, real (n, 3, R, R) float in [-1, 1], noise (n, latent_dim), generator noise or None) for first <= step < last.
+
+        n is the batch size but for an epoch's last step, which has what is left over, as in the authors' code.
+        """
+        step = first
+        while step < last:
+            epoch, batch = divmod(step, self.steps_per_epoch)
+            batches = min(last - step, self.steps_per_epoch - batch)
+            order = epoch_order(self.images.num_images, self.seed, epoch)
+            part = order[batch * self.batch_size : (batch + batches) * self.batch_size]
+            for real in self.images.batches(part, self.batch_size):
+                noise = self._noise("discriminator", step, 1, self.batch_size)[: len(real)]
+                trains_generator = step % self.generator_every == 0
+                generator_noise = (
+                    self._noise("generator", step, self.generator_every, self.generator_batch_size) if trains_generator else None
+                )
+                yield step, from_uint8(real), noise, generator_noise
+                step += 1
+
+    def _noise(self, network, step, every, count):
+        """(count, latent_dim) for one step, out of a block drawn at once; `every` so many steps need some."""
+        block, position = divmod(step // every, NOISE_BLOCK)
+        if self._blocks.get(network, (None, None))[0] != block:
+            generator = random_generator(self.seed, network, "noise", block, device=self.images.device)
+            shape = (NOISE_BLOCK, count, self.latent_dim)
+            self._blocks[network] = block, torch.randn(shape, generator=generator, device=self.images.device)
+        return self._blocks[network][1][position]

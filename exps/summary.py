@@ -1,0 +1,33 @@
+"""Print the table that ends the quickstart: `python exps/summary.py RUN [--minutes M]`, RUN being a train_derived.py run."""
+
+import argparse
+import json
+from pathlib import Path
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--minutes", type=float)
+    arguments = parser.parse_args()
+    results = json.loads((arguments.run / "results.json").read_text())
+    untrained, trained = results["history"][0], results["final"]
+    rows = [
+        ("architecture", results["architecture"]),
+        ("parameters", f"{results['generator_parameters']:,}"),
+        ("MACs", f"{results['generator_macs']:,}"),
+        (f"IS ({trained['feature_net']})", f"{untrained['is_mean']:.2f} untrained, {trained['is_mean']:.2f} trained"),
+        (f"FID ({trained['feature_net']})", f"{untrained['fid']:.1f} untrained, {trained['fid']:.1f} trained"),
+    ]
+    if arguments.minutes is not None:
+        rows.append(("time", f"{arguments.minutes:.1f} min"))
+    samples = arguments.run / "Samples"
+    rows += [("samples", sorted(samples.glob("iteration_*.png"))[-1]), ("training as GIF", samples / "training.gif")]
+    width = max(len(name) for name, _ in rows)
+    print()
+    for name, value in rows:
+        print(f"{name:{width}}  {value}")
+
+
+if __name__ == "__main__":
+    main()

@@ -150,7 +150,8 @@ SCRIPT_DEFAULTS = {
     "test": {"exp_name": "test"},
 }
 # What may differ when a run goes on: where and how it is computed, not what.
-FREE_ON_RESUME = {"load_path", "device", "num_workers", "data_path", "print_freq", "exp_name", "inception_path", "tf_python", "dry_run"}
+FREE_ON_RESUME = {"device", "num_workers", "data_path", "print_freq", "exp_name", "inception_path", "tf_python"}
+THIS_CALL_ONLY = {"load_path", "dry_run"}
 
 
 def parse(script, arguments=None):
@@ -185,9 +186,10 @@ class Options:
     explicit: frozenset = frozenset()
 
     def flat(self):
-        """{option: value} of all groups, plain data for config.json and checkpoints."""
+        """{option: value} of all groups but those of this call alone: plain data for config.json and checkpoints."""
         groups = (getattr(self, name) for name in SCRIPTS[self.script][1])
-        return {name: value for group in groups for name, value in dataclasses.asdict(group).items()}
+        values = {name: value for group in groups for name, value in dataclasses.asdict(group).items()}
+        return {name: value for name, value in values.items() if name not in THIS_CALL_ONLY}
 
 
 def resolve(script, values, explicit=()):
@@ -202,14 +204,14 @@ def resolve(script, values, explicit=()):
 
 
 def resumed(options, saved):
-    """Options of the run being gone on with: the saved ones, save for what may differ; refuses to change what the run computes."""
-    values = dict(saved)
-    for name, value in options.flat().items():
-        if name in FREE_ON_RESUME or name not in saved:
-            values[name] = value if name in options.explicit or name not in saved else saved[name]
-        elif name in options.explicit and value != saved[name]:
+    """Options of the run being gone on with: the saved ones but for what may differ; refuses to change what the run computes."""
+    values = {**saved, "load_path": options.run.load_path, "dry_run": options.run.dry_run}
+    for name in options.explicit - THIS_CALL_ONLY:
+        value = options.flat()[name]
+        if name not in FREE_ON_RESUME and value != saved.get(name, value):
             raise UserError(f"--{name}: the run was started with {saved[name]}, not {value}; leave the option out or start a new run")
-    return resolve(options.script, values, options.explicit)
+        values[name] = value
+    return resolve(options.script, {**options.flat(), **values}, options.explicit)
 
 
 def command(script, options, **values):

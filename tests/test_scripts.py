@@ -1,0 +1,271 @@
+"""The scripts as a user runs them: seed command lines, dry runs, mistakes, and runs that stop and go on."""
+
+import importlib.util
+import json
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from utils.checkpoint import load_checkpoint
+from utils.cli import run_script
+from utils.run import SafePoint, StopRequested
+
+ROOT = Path(__file__).resolve().parent.parent
+
+TINY = "--dataset digits --feature_net efficientnet-lite0 --device cpu -gen_bs 8 -dis_bs 256 --latent_dim 8 --is_splits 1 --n_critic 2"
+TINY_SEARCH = (
+    f"search {TINY} --gf_dim 4 --df_dim 4 --shared_epoch 1 --max_search_iter 4 --grow_step1 1 --grow_step2 2 --ctrl_step 2 "
+    "--ctrl_sample_batch 2 --rl_num_eval_img 4 --num_candidate 3 --topk 2 --val_freq 2 --print_freq 3 --hid_size 8 "
+    "--dynamic_reset_window 6 --exp_name s"
+)
+TINY_TRAINING = (
+    f"train_derived {TINY} --gf_dim 4 --df_dim 4 --gen_model autogan_cifar10_a --max_iter 10 --num_eval_imgs 8 --val_freq 1 "
+    "--sample_freq 1 --print_freq 3 --lr_decay --score_start --exp_name t"
+)
+
+
+def load_script(name):
+    spec = importlib.util.spec_from_file_location(f"script_{name}", ROOT / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def type_command(tmp_path, monkeypatch):
+    """Run "script option option ..." in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(command):
+        script, *arguments = command.split()
+        monkeypatch.setattr(sys, "argv", [f"{script}.py", *arguments])
+        load_script(script).main()
+
+    return run
+
+
+@pytest.fixture
+def fail_command(type_command, capsys, tmp_path):
+    """Run a command that must end with one line on stderr and exit code 2, leaving nothing behind; returns that line."""
+
+    def run(command):
+        before = sorted(tmp_path.rglob("*"))
+        with pytest.raises(SystemExit) as ending:
+            run_script(lambda: type_command(command))
+        assert ending.value.code == 2
+        line = capsys.readouterr().err
+        assert line.startswith("error: --") or line.startswith("error: unrecognized"), line
+        assert line.count("\n") == 1
+        assert sorted(tmp_path.rglob("*")) == before
+        return line
+
+    return run
+
+
+def only_run(tmp_path, name):
+    (run,) = (tmp_path / "logs").glob(f"{name}_2*")
+    return run
+
+
+SEED_COMMANDS = [
+    "train_derived -gen_bs 128 -dis_bs 64 --dataset cifar10 --bottom_width 4 --img_size 32 --max_iter 50000 --gen_model shared_gan "
+    "--dis_model shared_gan --latent_dim 128 --gf_dim 256 --df_dim 128 --g_spectral_norm False --d_spectral_norm True --g_lr 0.0002 "
+    "--d_lr 0.0002 --beta1 0.0 --beta2 0.9 --init_type xavier_uniform --n_critic 5 --val_freq 20 --arch 1 0 1 1 1 0 0 1 1 1 0 1 0 3 "
+    "--exp_name derive",
+    "test --dataset cifar10 --img_size 32 --bottom_width 4 --gen_model autogan_cifar10_a --latent_dim 128 --gf_dim 256 "
+    "--g_spectral_norm False --exp_name test_autogan_cifar10_a",
+]
+
+
+@pytest.mark.parametrize("command", SEED_COMMANDS, ids=["train_derived", "test"])
+def test_the_published_command_lines_resolve_to_the_published_network(type_command, capsys, command):
+    type_command(command + " --dry_run")
+    resolved = json.loads(capsys.readouterr().out)
+    assert resolved["architecture"] == "1 0 1 1 | 1 0 0 1 1 | 1 0 1 0 3"
+    assert (resolved["generator_parameters"], resolved["generator_macs"]) == (4_405_251, 1_765_015_552)
+    assert (resolved["discriminator_parameters"], resolved["discriminator_macs"]) == (1_053_824, 272_072_832)
+    assert resolved["options"]["exp_name"] in command
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "exps").glob("auto*.sh")) + ["derive.sh"])
+def test_every_experiment_script_passes_options_that_exist(script, type_command, capsys):
+    text = (ROOT / "exps" / script).read_text()
+    _, command = text.split("python ", 1)
+    words = command.replace("\\\n", " ").replace('"$@"', "").replace(".py", "", 1).split()
+    type_command(" ".join(words) + " --dry_run")
+    assert json.loads(capsys.readouterr().out)["options"]["gen_batch_size"] == 128
+
+
+def test_the_searches_defaults_are_the_papers(type_command, capsys):
+    type_command("search --dry_run")
+    resolved = json.loads(capsys.readouterr().out)
+    assert resolved["resolutions"] == [8, 16, 32] and resolved["growing_steps"] == [25, 55]
+    assert resolved["scored_images"] == 90 * 30 * 5000 + 3 * 10 * 5000
+    type_command("search --dry_run --bottom_width 6 --img_size 48")
+    assert json.loads(capsys.readouterr().out)["resolutions"] == [12, 24, 48]
+    type_command("search --dry_run --img_size 64 --grow_steps 20 40 60")
+    assert json.loads(capsys.readouterr().out)["resolutions"] == [8, 16, 32, 64]
+
+
+@pytest.mark.parametrize(
+    "command, words",
+    [
+        ("search --foo 1", "--foo"),
+        ("search --gf_dim 0", "--gf_dim: must be at least 1"),
+        ("search --g_lr nan", "--g_lr"),
+        ("search --img_size 33", "--img_size"),
+        ("search --topk 11", "--topk"),
+        ("search --grow_step1 60", "--grow_step1"),
+        ("search --d_spectral_norm perhaps", "--d_spectral_norm"),
+        ("search --dataset folder --data_path nowhere", "--data_path"),
+        ("search --dataset digits --device tpu", "--device"),
+        ("search --dataset digits --inception_path nowhere.pth", "--inception_path"),
+        ("search --load_path nowhere", "--load_path"),
+        ("train_derived", "--arch"),
+        ("train_derived --arch 1 0 1", "--arch: cell 1 takes 4 tokens"),
+        ("train_derived --arch 1 0 1 1", "--img_size 8"),
+        ("train_derived --arch_file nowhere.json", "--arch_file"),
+        ("train_derived --gen_model autogan_cifar10_d", "--gen_model"),
+        ("test", "--load_path"),
+        ("test --load_path nowhere.pth", "--load_path"),
+    ],
+)
+def test_a_mistake_gets_one_line_that_names_the_option(fail_command, command, words):
+    assert words in fail_command(command)
+
+
+def stop_at(call, monkeypatch, by_signal=True):
+    """Make the n-th safe point find a SIGTERM waiting, or raise as a power cut would, saving nothing."""
+    original, calls = SafePoint.__call__, []
+
+    class PowerCut(Exception):
+        pass
+
+    def counted(self, due=False):
+        calls.append(due)
+        if len(calls) == call:
+            if not by_signal:
+                raise PowerCut
+            self.signal_number = signal.SIGTERM
+        original(self, due)
+
+    monkeypatch.setattr(SafePoint, "__call__", counted)
+    return (StopRequested, PowerCut), lambda: monkeypatch.setattr(SafePoint, "__call__", original)
+
+
+def assert_equal_states(first, second, path=""):
+    assert type(first) is type(second), path
+    if isinstance(first, torch.Tensor):
+        assert torch.equal(first, second), path
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys(), path
+        for key in first:
+            assert_equal_states(first[key], second[key], f"{path}/{key}")
+    elif isinstance(first, (list, tuple)):
+        assert len(first) == len(second), path
+        for index, pair in enumerate(zip(first, second)):
+            assert_equal_states(*pair, f"{path}/{index}")
+    else:
+        assert first == second, path
+
+
+@pytest.fixture(scope="module")
+def finished_runs(tmp_path_factory):
+    """One uninterrupted search and one uninterrupted training."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)
+        for command in (TINY_SEARCH, TINY_TRAINING):
+            script, *arguments = command.split()
+            monkeypatch.setattr(sys, "argv", [script, *arguments])
+            load_script(script).main()
+    return folder
+
+
+def assert_equal_runs(run, finished):
+    first, second = (load_checkpoint(folder / "Model" / "checkpoint.pth") for folder in (run, finished))
+    assert_equal_states(first, second)
+    first, second = ((folder / "Log" / "metrics.jsonl").read_text() for folder in (run, finished))
+    assert first == second
+
+
+@pytest.mark.parametrize("call, by_signal", [(2, True), (3, False), (6, True), (8, True), (14, False), (17, True)])
+def test_a_search_that_stops_and_goes_on_equals_the_uninterrupted_one(type_command, tmp_path, monkeypatch, finished_runs, call, by_signal):
+    stops, heal = stop_at(call, monkeypatch, by_signal)
+    with pytest.raises(stops):
+        type_command(TINY_SEARCH)
+    heal()
+    run = only_run(tmp_path, "s")
+    if (run / "Model" / "checkpoint.pth").is_file():  # a power cut before the first checkpoint leaves nothing to go on from
+        type_command(f"search --load_path {run}")
+        assert_equal_runs(run, only_run(finished_runs, "s"))
+        assert (run / "derived.json").read_text() == (only_run(finished_runs, "s") / "derived.json").read_text()
+    else:
+        assert not by_signal and call < 6
+
+
+@pytest.mark.parametrize("call, by_signal", [(1, True), (4, True), (5, False), (8, True)])
+def test_a_training_that_stops_and_goes_on_equals_the_uninterrupted_one(type_command, tmp_path, monkeypatch, finished_runs, call, by_signal):
+    stops, heal = stop_at(call, monkeypatch, by_signal)
+    with pytest.raises(stops):
+        type_command(TINY_TRAINING)
+    heal()
+    run = only_run(tmp_path, "t")
+    type_command(f"train_derived --load_path {run}")
+    assert_equal_runs(run, only_run(finished_runs, "t"))
+
+
+def test_a_dynamic_reset_stops_at_the_step_of_the_rule_however_often_the_losses_are_looked_at(type_command, tmp_path):
+    """A threshold that any losses fall below: the reset comes at the same step with another --print_freq, and the run is the same."""
+    for name, print_freq in (("often", 1), ("seldom", 100)):
+        command = TINY_SEARCH.replace("--print_freq 3", f"--print_freq {print_freq}").replace("--exp_name s", f"--exp_name {name}")
+        type_command(command + " --dynamic_reset_threshold 1e6 --dynamic_reset_window 3")
+    first, second = (load_checkpoint(only_run(tmp_path, name) / "Model" / "checkpoint.pth") for name in ("often", "seldom"))
+    assert first["counters"]["resets"] > 0
+    for state in (first, second):
+        state.pop("metrics_bytes")
+        state["options"] = {**state["options"], "print_freq": None, "exp_name": None}
+    assert_equal_states(first, second)
+
+
+def test_another_seed_gives_another_run(type_command, tmp_path, finished_runs):
+    type_command(TINY_TRAINING + " --random_seed 7")
+    mine, other = (load_checkpoint(only_run(folder, "t") / "Model" / "checkpoint.pth") for folder in (tmp_path, finished_runs))
+    assert not torch.equal(mine["gan"]["generator"]["linear.weight"], other["gan"]["generator"]["linear.weight"])
+
+
+def test_what_a_run_computes_cannot_be_changed_when_it_goes_on(fail_command, finished_runs):
+    assert "--gf_dim: the run was started with 4" in fail_command(f"search --load_path {only_run(finished_runs, 's')} --gf_dim 8")
+
+
+def test_a_searchs_result_is_trained_and_scored(type_command, tmp_path, finished_runs, fail_command, capsys):
+    derived = only_run(finished_runs, "s") / "derived.json"
+    ranked = json.loads(derived.read_text())["architectures"]
+    assert [entry["rank"] for entry in ranked] == [1, 2] and ranked[0]["reward"] >= ranked[1]["reward"]
+    type_command(f"{TINY_TRAINING} --arch_file {derived} --rank 2 --exp_name r".replace("--gen_model autogan_cifar10_a", ""))
+    run = only_run(tmp_path, "r")
+    results = json.loads((run / "results.json").read_text())
+    assert results["architecture"] == ranked[1]["architecture"]
+    assert [entry["iteration"] for entry in results["history"]][0] == 0
+    assert results["final"]["feature_net"] == "efficientnet-lite0"
+    assert (run / "Samples" / "training.gif").stat().st_size > 0
+    assert list((run / "Log").glob("events*")) and (run / "Log" / "log.txt").is_file()
+
+    type_command(f"test {TINY.replace('-gen_bs 8 -dis_bs 256 --latent_dim 8', '').replace('--n_critic 2', '')} --load_path {run} --num_eval_imgs 8")
+    (scored,) = (tmp_path / "logs_eval").iterdir()
+    best = load_checkpoint(run / "Model" / "checkpoint_best.pth")["best"]
+    scores = json.loads((scored / "results.json").read_text())["scores"]
+    assert scores["fid"] == pytest.approx(best["fid"], rel=1e-6) and scores["is_mean"] == pytest.approx(best["is_mean"], rel=1e-6)
+    assert "--rank" in fail_command(f"train_derived --arch_file {derived} --rank 3")
+    assert "--gf_dim" in fail_command(f"test --load_path {run} --gf_dim 8")
+    assert "search" in fail_command(f"test --load_path {only_run(finished_runs, 's') / 'Model' / 'checkpoint.pth'}")
+
+
+def test_random_search_and_fid_rewards_run(type_command, tmp_path):
+    type_command(TINY_SEARCH + " --controller random --reward fid --exp_name random")
+    rewards = json.loads((only_run(tmp_path, "random") / "results.json").read_text())["rewards"]
+    assert all(0 < reward < 1 for reward in rewards)

@@ -86,6 +86,8 @@ class RunOptions:
     load_path: str = option(None, "a run's folder, to go on with it", kind=str)
     random_seed: int = option(12345, "seed of everything random", at_least=0)
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
+    fast: str = option("on", "off: the plain way of computing, for comparison; the results are the same to rounding", choices=("on", "off"))
+    precision: str = option("float32", "of the networks' training passes; bfloat16 is faster and moves results", choices=("float32", "bfloat16"))
     print_freq: int = option(100, "steps between looks at the losses: log, progress bar, dynamic reset", at_least=1)
     dry_run: bool = option(False, "print the resolved run as JSON and stop")
 

@@ -19,7 +19,7 @@ from models_search.candidates import Candidate, top_k
 from models_search.controller import Controller, UniformController, first_beam, reinforce, sample_architectures
 from models_search.dynamic_reset import CollapseDetector
 from models_search.shared_gan import shared_generator
-from utils.adversarial import Gan, last_known, new_gan, train_steps
+from utils.adversarial import Gan, Setting, in_precision, last_known, new_gan, train_steps
 from utils.cli import run_script
 from utils.complexity import network_sizes
 from utils.datasets import load_images
@@ -103,11 +103,14 @@ def train_shared_gan(search, options, images, run, safe_point):
     gan.generator.train()
     gan.discriminator.train()
 
+    precise = partial(in_precision, precision=options.run.precision, device=images.device)
+    discriminate = precise(partial(gan.discriminator, level=level))
+
+    def setting_at(step):
+        return Setting(precise(partial(gan.generator, architecture=architectures[step])), discriminate)
+
     def train(first, last):
-        return train_steps(
-            gan, inputs.steps(first, last), generate_at=lambda step: partial(gan.generator, architecture=architectures[step]),
-            discriminate=partial(gan.discriminator, level=level), max_grad_norm=training.max_grad_norm,
-        )  # fmt: skip
+        return train_steps(gan, inputs.steps(first, last), setting_at, max_grad_norm=training.max_grad_norm)
 
     with tqdm(total=total_steps, desc=f"  GAN {images.resolution} px", initial=search.shared_steps, leave=False, disable=None) as bar:
         while search.shared_steps < total_steps and not search.collapsed:
@@ -192,8 +195,9 @@ def new_shared_gan(options, device, resets=0):
         generator = prepare(generator, network.init_type, network.g_spectral_norm)
         discriminator = prepare(Discriminator(levels, network.df_dim), network.init_type, network.d_spectral_norm)
     return new_gan(
-        generator.to(device), discriminator.to(device), g_lr=training.g_lr, d_lr=training.d_lr, betas=(training.beta1, training.beta2)
-    )
+        generator, discriminator, device, g_lr=training.g_lr, d_lr=training.d_lr, betas=(training.beta1, training.beta2),
+        fast=options.run.fast == "on",
+    )  # fmt: skip
 
 
 def new_policy(options, level):

@@ -13,7 +13,7 @@ from tqdm import tqdm
 import cfg
 from models.autogan import Discriminator, Generator
 from models.init import prepare
-from utils.adversarial import Gan, last_known, new_gan, train_steps
+from utils.adversarial import Gan, Setting, in_precision, last_known, new_gan, train_steps
 from utils.cli import UserError, run_script
 from utils.complexity import count_parameters, network_sizes
 from utils.datasets import load_images
@@ -38,6 +38,7 @@ def train(training, options, inputs, total_steps, score, run, safe_point):
     """`total_steps` discriminator steps, one generator step every --n_critic of them; grids and scores of the average generator."""
     gan, settings, n_critic = training.gan, options.derive, options.training.n_critic
     epoch = inputs.steps_per_epoch
+    setting = Setting(*(in_precision(network, options.run.precision, inputs.images.device) for network in (gan.generator, gan.discriminator)))
     lr_factor = (lambda step: 1 - step / total_steps) if settings.lr_decay else None
     gan.generator.train()
     gan.discriminator.train()
@@ -51,7 +52,7 @@ def train(training, options, inputs, total_steps, score, run, safe_point):
             stops = (every * (training.step // every + 1) for every in (options.run.print_freq, epoch))
             last = min(total_steps, *stops)
             d_losses, g_losses = train_steps(
-                gan, inputs.steps(training.step, last), max_grad_norm=options.training.max_grad_norm,
+                gan, inputs.steps(training.step, last), lambda step: setting, max_grad_norm=options.training.max_grad_norm,
                 ema_decay=settings.ema_decay, lr_factor=lr_factor,
             )  # fmt: skip
             training.step = last
@@ -113,8 +114,8 @@ def new_training(options, architecture, device):
         generator = prepare(generator, network.init_type, network.g_spectral_norm)
         discriminator = prepare(Discriminator(architecture.levels, network.df_dim), network.init_type, network.d_spectral_norm)
     gan = new_gan(
-        generator.to(device), discriminator.to(device), g_lr=training.g_lr, d_lr=training.d_lr,
-        betas=(training.beta1, training.beta2), with_average=True,
+        generator, discriminator, device, g_lr=training.g_lr, d_lr=training.d_lr, betas=(training.beta1, training.beta2),
+        with_average=True, fast=options.run.fast == "on",
     )  # fmt: skip
     return Training(gan)
 

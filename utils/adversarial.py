@@ -129,8 +129,13 @@ class Gan:
         return copy.deepcopy(self.state_dict())
 
 
-def new_gan(generator, discriminator, *, g_lr, d_lr, betas, with_average=False):
-    """A Gan of two networks (on their device already) with Adam; the average generator begins as a copy."""
+def new_gan(generator, discriminator, device, *, g_lr, d_lr, betas, with_average=False, fast=True):
+    """A Gan of two networks, moved to the device, with Adam; the average generator begins as a copy.
+
+    `fast` keeps images channels last, which convolutions like better; the same results to rounding.
+    """
+    layout = torch.channels_last if fast else torch.contiguous_format
+    generator, discriminator = (network.to(device).to(memory_format=layout) for network in (generator, discriminator))
     average = copy.deepcopy(generator).requires_grad_(False) if with_average else None
     adams = [
         torch.optim.Adam([{"params": list(network.parameters()), "initial_lr": lr}], lr=lr, betas=betas)
@@ -145,38 +150,60 @@ class Diverged(Ending):
     exit_code = 3
 
 
-def train_steps(gan, steps, *, generate_at=None, discriminate=None, loss=hinge, max_grad_norm=None, ema_decay=0.999, lr_factor=None):
-    """Train on `steps`, an iterable of (step number, real images, noise, generator noise or None).
+class Setting(NamedTuple):
+    """What one training step runs: how images are made and judged, and the loss."""
 
-    Every step updates the discriminator; one with generator noise then updates the generator and its average. `generate_at(step)`
-    gives the callable that makes that step's images (default: the generator), `lr_factor(step)` scales both learning rates. Returns the losses as two lists of floats, None where the generator was not trained: the only
+    generate: Callable
+    discriminate: Callable
+    loss: AdversarialLoss = hinge
+
+
+def in_precision(call, precision, device):
+    """`call` under autocast if `precision` is "bfloat16"; it returns float32 all the same."""
+    if precision == "float32":
+        return call
+
+    def in_bfloat16(*inputs):
+        with torch.autocast(device.type, torch.bfloat16):
+            return call(*inputs).float()
+
+    return in_bfloat16
+
+
+def train_steps(gan, steps, setting_at, *, max_grad_norm=None, ema_decay=0.999, lr_factor=None):
+    """Train on `steps`, an iterable of (step number, real images, noise, generator noise or None); `setting_at(step)` is its Setting.
+
+    Every step updates the discriminator; one with generator noise then updates the generator and its average. `lr_factor(step)`
+    scales both learning rates. Returns the losses as two lists of floats, None where the generator was not trained: the only
     moment that waits for the device. Raises Diverged if one is not finite.
     """
-    discriminate = discriminate or gan.discriminator
     frozen = list(gan.discriminator.parameters())
-    optimizers = (gan.generator_optimizer, gan.discriminator_optimizer)
     discriminator_losses, generator_losses, numbers = [], [], []
     for step, real, noise, generator_noise in steps:
-        generate = generate_at(step) if generate_at else gan.generator
+        generate, discriminate, loss = setting_at(step)
+        numbers.append(step)
         discriminator_losses.append(
             discriminator_step(generate, discriminate, gan.discriminator_optimizer, real, noise, loss, max_grad_norm)
         )
         generator_losses.append(None)
-        numbers.append(step)
         if generator_noise is None:
             continue
         generator_losses[-1] = generator_step(
             generate, discriminate, gan.generator_optimizer, generator_noise, frozen, loss, max_grad_norm
         )
         if lr_factor:
-            for optimizer in optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = group["initial_lr"] * lr_factor(step)
+            _scale_learning_rates(gan, lr_factor(step))
         if gan.average is not None:
             update_average(gan.average, gan.generator, ema_decay)
     losses = torch.stack(discriminator_losses).tolist(), _with_gaps(generator_losses)
     _refuse_divergence(*losses, numbers)
     return losses
+
+
+def _scale_learning_rates(gan, factor):
+    for optimizer in (gan.generator_optimizer, gan.discriminator_optimizer):
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
 
 
 def _with_gaps(losses):

@@ -1,0 +1,155 @@
+"""Checkpoints: whole or not at all, noticed when damaged, harmless when hostile; the authors' files."""
+
+import os
+import pickle
+import sys
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+from parity import generator_weight_name
+
+from models.architecture import Architecture
+from models.autogan import Generator
+from models_search.shared_gan import shared_generator
+from utils.checkpoint import DamagedCheckpoint, load_authors_generator, load_checkpoint, load_latest, save_checkpoint
+from utils.cli import UserError
+
+STATE = {"network": {"weight": torch.randn(40, 9)}, "step": 7, "best": None, "history": [{"fid": 1.5}], "shape": (1, 2), "empty": torch.zeros(0)}
+
+
+def test_a_checkpoint_comes_back_as_it_was(tmp_path):
+    save_checkpoint(tmp_path / "checkpoint.pth", STATE)
+    state = load_checkpoint(tmp_path / "checkpoint.pth")
+    assert torch.equal(state["network"]["weight"], STATE["network"]["weight"])
+    assert {name: state[name] for name in ("step", "best", "history", "shape")} == {name: STATE[name] for name in ("step", "best", "history", "shape")}
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pth"]
+
+
+def test_no_damage_is_loaded(tmp_path):
+    """Cut anywhere or with any bit flipped: refused, or (in the archive's own bookkeeping) without effect."""
+    save_checkpoint(tmp_path / "good.pth", STATE)
+    good, rng, refused = (tmp_path / "good.pth").read_bytes(), np.random.default_rng(0), 0
+    damaged = [good[:length] for length in np.linspace(0, len(good) - 1, 12, dtype=int)]
+    for _ in range(100):
+        flipped = bytearray(good)
+        flipped[rng.integers(len(good))] ^= 1 << rng.integers(8)
+        damaged.append(bytes(flipped))
+    for content in damaged:
+        (tmp_path / "bad.pth").write_bytes(content)
+        try:
+            assert torch.equal(load_checkpoint(tmp_path / "bad.pth")["network"]["weight"], STATE["network"]["weight"])
+        except DamagedCheckpoint:
+            refused += 1
+    assert refused >= 80
+
+
+def test_a_changed_value_is_noticed(tmp_path):
+    save_checkpoint(tmp_path / "a.pth", STATE)
+    content = torch.load(tmp_path / "a.pth", weights_only=True)
+    content["state"]["step"] = 8
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(DamagedCheckpoint, match="sha256"):
+        load_checkpoint(tmp_path / "a.pth")
+
+
+def test_the_previous_checkpoint_stands_in_for_a_damaged_one(tmp_path):
+    path = tmp_path / "checkpoint.pth"
+    for step in (1, 2, 3):
+        save_checkpoint(path, {"step": step})
+    path.write_bytes(path.read_bytes()[:100])
+    assert load_latest(tmp_path) == ({"step": 2}, tmp_path / "checkpoint_previous.pth")
+
+
+def test_a_full_disk_leaves_the_old_checkpoint_and_no_rest(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint.pth"
+    save_checkpoint(path, {"step": 1})
+
+    def full_disk(state, file):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OSError):
+        save_checkpoint(path, {"step": 2})
+    monkeypatch.undo()
+    assert load_checkpoint(path) == {"step": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["checkpoint.pth"]
+
+
+class Hostile:
+    def __init__(self, function, *arguments):
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self):
+        return self.function, self.arguments
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_that_would_run_something_is_refused(tmp_path, zipped):
+    mark = tmp_path / "executed"
+    hostile = [(os.system, f"touch {mark}"), (eval, f"open({str(mark)!r}, 'w')"), (open, str(mark), "w"), (sys.exit, 0)]
+    for function, *arguments in hostile:
+        for content in ({"format": 1, "sha256": "", "state": Hostile(function, *arguments)}, {"l1.weight": Hostile(function, *arguments)}):
+            path = tmp_path / "hostile.pth"
+            if zipped:
+                torch.save(content, path)
+            else:
+                path.write_bytes(pickle.dumps(content))
+            for load in (load_checkpoint, load_authors_generator):
+                with pytest.raises(UserError):
+                    load(path)
+    assert not mark.exists()
+
+
+def authors_published_names(architecture, state):
+    """A published generator's state dict as the authors' code names it (the inverse of the loader, written independently)."""
+    names = OrderedDict()
+    for name, tensor in state.items():
+        for ours, theirs in (("linear.", "l1."), ("first.pre.conv", "c1"), ("second.pre.conv", "c2"), ("first.pre.norm.batch", "n1"),
+                             ("second.pre.norm.batch", "n2"), ("shortcut.", "c_sc."), ("skip.", "skip_in_ops.")):  # fmt: skip
+            name = name.replace(ours, theirs)
+        for level in range(3):
+            name = name.replace(f"cells.{level}.", f"cell{level + 1}.")
+        names[name] = tensor
+    return names
+
+
+@pytest.mark.parametrize("published", ["autogan_cifar10_a", "autogan_cifar10_b", "autogan_cifar10_c"])
+@pytest.mark.parametrize("old_format", [False, True])
+def test_the_authors_released_files_load(tmp_path, published, old_format):
+    architecture = Architecture.parse(published)
+    generator = Generator.of(architecture, latent_dim=8, gf_dim=4).eval()
+    theirs = authors_published_names(architecture, generator.state_dict())
+    assert "cell2.skip_in_ops.0.weight" in theirs and "cell1.c_sc.weight" in theirs and "to_rgb.0.weight" in theirs
+    whole = {"epoch": 320, "avg_gen_state_dict": theirs, "best_fid": np.float64(12.42), "scores": np.float32(8.55)}
+    for content in (theirs, whole):
+        torch.save(content, tmp_path / "released.pth", _use_new_zipfile_serialization=not old_format)
+        again = Generator.from_state(architecture, load_authors_generator(tmp_path / "released.pth")).eval()
+        z = torch.randn(2, 8)
+        assert torch.equal(again(z), generator(z))
+
+
+def test_a_shared_generator_trained_by_the_authors_code_loads_as_a_derived_one():
+    """Their train_derived.py saves the whole shared generator; what the architecture uses is taken from it."""
+    from utils.checkpoint import authors_name
+
+    theirs = [
+        "l1.weight", "cell1.post_conv1.deconv.weight", "cell1.pre_conv1.bn.running_mean", "cell2.post_conv2.conv.bias", "cell2.deconv_sc.weight",
+        "cell2.skip_deconvx2.weight", "cell3.skip_deconvx4.1.bias", "cell3.skip_deconvx2.weight", "cell3.skip_in_ops.1.weight", "cell3.c_sc.bias",
+        "to_rgb.2.weight",
+    ]  # fmt: skip
+    ours = shared_generator(3, latent_dim=4, gf_dim=2, bottom_width=2).state_dict()
+    names = [authors_name(name) for name in theirs]
+    assert len(set(names)) == len(theirs) and all(name in ours for name in names), set(names) - set(ours)
+    assert authors_name("cell3.skip_deconvx2.weight") == "cells.2.skip_up.1.0.weight"
+
+
+def test_reference_names_and_released_names_agree():
+    rename = generator_weight_name(Architecture.parse("autogan_cifar10_c"))
+    from utils.checkpoint import authors_name
+
+    for reference, released in (("cell1.conv1.weight", "cell1.c1.weight"), ("cell1.norm2.bias", "cell1.n2.bias"),
+                                ("cell3.skip2.weight", "cell3.skip_in_ops.1.weight"), ("to_rgb.conv.bias", "to_rgb.2.bias")):  # fmt: skip
+        assert rename(reference) == authors_name(released)

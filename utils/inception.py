@@ -1,0 +1,175 @@
+"""Feature networks for scoring images: the 2015 Inception graph, and EfficientNet-Lite0, which needs no download.
+
+    net = load_feature_net("inception", inception_path="classify_image_graph_def.pb", device="cuda")
+    features, logits = net(images)          # uint8 (N, 3, H, W) of any size
+
+`python -m utils.inception --download` fetches the Inception graph;
+`--convert FILE --output FILE` writes it as .pth or .safetensors.
+"""
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from utils.cli import Parser, UserError, run_script
+from utils.inception_files import (
+    TGZ_BYTES,
+    TGZ_URL,
+    cached_archive,
+    download,
+    find_inception_weights,
+    read_graph,
+    read_weights,
+    write_safetensors,
+)
+from utils.inception_network import check_images, efficientnet_lite0, inception
+from utils.inception_tensorflow import TensorFlowFeatureNet
+
+FEATURE_NETS = ("inception", "efficientnet-lite0")
+INCEPTION_BACKENDS = ("torch", "tf")
+
+
+class FeatureNet:
+    """A frozen network that turns uint8 images into features and class logits, in exact float32.
+
+    A call leaves the caller's random state, precision flags and autocast as they were. Scores made with networks of different
+    names are on different scales and may not be compared.
+
+    Attributes: `name`, `backend` ("torch" or "tf"), `weights_sha256` (of the weights file as given), `feature_dim`,
+    `num_classes`, `device`.
+    """
+
+    backend = "torch"
+
+    def __init__(self, name, network, *, weights_sha256, feature_dim, num_classes, device):
+        self.name = name
+        self.weights_sha256 = weights_sha256
+        self.feature_dim = feature_dim
+        self.num_classes = num_classes
+        self.device = torch.device(device)
+        # oneDNN is 1.4 times faster with channels last; cuDNN's exact float32 kernels are made for the usual order.
+        self._memory_format = torch.channels_last if self.device.type == "cpu" else torch.contiguous_format
+        network = network.eval().requires_grad_(False)
+        self._network = network.to(self.device).to(memory_format=self._memory_format)
+        self._inner_batch = 32 if self.device.type == "cpu" else 256
+
+    @torch.inference_mode()
+    def __call__(self, images):
+        """uint8 images (N, 3, H, W) -> features float32 (N, feature_dim) and logits float32 (N, num_classes), on `device`.
+
+        Inception's logits come without the biases, as the Inception Score wants them.
+        """
+        check_images(images)
+        with exact_float32(self.device):
+            parts = [
+                self._network(part.to(self.device).contiguous(memory_format=self._memory_format))
+                for part in images.split(self._inner_batch)
+            ]
+        return tuple(torch.cat(column) for column in zip(*parts))
+
+
+@contextmanager
+def exact_float32(device):
+    """No TF32, no bfloat16 and no autocast inside, whatever the global flags say; they are restored afterwards."""
+    backends = torch.backends
+    switches = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
+    before = [switch.fp32_precision for switch in switches]
+    try:
+        for switch in switches:
+            switch.fp32_precision = "ieee"
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        for switch, precision in zip(switches, before):
+            switch.fp32_precision = precision
+
+
+def load_feature_net(name="inception", *, inception_path=None, backend="torch", tf_python=None, device="cpu"):
+    """The feature network `name` on `device`, ready to be called; UserError if its weights cannot be had.
+
+    For "inception": `inception_path` is classify_image_graph_def.pb, the .tgz that holds it, torch-fidelity's .pth or a
+    .safetensors of `--convert`; without it the weights in torch-fidelity's or this project's cache are taken, or torch-fidelity's
+    are downloaded. `backend` "tf" has TensorFlow execute the graph itself (.pb or .tgz), in a process that `tf_python` runs.
+    """
+    if name not in FEATURE_NETS:
+        raise UserError(f"--feature_net: there is no network {name!r}; choose one of {', '.join(FEATURE_NETS)}")
+    if backend not in INCEPTION_BACKENDS:
+        raise UserError(f"--inception_backend: there is no backend {backend!r}; choose one of {', '.join(INCEPTION_BACKENDS)}")
+    if name == "efficientnet-lite0":
+        if backend != "torch" or inception_path:
+            raise UserError("--feature_net: efficientnet-lite0 takes no --inception_path or --inception_backend; leave them out")
+        network, sha256 = efficientnet_lite0()
+        return FeatureNet(name, network, weights_sha256=sha256, feature_dim=1280, num_classes=1000, device=device)
+    if backend == "tf":
+        graph, sha256 = read_graph(inception_path or cached_archive())
+        return TensorFlowFeatureNet(graph, weights_sha256=sha256, tf_python=tf_python, device=device)
+    tensors, sha256 = read_weights(inception_path or find_inception_weights())
+    return FeatureNet(name, inception(tensors), weights_sha256=sha256, feature_dim=2048, num_classes=1008, device=device)
+
+
+def relative_difference(first, second):
+    """Largest over the rows of: largest difference between two rows, relative to the largest magnitude in the second one's."""
+    first, second = first.double().cpu(), second.double().cpu()
+    scale = second.abs().amax(1).clamp_min(torch.finfo(torch.float64).tiny)
+    return ((first - second).abs().amax(1) / scale).max().item()
+
+
+def compare_feature_nets(first, second, images):
+    """Both networks on the same uint8 images (N, 3, H, W): the largest relative difference of their features and of their logits.
+
+    Returns {"features": float, "logits": float, "images": N}; see `relative_difference`.
+    """
+    (first_features, first_logits), (second_features, second_logits) = first(images), second(images)
+    return {
+        "features": relative_difference(first_features, second_features),
+        "logits": relative_difference(first_logits, second_logits),
+        "images": len(images),
+    }
+
+
+def convert(source, output):
+    """Write the Inception weights in `source` as `output`: .pth (torch-fidelity's form) or .safetensors."""
+    output = Path(output)
+    if output.suffix not in (".pth", ".safetensors"):
+        raise UserError(f"--output: {output} must end in .pth or .safetensors")
+    tensors, _ = read_weights(source)
+    try:
+        if output.suffix == ".safetensors":
+            write_safetensors(tensors, output)
+        else:
+            part = output.with_name(f"{output.name}.{os.getpid()}.part")
+            torch.save(tensors, part)
+            os.replace(part, output)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"--output: {output} cannot be written ({str(error).splitlines()[0]})") from None
+
+
+def main():
+    parser = Parser(prog="python -m utils.inception", description="Fetch or convert the weights of the 2015 Inception graph.")
+    action = parser.add_mutually_exclusive_group(required=True)
+    action.add_argument("--download", action="store_true", help=f"fetch {TGZ_URL} ({TGZ_BYTES:,} bytes)")
+    action.add_argument("--convert", metavar="FILE", help="read a .pb, .tgz, .pth or .safetensors and write it as --output")
+    parser.add_argument("--output", metavar="FILE",
+                        help="file to write; for --download by default in the cache, where it is found again")
+    parser.add_argument("--url", default=TGZ_URL, help="where --download fetches the archive from")
+    options = parser.parse_args()
+    if options.convert is not None and not options.output:
+        raise UserError("--output: --convert needs a file to write, ending in .pth or .safetensors")
+    path = Path(options.output or cached_archive())
+    try:
+        if options.convert is not None:
+            convert(options.convert, path)
+        elif options.output and path.exists():
+            raise UserError(f"--output: {path} exists; delete it or name another file")
+        else:
+            download(options.url, path, expected_bytes=TGZ_BYTES, check=read_weights)
+    except UserError as error:
+        raise UserError(str(error).replace("--inception_path:", "--download:" if options.download else "--convert:")) from None
+    _, sha256 = read_weights(path)
+    print(f"{path}: the 2015 Inception network, sha256 {sha256}; use it with --inception_path {path}")
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,78 @@
+"""Timing two ways of doing the same work in one process, in turn, and showing the ratio with its spread."""
+
+import json
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from utils.cli import Parser  # noqa: E402
+from utils.run import environment, pick_device  # noqa: E402
+
+COLUMNS = ("name", "level", "resolution", "width", "precision", "plain_ms", "fast_ms", "ratio", "ratio_min", "ratio_max", "peak_mib")
+
+
+def bench_parser(description):
+    """The options every benchmark has."""
+    parser = Parser(description=description.splitlines()[0])
+    parser.add_argument("--device", type=pick_device, default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--repeats", type=int, default=5, help="pairs of runs")
+    parser.add_argument("--quick", action="store_true", help="small widths and few repeats: about two minutes")
+    parser.add_argument("--json", metavar="FILE", help="also write the figures there")
+    return parser
+
+
+def compare(name, plain, fast, *, steps, repeats, device, **described):
+    """Time plain() and fast(), each doing `steps` steps, `repeats` times in turn after one warm-up of each; returns a row."""
+    times = {plain: [], fast: []}
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    for repeat in range(repeats + 1):
+        for work in (plain, fast):
+            milliseconds = _timed(work, device) / steps * 1000
+            if repeat:
+                times[work].append(milliseconds)
+    ratios = [a / b for a, b in zip(times[plain], times[fast])]
+    row = {"name": name, **described, "plain_ms": statistics.median(times[plain]), "fast_ms": statistics.median(times[fast])}
+    row.update(ratio=statistics.median(ratios), ratio_min=min(ratios), ratio_max=max(ratios), peak_mib=_peak_mib(device))
+    return row
+
+
+def _timed(work, device):
+    start = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def _peak_mib(device):
+    """Peak memory: of the device, or of the whole process so far on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def print_row(row):
+    """One line of the table; the header comes before the first."""
+    if not print_row.has_header:
+        print("  ".join(f"{column:>10}" for column in COLUMNS))
+        print_row.has_header = True
+    cells = (row.get(column) for column in COLUMNS)
+    print("  ".join(f"{f'{cell:.2f}' if isinstance(cell, float) else cell!s:>10}" for cell in cells), flush=True)
+
+
+print_row.has_header = False
+
+
+def write_rows(path, rows, **more):
+    """The environment and the rows as JSON."""
+    if path:
+        Path(path).write_text(json.dumps({"environment": environment(), "rows": rows, **more}, indent=2) + "\n")
+        print(f"wrote {path}")

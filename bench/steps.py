@@ -1,0 +1,101 @@
+"""The plain way and the fast way of AutoGAN's adversarial training, on the same work."""
+
+import itertools
+from functools import partial
+
+import torch
+from comparison import ROOT  # noqa: F401  (puts the project on the path)
+from torch.utils.data import DataLoader
+
+from models.architecture import Architecture
+from models.autogan import Discriminator, Generator
+from models.init import prepare
+from models_search.controller import Controller, first_beam, sample_architectures
+from models_search.shared_gan import shared_generator
+from utils.adversarial import Setting, discriminator_step, generator_step, in_precision, new_gan, train_steps, update_average
+from utils.images import from_uint8
+from utils.randomness import global_seed, random_generator
+from utils.steps import StepInputs
+
+N_CRITIC, BATCH, GENERATOR_BATCH, LATENT = 5, 64, 128, 128
+
+
+class RandomImages:
+    """As many random uint8 images as some steps need, in the form of utils.datasets.ResizedImages."""
+
+    def __init__(self, count, resolution, device):
+        generator = torch.Generator().manual_seed(0)
+        self.tensor = torch.randint(256, (count, 3, resolution, resolution), dtype=torch.uint8, generator=generator).to(device)
+        self.num_images, self.resolution, self.device = count, resolution, device
+
+    def batches(self, order, batch_size):
+        return (self.tensor[rows] for rows in order.to(self.device).split(batch_size))
+
+
+def build(device, *, fast, gf_dim, df_dim, architecture=None, levels=3):
+    """A shared GAN, or with `architecture` a derived one with its average generator; the same weights either way."""
+    with global_seed(0, "bench"):
+        if architecture is None:
+            generator = shared_generator(levels, latent_dim=LATENT, gf_dim=gf_dim)
+        else:
+            generator = Generator.of(architecture, latent_dim=LATENT, gf_dim=gf_dim)
+        generator = prepare(generator)
+        discriminator = prepare(Discriminator(levels, df_dim), with_spectral_norm=True)
+    return new_gan(
+        generator, discriminator, device, g_lr=2e-4, d_lr=2e-4, betas=(0.0, 0.9), with_average=architecture is not None, fast=fast
+    )
+
+
+def lower_beam(level, seed=0):
+    """A beam for `level`, drawn by untrained controllers: its parents are random architectures."""
+    beam = first_beam()
+    for below in range(level):
+        with torch.no_grad(), global_seed(seed, below):
+            architectures, rollout = sample_architectures(Controller(below), beam, 5, torch.Generator().manual_seed(seed))
+        beam = [entry._replace(architecture=a, state=tuple(s)) for entry, a, *s in zip(beam * 5, architectures, *rollout.state)]
+    return beam
+
+
+def plain_steps(gan, images, steps, *, policy=None, level=None, seed=0):
+    """The 2019 way on a current PyTorch: a DataLoader, one architecture drawn per step, a wait for both losses in every step.
+
+    Returns the discriminator's losses.
+    """
+    rows = [from_uint8(image) for image in images.tensor.cpu()]
+    loader = DataLoader(rows, batch_size=BATCH, shuffle=True, generator=torch.Generator().manual_seed(seed))
+    batches = itertools.islice(itertools.chain.from_iterable(itertools.repeat(loader)), steps)
+    drawn, frozen, losses = random_generator(seed, "architectures"), list(gan.discriminator.parameters()), []
+    discriminate = gan.discriminator if level is None else partial(gan.discriminator, level=level)
+    for step, real in enumerate(batches):
+        real, generate = real.to(images.device), gan.generator
+        if policy:
+            with torch.no_grad():
+                (architecture,), _ = sample_architectures(*policy, 1, drawn)
+            generate = partial(generate, architecture=architecture)
+        noise = torch.randn(len(real), LATENT).to(images.device)
+        losses.append(discriminator_step(generate, discriminate, gan.discriminator_optimizer, real, noise).item())
+        if step % N_CRITIC == 0:
+            noise = torch.randn(GENERATOR_BATCH, LATENT).to(images.device)
+            generator_step(generate, discriminate, gan.generator_optimizer, noise, frozen).item()
+            if gan.average is not None:
+                update_average(gan.average, gan.generator)
+    return losses
+
+
+def fast_steps(gan, images, steps, *, policy=None, level=None, seed=0, precision="float32"):
+    """The way of search.py and train_derived.py. Returns the discriminator's losses."""
+    inputs = StepInputs(
+        images, seed, batch_size=BATCH, generator_batch_size=GENERATOR_BATCH, latent_dim=LATENT, generator_every=N_CRITIC
+    )
+    precise = partial(in_precision, precision=precision, device=images.device)
+    discriminate = precise(gan.discriminator if level is None else partial(gan.discriminator, level=level))
+    generates = itertools.repeat(precise(gan.generator), steps)
+    if policy:
+        with torch.no_grad():
+            architectures, _ = sample_architectures(*policy, steps, random_generator(seed, "architectures"))
+        generates = [precise(partial(gan.generator, architecture=architecture)) for architecture in architectures]
+    settings = [Setting(generate, discriminate) for generate in generates]
+    return train_steps(gan, inputs.steps(0, steps), settings.__getitem__)[0]
+
+
+PUBLISHED = Architecture.parse("autogan_cifar10_a")

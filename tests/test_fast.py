@@ -1,0 +1,76 @@
+"""The fast way of computing gives the plain way's results."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from models.architecture import Architecture
+from models.autogan import Discriminator, Generator
+from models.init import prepare
+from models_search.search_space import random_architecture
+from models_search.shared_gan import shared_generator
+from utils.adversarial import Setting, in_precision, new_gan, train_steps, update_average
+from utils.randomness import global_seed
+
+
+def losses_of(*, fast, architectures, steps=100, derived=None, device="cpu", precision="float32", dtype=torch.float32):
+    """Losses of `steps` steps at 8 px, an architecture drawn per step (or a derived generator), on fixed inputs."""
+    with global_seed(0):
+        generator = Generator.of(derived, latent_dim=8, gf_dim=8) if derived else shared_generator(1, latent_dim=8, gf_dim=8)
+        discriminator = prepare(Discriminator(1, 8), with_spectral_norm=True)
+        generator = prepare(generator)
+        generator, discriminator, device = generator.to(dtype), discriminator.to(dtype), torch.device(device)
+        real, noise = torch.randn(steps, 8, 3, 8, 8).to(dtype), torch.randn(steps, 2, 8, 8).to(dtype)
+    gan = new_gan(generator, discriminator, device, g_lr=2e-4, d_lr=2e-4, betas=(0.0, 0.9), fast=fast, with_average=True)
+    inputs = ((s, real[s].to(device), noise[s, 0].to(device), noise[s, 1].to(device) if s % 5 == 0 else None) for s in range(steps))
+    discriminate = in_precision(gan.discriminator, precision, device)
+
+    def setting_at(step):
+        generate = gan.generator if derived else partial(gan.generator, architecture=architectures[step])
+        return Setting(in_precision(generate, precision, device), discriminate)
+
+    return train_steps(gan, inputs, setting_at), gan
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))])
+def test_fast_and_plain_losses_agree_over_a_hundred_steps(device):
+    """In float64 over all of them, so that the algorithm is compared and not its rounding: Adam without momentum moves by the sign of
+    a gradient however small, so in float32 two kernels' rounding errors part within ten steps. There the first step is compared."""
+    drawn = torch.Generator().manual_seed(0)
+    architectures = [random_architecture(1, drawn) for _ in range(100)]
+    for dtype, compared, tolerance in ((torch.float64, 100, 1e-5), (torch.float32, 1, 1e-5)):
+        (plain_d, plain_g), _ = losses_of(fast=False, architectures=architectures, device=device, dtype=dtype)
+        (fast_d, fast_g), _ = losses_of(fast=True, architectures=architectures, device=device, dtype=dtype)
+        assert fast_d[:compared] == pytest.approx(plain_d[:compared], abs=tolerance)
+        assert [g for g in fast_g[:compared] if g is not None] == pytest.approx([g for g in plain_g[:compared] if g is not None], abs=tolerance)
+        assert sum(loss is not None for loss in fast_g) == 20
+
+
+def test_bfloat16_is_close_but_not_the_same():
+    derived = Architecture.parse("1 1 1 1")
+    (exact, _), _ = losses_of(fast=True, architectures=None, derived=derived, steps=5)
+    (rough, _), _ = losses_of(fast=True, architectures=None, derived=derived, steps=5, precision="bfloat16")
+    assert rough == pytest.approx(exact, abs=0.05) and rough != exact
+
+
+def test_what_an_architecture_does_not_use_does_not_move():
+    """Adam with beta1 = 0 and zero gradients: parameters outside the sampled architecture keep their values, exactly."""
+    only = Architecture.parse("1 0 1 0")
+    (_, _), gan = losses_of(fast=True, architectures=[only] * 10, steps=10)
+    unused = [p for name, p in gan.generator.named_parameters() if ".post." in name or "shortcut" in name]
+    assert unused and all(p.grad is None or not p.grad.any() for p in unused)
+    assert all(p not in gan.generator_optimizer.state for p in unused)
+
+
+def test_the_average_follows_parameters_and_batch_norm_statistics():
+    generator = Generator.of(Architecture.parse("1 1 1 1"), latent_dim=4, gf_dim=2)
+    average = Generator.of(Architecture.parse("1 1 1 1"), latent_dim=4, gf_dim=2)
+    generator(torch.randn(8, 4))
+    expected = {
+        name: value if name.endswith("num_batches_tracked") else 0.9 * average.state_dict()[name] + 0.1 * value
+        for name, value in generator.state_dict().items()
+    }
+    update_average(average, generator, decay=0.9)
+    for name, value in average.state_dict().items():
+        assert torch.allclose(value, expected[name], atol=1e-6), name

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from utils.cli import Ending
+from utils.randomness import random_generator
 
 
 class AdversarialLoss(NamedTuple):
@@ -46,6 +47,15 @@ def wasserstein_gradient_penalty(penalty=10.0, drift=0.001, generator=None):
         return fake_logits.mean() - real_logits.mean() + penalty * (slope - 1).square().mean() + drift * real_logits.square().mean()
 
     return AdversarialLoss(discriminator, _minus_mean_logit)
+
+
+def loss_schedule(name, seed, *purpose, device):
+    """step -> AdversarialLoss, for "hinge" or "wgan-gp"; the latter's random places depend on seed, purpose and step alone."""
+    if name == "hinge":
+        return lambda step: hinge
+    return lambda step: wasserstein_gradient_penalty(
+        generator=random_generator(seed, *purpose, "gradient penalty", step, device=device)
+    )
 
 
 def discriminator_step(generate, discriminate, optimizer, real, noise, loss=hinge, max_grad_norm=None):

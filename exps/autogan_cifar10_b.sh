@@ -3,6 +3,7 @@
 # Hardware: one CUDA GPU with 8 GB; 50,000 generator iterations, hours not yet measured. Needs Inception's weights, see docs/METRICS.md.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+[ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] || [ ! -d .venv ] || . .venv/bin/activate  # what quickstart.sh and test_suite.sh made
 python train_derived.py \
     -gen_bs 128 \
     -dis_bs 64 \

@@ -4,6 +4,7 @@
 # Published cost: 43 GPU hours. Hardware: one CUDA GPU with 8 GB. Needs Inception's weights, see docs/METRICS.md.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+[ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] || [ ! -d .venv ] || . .venv/bin/activate  # what quickstart.sh and test_suite.sh made
 python search.py \
     -gen_bs 128 \
     -dis_bs 64 \

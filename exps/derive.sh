@@ -3,6 +3,7 @@
 # (which takes precedence). As it stands: architecture a. Hardware: one CUDA GPU with 8 GB, hours not yet measured.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+[ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] || [ ! -d .venv ] || . .venv/bin/activate  # what quickstart.sh and test_suite.sh made
 python train_derived.py \
     -gen_bs 128 \
     -dis_bs 64 \

@@ -42,16 +42,11 @@ def score_generator(
     """
     was_training, device = generator.training, next(generator.parameters()).device
     sample = noise_sampler(generator.eval(), generator.latent_dim, seed, "score", device=device)
+    how = dict(batch_size=batch_size, splits=splits, metrics=metrics, real_images=real_images, seed=seed, progress=progress)
     try:
         if len(feature_nets) == 2:
-            first, _, differences = evaluate_both(
-                sample, num_images, feature_nets, reals=reals, batch_size=batch_size, splits=splits, seed=seed, progress=progress
-            )
+            first, _, differences = evaluate_both(sample, num_images, feature_nets, reals=reals, **how)
             return first, differences
-        scores = evaluate(
-            sample, num_images, feature_nets[0], real=reals[0], real_images=real_images, batch_size=batch_size, splits=splits,
-            metrics=metrics, seed=seed, progress=progress,
-        )  # fmt: skip
-        return scores, None
+        return evaluate(sample, num_images, feature_nets[0], real=reals[0], **how), None
     finally:
         generator.train(was_training)

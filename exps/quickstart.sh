@@ -7,11 +7,11 @@ set -euo pipefail
 
 common=(--dataset digits --feature_net efficientnet-lite0 -gen_bs 32 -dis_bs 32 "$@")
 SECONDS=0
-python search.py "${common[@]}" --exp_name quickstart_search --gf_dim 16 --df_dim 16 --n_critic 2 \
-    --max_search_iter 6 --grow_step1 2 --grow_step2 4 --shared_epoch 1 --ctrl_step 5 --rl_num_eval_img 100 --is_splits 1 \
-    --ctrl_lr 0.01 --num_candidate 6 --topk 3 --val_freq 2
+python search.py "${common[@]}" --exp_name quickstart_search --gf_dim 16 --df_dim 16 --n_critic 1 \
+    --max_search_iter 6 --grow_step1 2 --grow_step2 4 --shared_epoch 2 --ctrl_step 5 --ctrl_lr 0.01 --rl_num_eval_img 200 --is_splits 1 \
+    --num_candidate 6 --topk 3 --val_freq 2
 search_run=$(ls -td logs/quickstart_search_* | head -n 1)
 python train_derived.py "${common[@]}" --exp_name quickstart --arch_file "$search_run/derived.json" --rank 1 --gf_dim 32 --df_dim 32 \
-    --n_critic 1 --max_iter 1200 --num_eval_imgs 1797 --score_start --val_freq 12 --sample_freq 2 --ema_decay 0.99
+    --n_critic 1 --max_iter 1500 --num_eval_imgs 1797 --score_start --val_freq 9 --sample_freq 2 --ema_decay 0.99
 run=$(ls -td logs/quickstart_2* | head -n 1)
-python exps/summary.py "$run" --minutes $((SECONDS / 60)).$((SECONDS % 60 * 10 / 60))
+python exps/summary.py "$run" --seconds $SECONDS

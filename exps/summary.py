@@ -1,4 +1,4 @@
-"""Print the table that ends the quickstart: `python exps/summary.py RUN [--minutes M]`, RUN being a train_derived.py run."""
+"""Print the table that ends the quickstart: `python exps/summary.py RUN [--seconds S]`, RUN being a train_derived.py run."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--seconds", type=float)
     arguments = parser.parse_args()
     results = json.loads((arguments.run / "results.json").read_text())
     untrained, trained = results["history"][0], results["final"]
@@ -19,8 +19,8 @@ def main():
         (f"IS ({trained['feature_net']})", f"{untrained['is_mean']:.2f} untrained, {trained['is_mean']:.2f} trained"),
         (f"FID ({trained['feature_net']})", f"{untrained['fid']:.1f} untrained, {trained['fid']:.1f} trained"),
     ]
-    if arguments.minutes is not None:
-        rows.append(("time", f"{arguments.minutes:.1f} min"))
+    if arguments.seconds is not None:
+        rows.append(("time", f"{arguments.seconds / 60:.1f} min, without the installation"))
     samples = arguments.run / "Samples"
     rows += [("samples", sorted(samples.glob("iteration_*.png"))[-1]), ("training as GIF", samples / "training.gif")]
     width = max(len(name) for name, _ in rows)

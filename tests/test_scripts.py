@@ -265,7 +265,18 @@ def test_a_searchs_result_is_trained_and_scored(type_command, tmp_path, finished
     assert "search" in fail_command(f"test --load_path {only_run(finished_runs, 's') / 'Model' / 'checkpoint.pth'}")
 
 
-def test_random_search_and_fid_rewards_run(type_command, tmp_path):
-    type_command(TINY_SEARCH + " --controller random --reward fid --exp_name random")
+def test_random_search_runs_with_fid_rewards_at_another_bottom_width(type_command, tmp_path):
+    type_command(TINY_SEARCH + " --controller random --reward fid --exp_name random --bottom_width 3 --img_size 24")
     rewards = json.loads((only_run(tmp_path, "random") / "results.json").read_text())["rewards"]
     assert all(0 < reward < 1 for reward in rewards)
+
+
+def test_spectral_norm_in_the_generator_is_trained_saved_and_loaded(type_command, tmp_path):
+    type_command(TINY_TRAINING.replace("--score_start", "--g_spectral_norm True").replace("--val_freq 1", "--val_freq 9"))
+    run = only_run(tmp_path, "t")
+    average = load_checkpoint(run / "Model" / "checkpoint.pth")["gan"]["average"]
+    assert "cells.0.first.pre.conv.parametrizations.weight.original" in average
+    type_command(f"test --dataset digits --feature_net efficientnet-lite0 --device cpu --is_splits 1 --num_eval_imgs 8 --load_path {run}")
+    (scored,) = (tmp_path / "logs_eval").iterdir()
+    final = json.loads((run / "results.json").read_text())["final"]
+    assert json.loads((scored / "results.json").read_text())["scores"]["fid"] == pytest.approx(final["fid"], rel=1e-6)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.architecture import PUBLISHED, Architecture, ArchitectureError
+from models.growing_architecture import GrowingArchitecture
 from utils.cli import Parser, UserError
 
 
@@ -65,6 +66,7 @@ class TrainingOptions:
     beta1: float = option(0.0, "Adam's first decay rate", at_least=0, at_most=0.999999)
     beta2: float = option(0.9, "Adam's second decay rate", at_least=0, at_most=0.999999)
     n_critic: int = option(5, "discriminator steps per generator step", at_least=1)
+    loss: str = option("hinge", "adversarial loss", choices=("hinge", "wgan-gp"))
     max_grad_norm: float = option(0.0, "clip the gradients' norm; 0: never (50 is a known cure where STL-10 training collapses)", at_least=0)
 
 
@@ -94,6 +96,10 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class SearchOptions:
+    method: str = option(
+        "autogan", "autogan: cells by a controller; dggan: grow both networks while they train; proggan: a fixed list of growths",
+        choices=("autogan", "dggan", "proggan"),
+    )  # fmt: skip
     controller: str = option("controller", "who draws architectures: the LSTM controller, or random search", choices=("controller", "random"))
     shared_epoch: int = option(15, "epochs of shared-GAN training per search iteration", at_least=1)
     max_search_iter: int = option(90, "search iterations", at_least=1)
@@ -106,18 +112,43 @@ class SearchOptions:
     hid_size: int = option(100, "hidden size of the controller", at_least=1)
     entropy_coeff: float = option(1e-4, "weight of the entropy in the reward", at_least=0)
     baseline_decay: float = option(0.9, "decay of the reward's moving average", at_least=0, at_most=1)
-    reward: str = option("is", "reward of an architecture: Inception score, or the reciprocal of FID", choices=("is", "fid"))
+    reward: str = option(
+        "is", "reward of an architecture: Inception score, FID, or (dggan) sliced Wasserstein distance; the lower distance is better",
+        choices=("is", "fid", "swd"),
+    )  # fmt: skip
     rl_num_eval_img: int = option(5000, "images scored for a reward", at_least=2)
     num_candidate: int = option(10, "architectures drawn at the end of a level (M)", at_least=1)
-    topk: int = option(5, "architectures kept at the end of a level (K)", at_least=1)
+    topk: int = option(5, "architectures kept at the end of a level or growing step (K)", at_least=1)
     dynamic_reset_threshold: float = option(1e-3, "variance of the losses that means collapse; 0: never reset", at_least=0)
     dynamic_reset_window: int = option(500, "losses the variance is taken over", at_least=2)
     val_freq: int = option(20, "search iterations between sample grids", at_least=1)
 
 
 @dataclass(frozen=True)
+class GrowthOptions:
+    start_resolution: int = option(8, "resolution of the root, the network pair that everything grows from", at_least=4)
+    growing_steps: int = option(8, "growing steps of dggan; where only enough are left for doublings, only doublings are tried", at_least=0)
+    growth_iterations: int = option(100000, "training steps of the root and after each growth", at_least=1)
+    fade_share: float = option(0.5, "share of these steps over which a growth fades in", at_least=0, at_most=1)
+    action_probability: float = option(0.2, "probability that dggan tries an action on a network (p)", above=0, at_most=1)
+    kernels: tuple = option((3, 7), "kernels of the convolutions that dggan may add", kind=int, nargs="+")
+    filters: tuple = option((32, 64, 128, 256, 512, 1024), "their filters", kind=int, nargs="+")
+    actions: tuple = option(
+        None, "instead: dggan's actions to choose from, or proggan's list of growths in order, such as 'G 3x64' 'D 7x32' double",
+        kind=str, nargs="+",
+    )  # fmt: skip
+    growth_width: int = option(512, "filters of the first 4x4 convolutions; higher resolutions follow by ProgGAN's rule", at_least=1)
+    ema_decay: float = option(0.999, "decay of the average generator per generator step", at_least=0, at_most=1)
+    workers: int = option(1, "processes that train the children of a growing step, each GPU in turn; the result is the same", at_least=1)
+
+
+@dataclass(frozen=True)
 class DeriveOptions:
-    arch: str = option(None, "architecture: flat vector, cells separated by |, or a published name", kind=str, nargs="+")
+    arch: str = option(
+        None, "architecture: flat vector, cells separated by |, a published name, or a growing one such as '4: G 3x512 D 3x512'",
+        kind=str, nargs="+",
+    )  # fmt: skip
+    init_from: str = option(None, "checkpoint of the same architecture whose weights to start with, such as RUN/Model/node_007.pth", kind=str)
     arch_file: str = option(None, "derived.json of a search", kind=str)
     rank: int = option(1, "which architecture of --arch_file: 1 is the best", at_least=1)
     max_iter: int = option(50000, "generator iterations", at_least=1)
@@ -137,13 +168,16 @@ class TestOptions:
 
 
 SCRIPTS = {
-    "search": ("Search a generator, cell by cell (AutoGAN, Algorithm 1).", ("data", "network", "training", "scoring", "run", "search")),
+    "search": (
+        "Search a generator: cell by cell (AutoGAN, Algorithm 1), or by growing both networks (DGGAN, ProgGAN).",
+        ("data", "network", "training", "scoring", "run", "search", "growth"),
+    ),
     "train_derived": ("Train one architecture from scratch.", ("data", "network", "training", "scoring", "run", "derive")),
     "test": ("Score a checkpoint and draw its samples.", ("data", "network", "scoring", "run", "test")),
 }
 GROUPS = dict(
     data=DataOptions, network=NetworkOptions, training=TrainingOptions, scoring=ScoringOptions,
-    run=RunOptions, search=SearchOptions, derive=DeriveOptions, test=TestOptions,
+    run=RunOptions, search=SearchOptions, growth=GrowthOptions, derive=DeriveOptions, test=TestOptions,
 )  # fmt: skip
 # The authors search with half the width they retrain with.
 SCRIPT_DEFAULTS = {
@@ -151,8 +185,18 @@ SCRIPT_DEFAULTS = {
     "train_derived": {"exp_name": "derive"},
     "test": {"exp_name": "test"},
 }
+# ProgGAN's training, wherever the networks are growing ones. 800,000 images to fade and 800,000 more are 100,000 steps of 16.
+GROWING_DEFAULTS = {
+    "latent_dim": 512, "dis_batch_size": 16, "gen_batch_size": 16, "g_lr": 1e-3, "d_lr": 1e-3, "beta2": 0.99, "n_critic": 1,
+    "loss": "wgan-gp", "max_iter": 100000, "reward": "fid", "rl_num_eval_img": 10000, "topk": 20,
+}  # fmt: skip
+METHOD_DEFAULTS = {
+    "dggan": {**GROWING_DEFAULTS, "exp_name": "dggan"},
+    "proggan": {**GROWING_DEFAULTS, "exp_name": "proggan"},
+    "growing": GROWING_DEFAULTS,  # training an architecture that was grown
+}
 # What may differ when a run goes on: where and how it is computed, not what.
-FREE_ON_RESUME = {"device", "num_workers", "data_path", "print_freq", "exp_name", "inception_path", "tf_python"}
+FREE_ON_RESUME = {"device", "num_workers", "data_path", "print_freq", "exp_name", "inception_path", "tf_python", "workers"}
 THIS_CALL_ONLY = {"load_path", "dry_run"}
 
 
@@ -162,14 +206,16 @@ def parse(script, arguments=None):
     A wrong value ends the program with one `error:` line and exit code 2.
     """
     description, group_names = SCRIPTS[script]
-    parser = Parser(prog=f"{script}.py", description=description)
+    parser = Parser(prog=f"{script}.py", description=description, epilog=_epilog(group_names))
     defaults = SCRIPT_DEFAULTS.get(script, {})
     for group_name in group_names:
         group = parser.add_argument_group(group_name)
         for field in dataclasses.fields(GROUPS[group_name]):
             _add_argument(group, field, defaults.get(field.name, field.default))
-    given = vars(parser.parse_args(arguments))
-    return resolve(script, given, explicit=_explicitly_given(parser, arguments))
+    given, explicit = vars(parser.parse_args(arguments)), _explicitly_given(parser, arguments)
+    of_method = METHOD_DEFAULTS.get(_method(given), {})
+    given |= {name: value for name, value in of_method.items() if name in given and name not in explicit}
+    return resolve(script, given, explicit)
 
 
 @dataclass(frozen=True)
@@ -183,6 +229,7 @@ class Options:
     scoring: ScoringOptions = None
     run: RunOptions = None
     search: SearchOptions = None
+    growth: GrowthOptions = None
     derive: DeriveOptions = None
     test: TestOptions = None
     explicit: frozenset = frozenset()
@@ -218,8 +265,9 @@ def resumed(options, saved):
 
 def command(script, options, **values):
     """A command line of another script: `values`, and those options of this run that both have and that differ from its defaults."""
+    method_defaults = METHOD_DEFAULTS.get(_method({**options.flat(), **values}), {})
     shared = {
-        field.name: (SCRIPT_DEFAULTS.get(script, {}).get(field.name, field.default), flat_value)
+        field.name: ({**SCRIPT_DEFAULTS.get(script, {}), **method_defaults}.get(field.name, field.default), flat_value)
         for name in ("data", "scoring", "network")
         for field in dataclasses.fields(GROUPS[name])
         for flat_value in [options.flat().get(field.name)]
@@ -235,18 +283,48 @@ def generator_architecture(options):
     arch = (derive or options.test).arch
     try:
         if derive and derive.arch_file:
-            source, architecture = "--arch_file", _ranked_architecture(derive.arch_file, derive.rank)
+            source, architecture = "--arch_file", parse_architecture(_ranked_text(derive.arch_file, derive.rank))
         elif arch:
-            source, architecture = "--arch", Architecture.parse(" ".join(arch))
+            source, architecture = "--arch", parse_architecture(" ".join(arch))
         elif network.gen_model in PUBLISHED:
             source, architecture = "--gen_model", Architecture.parse(network.gen_model)
         else:
             return None
     except ArchitectureError as error:
         source = "--arch_file" if derive and derive.arch_file else "--arch"
-        raise UserError(f"{source}: {error}; an architecture is 4 tokens for the first cell and 5 for each further one") from None
-    check_resolution(options, architecture.levels, source)
+        cure = "an architecture is 4 tokens for the first cell and 5 for each further one, or as in docs/DGGAN.md for each resolution"
+        raise UserError(f"{source}: {error}; {cure}") from None
+    if isinstance(architecture, Architecture):
+        check_resolution(options, architecture.levels, source)
+    elif architecture.resolution != options.data.img_size:
+        made = architecture.resolution
+        raise UserError(f"--img_size: the architecture ({source}) makes {made} px images, not {options.data.img_size}; set --img_size {made}")
     return architecture
+
+
+def parse_architecture(text):
+    """The Architecture or GrowingArchitecture of a text form; raises ArchitectureError."""
+    return (GrowingArchitecture if ":" in text else Architecture).parse(text)
+
+
+def _method(values):
+    """Whose defaults hold: those of --method, or of the kind of architecture that --arch or --arch_file names."""
+    if "method" in values:
+        return values["method"]
+    text = " ".join(values.get("arch") or ())
+    if values.get("arch_file"):
+        text = _ranked_text(values["arch_file"], values["rank"])
+    return "growing" if ":" in text else "autogan"
+
+
+def _epilog(group_names):
+    """What --help says of the defaults that depend on the kind of network."""
+    if "training" not in group_names:
+        return None
+    fields = {field.name for group_name in group_names for field in dataclasses.fields(GROUPS[group_name])}
+    stated = " ".join(f"--{name} {value}" for name, value in GROWING_DEFAULTS.items() if name in fields)
+    kind = "With --method dggan or proggan" if "search" in group_names else "Of a growing architecture"
+    return f"{kind} the defaults are {stated}."
 
 
 def check_resolution(options, levels, source):
@@ -268,12 +346,15 @@ def growing_steps(options):
     if list(steps) != sorted(set(steps)) or (steps and not 0 < min(steps) <= max(steps) < search.max_search_iter):
         raise UserError(f"{name}: {list(steps)} must rise between 0 and --max_search_iter {search.max_search_iter}; give smaller or distinct steps")
     check_resolution(options, 1 + len(steps), name)
+    if search.reward == "swd":
+        raise UserError("--reward: swd is a reward of --method dggan and proggan; use is or fid")
     if search.topk > search.num_candidate:
         raise UserError(f"--topk: cannot keep {search.topk} of --num_candidate {search.num_candidate}; lower --topk or draw more")
     return tuple(steps)
 
 
-def _ranked_architecture(path, rank):
+def _ranked_text(path, rank):
+    """The text of one architecture of a derived.json."""
     try:
         ranked = json.loads(Path(path).read_text(encoding="utf-8"))["architectures"]
         texts = [entry["architecture"] for entry in ranked]
@@ -283,7 +364,7 @@ def _ranked_architecture(path, rank):
         raise UserError(f"--arch_file: {path} is not a derived.json; give the one that a search wrote") from None
     if rank > len(texts):
         raise UserError(f"--rank: {path} holds {len(texts)} architectures; give 1 to {len(texts)}")
-    return Architecture.parse(texts[rank - 1])
+    return str(texts[rank - 1])
 
 
 def _add_argument(group, field, default):

@@ -1,10 +1,17 @@
-"""Search a generator: AutoGAN's multi-level search with a shared GAN and one LSTM controller per level (Algorithm 1 of the paper).
+"""Search a generator: by AutoGAN, DGGAN, or ProgGAN's fixed list of growths.
+
+AutoGAN: a multi-level search with a shared GAN and one LSTM controller per level (Algorithm 1 of the paper).
+DGGAN: both networks and the resolution grow while they train, the best children stay (docs/DGGAN.md).
 
 python search.py --dataset cifar10 --exp_name autogan_search
+python search.py --method dggan --dataset cifar10
 """
 
 import json
+import os
+import shutil
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -12,24 +19,35 @@ import torch
 from tqdm import tqdm
 
 import cfg
-from models.architecture import Architecture
+from models.architecture import Architecture, ArchitectureError
 from models.autogan import Discriminator
+from models.dggan import fade_images, growing_networks, inherit
+from models.growing_architecture import GrowingArchitecture, proggan_architecture
 from models.init import prepare
 from models_search.candidates import Candidate, top_k
 from models_search.controller import Controller, UniformController, first_beam, reinforce, sample_architectures
 from models_search.dynamic_reset import CollapseDetector
+from models_search.growth import (
+    GrowResolution, GrowthError, actions_to, apply_all, best_architectures, best_of_resolutions, boxes, check_fixed_list, check_memory,
+    check_search, check_steps, drawn_actions, every_action, kept_nodes, legal_actions, node_line, parse_action, planted,
+    progressive_actions, pruned, tree_from_json, tree_to_json, with_children, with_failure, with_score,
+)  # fmt: skip
 from models_search.shared_gan import shared_generator
-from utils.adversarial import Gan, Setting, in_precision, last_known, new_gan, train_steps
-from utils.cli import run_script
+from utils.adversarial import Diverged, Gan, Setting, in_precision, last_known, loss_schedule, new_gan, train_steps
+from utils.checkpoint import write_atomically
+from utils.cli import UserError, run_script
 from utils.complexity import network_sizes
 from utils.datasets import load_images
+from utils.growth_picture import save_growth_picture
 from utils.inception import load_feature_net
 from utils.metrics import NonFiniteImages, evaluate
+from utils.progressive import Pair, Recipe, feature_net_on, images_at, train_pair
 from utils.randomness import derived_seed, global_seed, random_generator
 from utils.real_statistics import real_statistics
 from utils.run import Run, SafePoint, load_run, pick_device, write_json
 from utils.scoring import noise_sampler
 from utils.steps import StepInputs
+from utils.workers import worker_processes
 
 CONTROLLERS = {"controller": Controller, "random": UniformController}
 LOWEST_REWARD = {"is": 1.0, "fid": 0.0}
@@ -71,7 +89,7 @@ def search_autogan(search, options, level_of, images_of, reward_of, run, safe_po
         train_shared_gan(search, options, images_of(level), run, safe_point)
         train_controller(search, options, reward_of, run, safe_point)
         if iteration + 1 == iterations or level_of(iteration + 1) > level:
-            search.beam = best_architectures(search, options, reward_of, run)
+            search.beam = best_candidates(search, options, reward_of, run)
             if iteration + 1 < iterations:
                 search.policy = new_policy(options, level + 1)  # both networks grow by being called with longer architectures
         if (iteration + 1) % options.search.val_freq == 0:
@@ -105,9 +123,10 @@ def train_shared_gan(search, options, images, run, safe_point):
 
     precise = partial(in_precision, precision=options.run.precision, device=images.device)
     discriminate = precise(partial(gan.discriminator, level=level))
+    loss_at = loss_schedule(training.loss, options.run.random_seed, search.iteration, device=images.device)
 
     def setting_at(step):
-        return Setting(precise(partial(gan.generator, architecture=architectures[step])), discriminate)
+        return Setting(precise(partial(gan.generator, architecture=architectures[step])), discriminate, loss_at(step))
 
     def train(first, last):
         return train_steps(gan, inputs.steps(first, last), setting_at, max_grad_norm=training.max_grad_norm)
@@ -150,7 +169,7 @@ def train_controller(search, options, reward_of, run, safe_point):
             safe_point()
 
 
-def best_architectures(search, options, reward_of, run):
+def best_candidates(search, options, reward_of, run):
     """Draw --num_candidate distinct architectures, score them and keep the --topk best with their LSTM states (section 3.3.3)."""
     settings, controller = options.search, search.policy.controller
     drawn = random_generator(options.run.random_seed, "candidates", search.iteration)
@@ -287,9 +306,12 @@ def describe(options, growing_steps):
     }
 
 
-def write_derived(run, beam, options):
-    """Write derived.json, and say what to type next."""
-    ranked = [{"rank": rank, "architecture": str(c.architecture), "reward": c.score} for rank, c in enumerate(beam, 1)]
+def write_derived(run, beam, options, more_of=lambda candidate: {}):
+    """Write derived.json, with more to tell of each candidate if there is, and say what to type next."""
+    ranked = [
+        {"rank": rank, "architecture": str(candidate.architecture), "reward": candidate.score, **more_of(candidate)}
+        for rank, candidate in enumerate(beam, 1)
+    ]
     write_json(
         run.folder / "derived.json",
         {"reward": options.search.reward, "feature_net": options.scoring.feature_net, "architectures": ranked},
@@ -298,12 +320,8 @@ def write_derived(run, beam, options):
     run.log("  " + cfg.command("train_derived", options, arch_file=run.folder / "derived.json", rank=1, exp_name="derive"))
 
 
-def main():
-    options = cfg.parse("search")
-    run = state = None
-    if options.run.load_path:
-        state = load_run(options.run.load_path)
-        options = cfg.resumed(options, state["options"])
+def run_autogan(options, state):
+    """--method autogan."""
     growing_steps = cfg.growing_steps(options)
     if options.run.dry_run:
         print(json.dumps(describe(options, growing_steps), indent=2))
@@ -344,6 +362,240 @@ def main():
     write_derived(run, beam, options)
     run.finish({"architectures": [str(c.architecture) for c in beam], "rewards": [c.score for c in beam], "resets": search.resets,
                 "hours": (time.monotonic() - started) / 3600})
+
+
+@dataclass(frozen=True)
+class GrowthPlan:
+    """What DGGAN or ProgGAN is to do, checked before anything is read or written."""
+
+    root: GrowingArchitecture
+    actions: tuple  # DGGAN: those to choose from; ProgGAN: those to take one after the other
+    growing_steps: int
+    kept: int  # K
+
+
+def search_dggan(tree, plan, actions_of, train, save):
+    """Train the root; at every growing step try actions on the networks of the beam, train their children, and keep the K best.
+
+    `actions_of(tree, index, step)` gives the actions to try on a node, `train(tree, step)` the tree with the scores of a growing
+    step's nodes, and `save(tree)` is called wherever the search can go on from. Returns the growth tree. ProgGAN is the case of one
+    action a step.
+    """
+    if tree[0].score is None:
+        tree = train(tree, 0)
+        save(tree)
+    for step in range(tree[-1].step + 1, plan.growing_steps + 1):
+        for parent in kept_nodes(tree, step - 1):
+            tree = with_children(tree, parent, actions_of(tree, parent, step))
+        tree = pruned(train(tree, step), step, plan.kept)
+        save(tree)
+    return tree
+
+
+def growth_plan(options, devices):
+    """The GrowthPlan of the options; raises UserError for one that cannot be carried out."""
+    growth, final = options.growth, options.data.img_size
+    with naming("--start_resolution, --img_size"):
+        root = proggan_architecture(growth.start_resolution, growth.growth_width)
+        doublings = progressive_actions(growth.start_resolution, final)
+    with naming("--actions" if growth.actions else "--kernels, --filters"):
+        if options.search.method == "dggan":
+            listed = every_action(growth.kernels, growth.filters)
+            actions = tuple(map(parse_action, growth.actions)) if growth.actions else listed
+            check_search(actions, growth.start_resolution, final, options.search.topk, growth.action_probability)
+            for action in actions:
+                apply_all([action], root)  # every place is there
+            plan = GrowthPlan(root, actions, growth.growing_steps, options.search.topk)
+        else:
+            actions = tuple(map(parse_action, growth.actions)) if growth.actions else doublings
+            check_fixed_list(actions, growth.start_resolution, final)
+            apply_all(actions, root)
+            plan = GrowthPlan(root, actions, len(actions), kept=1)
+    with naming("--growing_steps"):
+        check_steps(plan.growing_steps, growth.start_resolution, final)
+    with naming("--growth_width, --filters"):
+        largest = apply_all(doublings, root)
+        last = legal_actions(actions, largest, final) if options.search.method == "dggan" else ()
+        check_memory(last, largest, memory_of(devices[0]) // devices.count(devices[0]), options.network.latent_dim)
+    return plan
+
+
+@contextmanager
+def naming(option):
+    """Inside, what no growth can be made of is the user's mistake in this option."""
+    try:
+        yield
+    except (GrowthError, ArchitectureError) as error:
+        raise UserError(f"{option}: {error}") from None
+
+
+def devices_of(options):
+    """The device of each worker: the one of --device, or all GPUs in turn."""
+    device = pick_device(options.run.device)
+    is_any_gpu = device.type == "cuda" and device.index is None
+    devices = [torch.device("cuda", index) for index in range(torch.cuda.device_count())] if is_any_gpu else [device]
+    return [devices[worker % len(devices)] for worker in range(options.growth.workers)]
+
+
+def memory_of(device):
+    """Bytes of memory of a device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def recipe_of(options):
+    """How every pair of networks is trained and scored."""
+    data, training, scoring, growth = options.data, options.training, options.scoring, options.growth
+    return Recipe(
+        networks=partial(growing_networks, latent_dim=options.network.latent_dim), inherit=inherit, fade_images=fade_images,
+        images_at=partial(images_at, data.dataset, data.data_path, data.img_size, data.num_workers),
+        feature_net_on=partial(
+            feature_net_on, scoring.feature_net, scoring.inception_path, scoring.inception_backend, scoring.tf_python
+        ),
+        seed=options.run.random_seed, total_steps=growth.growth_iterations,
+        fade_steps=round(growth.fade_share * growth.growth_iterations), batch_size=training.dis_batch_size,
+        generator_batch_size=training.gen_batch_size, generator_every=training.n_critic, g_lr=training.g_lr, d_lr=training.d_lr,
+        betas=(training.beta1, training.beta2), loss=training.loss, max_grad_norm=training.max_grad_norm,
+        ema_decay=growth.ema_decay, precision=options.run.precision, fast=options.run.fast == "on",
+        look_every=options.run.print_freq, scored_images=options.search.rl_num_eval_img,
+        scoring_batch_size=scoring.eval_batch_size, splits=scoring.is_splits,
+        metrics=("is", "fid", "swd") if options.search.reward == "swd" else ("is", "fid"),
+    )  # fmt: skip
+
+
+def actions_on(plan, options):
+    """The function that gives the actions to try on a node: by chance in DGGAN, the next of the list in ProgGAN."""
+
+    def drawn(tree, index, step):
+        architecture, final = GrowingArchitecture.parse(tree[index].architecture), options.data.img_size
+        legal = legal_actions(plan.actions, architecture, final, steps_left=plan.growing_steps - step + 1)
+        chance = random_generator(options.run.random_seed, "actions", tree[0].architecture, *actions_to(tree, index))
+        return drawn_actions(legal, options.growth.action_probability, chance)
+
+    return drawn if options.search.method == "dggan" else lambda tree, index, step: plan.actions[step - 1 : step]
+
+
+def pair_of(tree, index, run):
+    """What training a node takes."""
+    node, architecture = tree[index], GrowingArchitecture.parse(tree[index].architecture)
+    grown_from = None if node.parent is None else tree[node.parent].architecture
+    return Pair(
+        file=node_file(run, index), picture=run.samples / f"node_{index:03d}.png", architecture=node.architecture,
+        resolution=architecture.resolution, path=(tree[0].architecture, *actions_to(tree, index)), grown_from=grown_from,
+        parent_file=None if node.parent is None else node_file(run, node.parent), doubled=node.action == str(GrowResolution()),
+    )  # fmt: skip
+
+
+def node_file(run, index):
+    return run.models / f"node_{index:03d}.pth"
+
+
+def trainer(options, in_order, run):
+    """A function that trains and scores the nodes of a growing step, as many at once as `in_order` does, and records them in turn."""
+    train_one = partial(train_pair, recipe=recipe_of(options), progress=options.growth.workers == 1)
+    reward_of = {"fid": lambda figures: -figures["fid"], "swd": lambda figures: -figures["swd"], "is": lambda figures: figures["is_mean"]}
+
+    def train(tree, step):
+        indices = [index for index, node in enumerate(tree) if node.step == step]
+        results = in_order(train_one, [pair_of(tree, index, run) for index in indices])
+        for index, result in zip(indices, tqdm(results, f"growing step {step}", total=len(indices), leave=False, disable=None)):
+            for steps, d_loss, g_loss in result["losses"]:
+                run.record(steps, {"d_loss": d_loss, "g_loss": g_loss}, f"node_{index:03d}")
+            if result["failure"]:
+                tree = with_failure(tree, index, result["failure"])
+            else:
+                tree = with_score(tree, index, reward_of[options.search.reward](result["figures"]), **result["figures"])
+            run.log(node_line(tree, index))
+        if not any(tree[index].score is not None for index in indices):
+            raise Diverged(f"no network of growing step {step} could be trained: {tree[indices[0]].failure}")
+        return tree
+
+    return train
+
+
+def saver(options, run):
+    """A function that saves a growth tree: to go on from, as JSON and as a picture; weights that pruning has dropped are removed."""
+
+    def save(tree):
+        step, kept = tree[-1].step, kept_nodes(tree, tree[-1].step)
+        run.save({"options": options.flat(), "tree": tree_to_json(tree)}, step)
+        write_atomically(run.folder / "growth_tree.json", lambda file: file.write(tree_to_json(tree).encode()))
+        save_growth_picture(boxes(tree, options.data.img_size), run.folder / "growth_tree.png")
+        for index, node in enumerate(tree):
+            if node.kept is False:
+                node_file(run, index).unlink(missing_ok=True)
+        if tree[0].score is not None:
+            shutil.copyfile(run.samples / f"node_{kept[0]:03d}.png", run.samples / f"best_of_step_{step:02d}.png")
+            run.log(f"growing step {step}: kept {', '.join(f'node {index}' for index in kept)}")
+
+    return save
+
+
+def describe_growth(options, plan):
+    """The resolved run, for --dry_run: no data set is read."""
+    growth, final = options.growth, options.data.img_size
+    with torch.device("meta"):
+        sizes = network_sizes(*growing_networks(str(plan.root), latent_dim=options.network.latent_dim), plan.root.resolution)
+    doublings = len(progressive_actions(growth.start_resolution, final))
+    return {
+        "script": "search.py",
+        "options": options.flat(),
+        "architecture": "searched" if options.search.method == "dggan" else str(apply_all(plan.actions, plan.root)),
+        "resolution": final,
+        "resolutions": [growth.start_resolution << level for level in range(doublings + 1)],
+        "root": str(plan.root),
+        **sizes,
+        "actions": [str(action) for action in plan.actions],
+        "growing_steps": plan.growing_steps,
+        "kept": plan.kept,
+        "training_images_per_network": growth.growth_iterations * options.training.dis_batch_size,
+    }
+
+
+def run_dggan(options, state):
+    """--method dggan and proggan."""
+    devices = devices_of(options)
+    plan = growth_plan(options, devices)
+    if options.run.dry_run:
+        print(json.dumps(describe_growth(options, plan), indent=2))
+        return
+
+    load_images(options.data.dataset, options.data.data_path, image_size=options.data.img_size)  # a mistake shows before the run begins
+    recipe_of(options).feature_net_on(devices[0])
+    tree = tree_from_json(state["tree"]) if state else planted(plan.root)
+    run = Run.reopen(options.run.load_path, state) if state else Run.create("logs", options.run.exp_name, options.flat())
+    save = saver(options, run)
+    if not state:
+        save(tree)
+
+    started = time.monotonic()
+    with SafePoint(lambda: None, f"go on with --load_path {run.folder}") as safe_point, worker_processes(devices, safe_point) as in_order:
+        tree = search_dggan(tree, plan, actions_on(plan, options), trainer(options, in_order, run), save)
+    beam = best_architectures(tree, options.data.img_size, plan.kept)
+    resolutions = best_of_resolutions(tree, options.growth.growth_iterations * options.training.dis_batch_size)
+    for resolution, entry in resolutions.items():
+        run.log(f"best at {resolution} px: FID {entry['fid']:.2f}, node {entry['node']}, {', '.join(entry['actions']) or 'the root'}")
+    run.log(f"growth tree {run.folder / 'growth_tree.png'}, samples {run.samples / f'node_{beam[0].state:03d}.png'}")
+    write_derived(run, beam, options, lambda candidate: {
+        "actions": list(actions_to(tree, candidate.state)), "weights": str(node_file(run, candidate.state).relative_to(run.folder)),
+    })  # fmt: skip
+    run.log(f"or add --init_from {node_file(run, beam[0].state)} to go on from the searched weights")
+    run.finish({
+        "method": options.search.method, "feature_net": options.scoring.feature_net,
+        "architectures": [str(candidate.architecture) for candidate in beam], "rewards": [candidate.score for candidate in beam],
+        "resolutions": resolutions, "networks": len(tree), "failed": sum(bool(node.failure) for node in tree),
+        "hours": (time.monotonic() - started) / 3600,
+    })  # fmt: skip
+
+
+def main():
+    options = cfg.parse("search")
+    state = None
+    if options.run.load_path:
+        state = load_run(options.run.load_path)
+        options = cfg.resumed(options, state["options"])
+    {"autogan": run_autogan, "dggan": run_dggan, "proggan": run_dggan}[options.search.method](options, state)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ import torch
 
 import cfg
 from models.architecture import Architecture, ArchitectureError
+from models.growing_architecture import GrowingArchitecture
 from models.autogan import Discriminator, Generator
+from models.dggan import GrowingDiscriminator, GrowingGenerator
 from utils.checkpoint import DamagedCheckpoint, load_authors_generator, load_checkpoint
 from utils.cli import UserError, run_script
 from utils.complexity import count_parameters, network_sizes
@@ -19,6 +21,8 @@ from utils.feature_sums import FEATURE_SAMPLE
 from utils.randomness import random_generator
 from utils.run import Run, pick_device, run_folder
 from utils.scoring import feature_nets_of, real_statistics_for, score_generator
+
+GENERATORS = {Architecture: Generator, GrowingArchitecture: GrowingGenerator}
 
 
 def load_generator(path, options):
@@ -40,8 +44,10 @@ def load_generator(path, options):
             raise UserError(f"--gen_model: {path} does not tell its architecture; name it with --gen_model or --arch") from None
         return from_weights(told, weights, options), path
     if "architecture" not in state:
-        raise UserError(f"--load_path: {path} is of a search, whose generator is shared; train one of its derived.json first")
-    saved = Architecture.parse(state["architecture"])
+        raise UserError(f"--load_path: {path} is of a search, not of one generator; train one of its derived.json first")
+    if state["gan"] is None:
+        raise UserError(f"--load_path: the training of {path} failed ({state['result']['failure']}); give another checkpoint")
+    saved = cfg.parse_architecture(state["architecture"])
     if told not in (None, saved):
         raise UserError(f"--arch: the checkpoint's architecture is {saved}, not {told}; leave --arch and --gen_model out")
     return from_weights(saved, state["gan"]["average"], options), path
@@ -50,25 +56,39 @@ def load_generator(path, options):
 def from_weights(architecture, weights, options):
     """The generator, its widths taken from the weights; refuses options on the command line that say otherwise."""
     try:
-        generator = Generator.from_state(architecture, weights)
+        generator = GENERATORS[type(architecture)].from_state(architecture, weights)
     except ArchitectureError as error:
         raise UserError(f"--load_path: {error}; name the right --gen_model or --arch") from None
-    actual = {"latent_dim": generator.latent_dim, "gf_dim": generator.gf_dim, "bottom_width": generator.bottom_width}
+    actual = widths_of(generator)
     for name, value in actual.items():
         if name in options.explicit and getattr(options.network, name) != value:
             raise UserError(f"--{name}: the checkpoint has {value}, not {getattr(options.network, name)}; leave the option out")
-    made = generator.bottom_width << architecture.levels
+    is_growing = isinstance(architecture, GrowingArchitecture)
+    made = architecture.resolution if is_growing else generator.bottom_width << architecture.levels
     if options.data.img_size != made:
         raise UserError(f"--img_size: the checkpoint makes {made} px images, not {options.data.img_size}; set --img_size {made}")
     return generator
 
 
+def widths_of(generator):
+    """The options that, with its architecture, make a generator."""
+    return {name: getattr(generator, name) for name in ("latent_dim", "gf_dim", "bottom_width") if hasattr(generator, name)}
+
+
+def new_generator(architecture, widths):
+    """An untrained generator; of a growing one only the latent's dimension is an option."""
+    if isinstance(architecture, GrowingArchitecture):
+        return GrowingGenerator(architecture, widths["latent_dim"])
+    return Generator.of(architecture, **widths)
+
+
 def describe(options, generator):
-    """The resolved run, for --dry_run and results.json; the discriminator is the one that --df_dim would train beside the generator."""
-    widths = {"latent_dim": generator.latent_dim, "gf_dim": generator.gf_dim, "bottom_width": generator.bottom_width}
+    """The resolved run, for --dry_run and results.json; the discriminator is the one that would be trained beside the generator."""
+    architecture = generator.architecture
     with torch.device("meta"):
-        network = Generator.of(generator.architecture, **widths)
-        sizes = network_sizes(network, Discriminator(generator.architecture.levels, options.network.df_dim), options.data.img_size)
+        is_growing = isinstance(architecture, GrowingArchitecture)
+        discriminator = GrowingDiscriminator(architecture) if is_growing else Discriminator(architecture.levels, options.network.df_dim)
+        sizes = network_sizes(new_generator(architecture, widths_of(generator)), discriminator, options.data.img_size)
     return {
         "script": "test.py",
         "options": options.flat(),
@@ -90,8 +110,7 @@ def main():
         architecture = cfg.generator_architecture(options)
         if architecture is None:
             raise UserError("--gen_model: no architecture to describe; give --gen_model, --arch or --load_path")
-        network = options.network
-        generator = Generator.of(architecture, latent_dim=network.latent_dim, gf_dim=network.gf_dim, bottom_width=network.bottom_width)
+        generator = new_generator(architecture, {name: getattr(options.network, name) for name in ("latent_dim", "gf_dim", "bottom_width")})
     if options.run.dry_run:
         print(json.dumps(describe(options, generator), indent=2))
         return

@@ -1,4 +1,4 @@
-"""Train one architecture from scratch: a published one, a vector, or one that a search found.
+"""Train one architecture, from scratch or from a search's weights: a published one, a vector, or one that a search found.
 
 python train_derived.py --gen_model autogan_cifar10_a --dataset cifar10 --exp_name autogan_cifar10_a
 """
@@ -11,9 +11,12 @@ import torch
 from tqdm import tqdm
 
 import cfg
+from models.architecture import Architecture
 from models.autogan import Discriminator, Generator
+from models.dggan import GrowingDiscriminator, GrowingGenerator
 from models.init import prepare
-from utils.adversarial import Gan, Setting, in_precision, last_known, new_gan, train_steps
+from utils.adversarial import Gan, Setting, in_precision, last_known, loss_schedule, new_gan, train_steps
+from utils.checkpoint import load_checkpoint
 from utils.cli import UserError, run_script
 from utils.complexity import count_parameters, network_sizes
 from utils.datasets import load_images
@@ -38,7 +41,9 @@ def train(training, options, inputs, total_steps, score, run, safe_point):
     """`total_steps` discriminator steps, one generator step every --n_critic of them; grids and scores of the average generator."""
     gan, settings, n_critic = training.gan, options.derive, options.training.n_critic
     epoch = inputs.steps_per_epoch
-    setting = Setting(*(in_precision(network, options.run.precision, inputs.images.device) for network in (gan.generator, gan.discriminator)))
+    device = inputs.images.device
+    networks = tuple(in_precision(network, options.run.precision, device) for network in (gan.generator, gan.discriminator))
+    loss_at = loss_schedule(options.training.loss, options.run.random_seed, device=device)
     lr_factor = (lambda step: 1 - step / total_steps) if settings.lr_decay else None
     gan.generator.train()
     gan.discriminator.train()
@@ -52,8 +57,8 @@ def train(training, options, inputs, total_steps, score, run, safe_point):
             stops = (every * (training.step // every + 1) for every in (options.run.print_freq, epoch))
             last = min(total_steps, *stops)
             d_losses, g_losses = train_steps(
-                gan, inputs.steps(training.step, last), lambda step: setting, max_grad_norm=options.training.max_grad_norm,
-                ema_decay=settings.ema_decay, lr_factor=lr_factor,
+                gan, inputs.steps(training.step, last), lambda step: Setting(*networks, loss_at(step)),
+                max_grad_norm=options.training.max_grad_norm, ema_decay=settings.ema_decay, lr_factor=lr_factor,
             )  # fmt: skip
             training.step = last
             run.record(last, {"d_loss": d_losses[-1], "g_loss": last_known(g_losses), "g_lr": current_lr(gan)}, "train")
@@ -106,13 +111,37 @@ def current_lr(gan):
     return gan.generator_optimizer.param_groups[0]["lr"]
 
 
+def networks_of(options, architecture):
+    """(generator, discriminator) of an AutoGAN architecture or of a growing one."""
+    network = options.network
+    if isinstance(architecture, Architecture):
+        generator = Generator.of(architecture, latent_dim=network.latent_dim, gf_dim=network.gf_dim, bottom_width=network.bottom_width)
+        return generator, Discriminator(architecture.levels, network.df_dim)
+    return GrowingGenerator(architecture, network.latent_dim), GrowingDiscriminator(architecture)
+
+
+def start_from(gan, path, architecture):
+    """Take over the weights, not the optimisers, of a checkpoint of the same architecture."""
+    state = load_checkpoint(path, "--init_from")
+    if state.get("architecture") != str(architecture):
+        raise UserError(f"--init_from: {path} holds {state.get('architecture', 'no architecture')}, not {architecture}; give a checkpoint of that")
+    if state["gan"] is None:
+        raise UserError(f"--init_from: the training of {path} failed ({state['result']['failure']}); give another checkpoint")
+    for name in ("generator", "discriminator", "average"):
+        try:
+            getattr(gan, name).load_state_dict(state["gan"][name])
+        except RuntimeError as error:
+            raise UserError(f"--init_from: {path} has other widths: {str(error).splitlines()[-1].strip()}; give its options") from None
+
+
 def new_training(options, architecture, device):
     """Untrained networks, initialised from the seed."""
     network, training = options.network, options.training
     with global_seed(options.run.random_seed, "networks"):
-        generator = Generator.of(architecture, latent_dim=network.latent_dim, gf_dim=network.gf_dim, bottom_width=network.bottom_width)
-        generator = prepare(generator, network.init_type, network.g_spectral_norm)
-        discriminator = prepare(Discriminator(architecture.levels, network.df_dim), network.init_type, network.d_spectral_norm)
+        generator, discriminator = networks_of(options, architecture)
+        if isinstance(architecture, Architecture):  # growing networks have an initialisation of their own
+            generator = prepare(generator, network.init_type, network.g_spectral_norm)
+            discriminator = prepare(discriminator, network.init_type, network.d_spectral_norm)
     gan = new_gan(
         generator, discriminator, device, g_lr=training.g_lr, d_lr=training.d_lr, betas=(training.beta1, training.beta2),
         with_average=True, fast=options.run.fast == "on",
@@ -148,10 +177,9 @@ def steps_of(options, num_images):
 
 def describe(options, architecture):
     """The resolved run, for --dry_run: no data set is read."""
-    network, size = options.network, options.data.img_size
+    size = options.data.img_size
     with torch.device("meta"):
-        generator = Generator.of(architecture, latent_dim=network.latent_dim, gf_dim=network.gf_dim, bottom_width=network.bottom_width)
-        sizes = network_sizes(generator, Discriminator(architecture.levels, network.df_dim), size)
+        sizes = network_sizes(*networks_of(options, architecture), size)
     iterations = options.derive.max_iter if options.derive.max_epoch is None else None
     return {
         "script": "train_derived.py",
@@ -203,6 +231,8 @@ def main():
     training = new_training(options, architecture, device)
     if state:
         restore(training, state)
+    elif options.derive.init_from:
+        start_from(training.gan, options.derive.init_from, architecture)
     inputs = StepInputs(
         images, options.run.random_seed, batch_size=options.training.dis_batch_size, latent_dim=options.network.latent_dim,
         generator_batch_size=options.training.gen_batch_size, generator_every=options.training.n_critic,

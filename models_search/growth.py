@@ -11,7 +11,8 @@ from math import isfinite
 
 import torch
 
-from models.dggan import Conv, GrowingArchitecture, doubled, parameter_counts
+from models.dggan import parameter_counts
+from models.growing_architecture import Conv, GrowingArchitecture, doubled
 from models_search.candidates import Candidate, top_k
 
 
@@ -99,11 +100,18 @@ def apply_all(actions, architecture):
     return reduce(lambda grown, action: apply(action, grown), actions, architecture)
 
 
-def legal_actions(actions, architecture, final_resolution, maximum_parameters=None, latent_dim=512):
-    """Those actions that exceed neither the final resolution nor, where given, this number of parameters of both networks."""
+def legal_actions(actions, architecture, final_resolution, maximum_parameters=None, latent_dim=512, steps_left=None):
+    """Those actions that exceed neither the final resolution nor, where given, this number of parameters of both networks.
+
+    Where the growing steps left, this one included, are only enough for doublings, only a doubling is legal.
+    """
+    doublings = _doublings(architecture.resolution, final_resolution)
 
     def legal(action):
-        if isinstance(action, GrowResolution) and architecture.resolution >= final_resolution:
+        if isinstance(action, GrowResolution):
+            if not doublings:
+                return False
+        elif steps_left is not None and doublings >= steps_left:
             return False
         return maximum_parameters is None or sum(parameter_counts(apply(action, architecture), latent_dim)) <= maximum_parameters
 
@@ -143,13 +151,23 @@ def check_fixed_list(actions, start_resolution, final_resolution):
         raise GrowthError(f"the list doubles {given} times: from {start_resolution} to {final_resolution} pixels takes {needed}")
 
 
+def check_steps(growing_steps, start_resolution, final_resolution):
+    """Raise GrowthError if this many growing steps cannot reach the final resolution."""
+    needed = _doublings(start_resolution, final_resolution)
+    if growing_steps < needed:
+        raise GrowthError(f"from {start_resolution} to {final_resolution} pixels takes {needed} growing steps, not {growing_steps}")
+
+
 def check_memory(actions, architecture, available_bytes, latent_dim=512):
-    """Raise GrowthError if one of the actions makes networks that cannot be trained in this memory, and name the largest."""
-    largest = max(actions, key=lambda action: training_bytes(apply(action, architecture), latent_dim))
-    needed = training_bytes(apply(largest, architecture), latent_dim)
+    """Raise GrowthError if one of the actions makes networks that cannot be trained in this memory, and name the largest.
+
+    Without actions it is about the architecture as it is.
+    """
+    grown = {f"'{action}'": apply(action, architecture) for action in actions} or {f"'{architecture}'": architecture}
+    needed, largest = max((training_bytes(each, latent_dim), name) for name, each in grown.items())
     if needed > available_bytes:
         raise GrowthError(
-            f"'{largest}' takes {needed / 2**30:.1f} GiB for the parameters alone, "
+            f"{largest} takes {needed / 2**30:.1f} GiB for the parameters alone, "
             f"{available_bytes / 2**30:.1f} GiB are there: use fewer filters"
         )
 
@@ -233,10 +251,67 @@ def kept_nodes(tree, step):
     return sorted(kept, key=lambda index: -(tree[index].score or 0.0))
 
 
+def best_architectures(tree, final_resolution, k):
+    """The k best nodes of the final resolution of all growing steps, as Candidates whose state is the node's index.
+
+    Of every step those that pruning kept, which are the ones whose weights there are.
+    """
+    candidates = [
+        Candidate(node.architecture, node.score, index)
+        for index, node in enumerate(tree)
+        if node.kept and node.score is not None and GrowingArchitecture.parse(node.architecture).resolution == final_resolution
+    ]
+    return top_k(candidates, k)
+
+
 def path(tree, index):
     """Indices from the root to a node."""
     parent = tree[index].parent
     return (index,) if parent is None else path(tree, parent) + (index,)
+
+
+def actions_to(tree, index):
+    """The actions from the root to a node."""
+    return tuple(tree[each].action for each in path(tree, index)[1:])
+
+
+def best_of_resolutions(tree, images_per_node):
+    """{resolution: what there is to tell of the node with the best score there}, from the lowest resolution up; kept or not."""
+    best = {}
+    for index, node in enumerate(tree):
+        resolution = GrowingArchitecture.parse(node.architecture).resolution
+        if node.score is not None and (resolution not in best or node.score > tree[best[resolution]].score):
+            best[resolution] = index
+    return {
+        resolution: {
+            "node": index, "actions": list(actions_to(tree, index)), "architecture": tree[index].architecture,
+            "training_images": images_per_node * len(path(tree, index)), **tree[index].figures,
+        }
+        for resolution, index in sorted(best.items())
+    }  # fmt: skip
+
+
+def node_line(tree, index):
+    """One line about a trained node."""
+    node = tree[index]
+    origin = "the root" if node.parent is None else f"{node.action} on node {node.parent}"
+    names = {"fid": "FID", "is_mean": "IS", "swd": "SWD"}
+    figures = ", ".join(f"{name} {node.figures[key]:.2f}" for key, name in names.items() if key in node.figures)
+    return f"node {index}, {origin}: {figures or f'failed, {node.failure}'}"
+
+
+def boxes(tree, final_resolution):
+    """The tree as a picture takes it: per node its step, parent, two lines of text and fate, the path to the best network marked."""
+    best = best_architectures(tree, final_resolution, 1)
+    marked = path(tree, best[0].state) if best else ()
+
+    def box(index, node):
+        fate = "best" if index in marked else "failed" if node.failure else "pruned" if node.kept is False else "kept"
+        resolution = GrowingArchitecture.parse(node.architecture).resolution
+        fid = f"FID {node.figures['fid']:.2f}" if "fid" in node.figures else node.failure[:20]
+        return {"step": node.step, "parent": node.parent, "fate": fate, "lines": (f"{index}: {node.action or 'root'}", f"{resolution} px  {fid}")}
+
+    return [box(index, node) for index, node in enumerate(tree)]
 
 
 def tree_to_json(tree):

@@ -76,7 +76,7 @@ def fade_at(step, fade_steps):
     return min(1.0, step / fade_steps) if fade_steps else 1.0
 
 
-def train_pair(pair, recipe, device, stop_signal=lambda: None, progress=False):
+def train_pair(pair, device, stop_signal=lambda: None, *, recipe, progress=False):
     """Train and score a pair, or read what became of it if that has been done: {"figures", "failure", "losses"}.
 
     A pair that diverges or makes images that are not finite has failed; that is a result, and no weights are kept. The optimisers

@@ -41,8 +41,9 @@ def worker_processes(devices, safe_point):
 def _in_this_process(device, safe_point):
     def in_order(work, tasks):
         for task in tasks:
-            yield work(task, device, lambda: safe_point.signal_number)
+            result = work(task, device, lambda: safe_point.signal_number)
             safe_point()
+            yield result
 
     return in_order
 
@@ -54,8 +55,9 @@ def _in_processes(pool, safe_point):
                 while not future.done():
                     wait([future], timeout=1)
                     safe_point()
-                yield future.result()
+                result = future.result()
                 safe_point()
+                yield result
         except BrokenProcessPool:
             safe_point()  # a signal to the whole process group ends workers too
             raise Ending(f"a worker process was killed, perhaps for want of memory; {safe_point.resume_hint}") from None
@@ -80,6 +82,6 @@ def _end_with_parent():
 
 def _work(work, task):
     try:
-        return work(task, _device, lambda: _stop.value or None)
+        return None if _stop.value else work(task, _device, lambda: _stop.value or None)
     except StopRequested:
-        return None  # nobody waits for it
+        return None  # nobody waits for it any more

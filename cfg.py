@@ -164,7 +164,8 @@ class DeriveOptions:
 class TestOptions:
     arch: str = option(None, "architecture, if neither the checkpoint nor --gen_model tells it", kind=str, nargs="+")
     metrics: tuple = option((), "scores besides is and fid", kind=str, nargs="*", choices=("kid", "precision_recall", "swd"))
-    split: str = option("train", "real images to compare with: train (the authors) or test (SN-GAN's protocol)", choices=("train", "test"))
+    protocol: str = option("autogan", "autogan: 50,000 images against the train split; sngan: 5,000 against the test split", choices=("autogan", "sngan"))
+    split: str = option("train", "real images to compare with, if not the protocol's", choices=("train", "test"))
 
 
 SCRIPTS = {
@@ -195,6 +196,7 @@ METHOD_DEFAULTS = {
     "proggan": {**GROWING_DEFAULTS, "exp_name": "proggan"},
     "growing": GROWING_DEFAULTS,  # training an architecture that was grown
 }
+PROTOCOL_DEFAULTS = {"autogan": {}, "sngan": {"num_eval_imgs": 5000, "split": "test"}}
 # What may differ when a run goes on: where and how it is computed, not what.
 FREE_ON_RESUME = {"device", "num_workers", "data_path", "print_freq", "exp_name", "inception_path", "tf_python", "workers"}
 THIS_CALL_ONLY = {"load_path", "dry_run"}
@@ -213,8 +215,8 @@ def parse(script, arguments=None):
         for field in dataclasses.fields(GROUPS[group_name]):
             _add_argument(group, field, defaults.get(field.name, field.default))
     given, explicit = vars(parser.parse_args(arguments)), _explicitly_given(parser, arguments)
-    of_method = METHOD_DEFAULTS.get(_method(given), {})
-    given |= {name: value for name, value in of_method.items() if name in given and name not in explicit}
+    dependent = METHOD_DEFAULTS.get(_method(given), {}) | PROTOCOL_DEFAULTS.get(given.get("protocol"), {})
+    given |= {name: value for name, value in dependent.items() if name in given and name not in explicit}
     return resolve(script, given, explicit)
 
 

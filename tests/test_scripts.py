@@ -111,6 +111,13 @@ def test_the_searches_defaults_are_the_papers(type_command, capsys):
     assert json.loads(capsys.readouterr().out)["resolutions"] == [8, 16, 32, 64]
 
 
+def test_both_protocols_are_one_flag(type_command, capsys):
+    for arguments, expected in (("", (50000, "train")), ("--protocol sngan", (5000, "test")), ("--protocol sngan --num_eval_imgs 7", (7, "test"))):
+        type_command(f"test --dry_run --gen_model autogan_cifar10_a {arguments}")
+        options = json.loads(capsys.readouterr().out)["options"]
+        assert (options["num_eval_imgs"], options["split"]) == expected
+
+
 @pytest.mark.parametrize(
     "command, words",
     [

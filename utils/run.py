@@ -70,7 +70,7 @@ class Run:
     def _open(self, step):
         purge = {} if step is None else {"purge_step": step}
         self._tensorboard = SummaryWriter(str(self.logs), **purge)
-        self._metrics = open(self.logs / "metrics.jsonl", "a", encoding="utf-8")
+        self._metrics = open(self.logs / "metrics.jsonl", "a", buffering=1, encoding="utf-8")  # a line at a time
 
     def log(self, message):
         """One line on the console, above any progress bar, and in log.txt."""

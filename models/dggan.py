@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from models.architecture import ArchitectureError
-from models.growing_architecture import FIRST_RESOLUTION, Conv, GrowingArchitecture, filters_at, proggan_architecture  # noqa: F401
+from models.growing_architecture import FIRST_RESOLUTION, GrowingArchitecture
 
 
 class EqualizedConv(nn.Module):

@@ -7,7 +7,12 @@ import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from running import load_script  # noqa: E402
+
+from utils.cli import run_script  # noqa: E402
+
 torch.set_num_threads(1)  # the networks here are tiny, and test processes share the machine
 
 
@@ -15,3 +20,34 @@ torch.set_num_threads(1)  # the networks here are tiny, and test processes share
 def private_cache(tmp_path_factory, monkeypatch):
     """Statistics of real images are cached for the whole test session, never in the user's folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def type_command(tmp_path, monkeypatch):
+    """Run "script option option ..." in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(command):
+        script, *arguments = command.split()
+        monkeypatch.setattr(sys, "argv", [f"{script}.py", *arguments])
+        load_script(script).main()
+
+    return run
+
+
+@pytest.fixture
+def fail_command(type_command, capsys, tmp_path):
+    """Run a command that must end with one line on stderr and exit code 2, leaving nothing behind; returns that line."""
+
+    def run(command):
+        before = sorted(tmp_path.rglob("*"))
+        with pytest.raises(SystemExit) as ending:
+            run_script(lambda: type_command(command))
+        assert ending.value.code == 2
+        line = capsys.readouterr().err
+        assert line.startswith("error: --") or line.startswith("error: unrecognized"), line
+        assert line.count("\n") == 1
+        assert sorted(tmp_path.rglob("*")) == before
+        return line
+
+    return run

@@ -9,21 +9,18 @@ import torch
 
 from models.architecture import ArchitectureError
 from models.dggan import (
-    Conv,
     EqualizedConv,
-    GrowingArchitecture,
     GrowingDiscriminator,
     GrowingGenerator,
     downsample,
     fade_images,
-    filters_at,
     inherit,
     minibatch_deviation,
     parameter_counts,
     pixel_norm,
-    proggan_architecture,
     upsample,
 )
+from models.growing_architecture import Conv, GrowingArchitecture, filters_at, proggan_architecture
 from models_search.growth import ACTIONS, GrowDiscriminator, GrowGenerator, GrowResolution, apply, every_action
 
 LATENT_DIM = 6

@@ -4,12 +4,11 @@ import json
 import os
 import signal
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
-from test_scripts import ROOT, assert_equal_states, fail_command, load_script, only_run, stop_at, type_command  # noqa: F401
+from running import ROOT, assert_equal_states, load_script, only_run, stop_at
 
 import utils.progressive
 from models.growing_architecture import GrowingArchitecture, proggan_architecture
@@ -18,7 +17,6 @@ from utils.adversarial import Diverged, loss_schedule
 from utils.checkpoint import load_checkpoint
 from utils.cli import Ending
 from utils.datasets import load_images
-from utils.images import from_uint8
 from utils.progressive import fade_at
 from utils.run import SafePoint
 from utils.workers import worker_processes
@@ -164,7 +162,7 @@ def test_proggan_is_the_list_of_doublings(type_command, tmp_path, pictures):
     assert json.loads((run / "derived.json").read_text())["architectures"][0]["architecture"] == str(proggan_architecture(16, width=4))
 
 
-def test_the_winner_is_scored_continued_and_trained_from_scratch(type_command, fail_command, tmp_path, pictures, finished):  # noqa: F811
+def test_the_winner_is_scored_continued_and_trained_from_scratch(type_command, fail_command, tmp_path, pictures, finished):
     best = json.loads((finished / "derived.json").read_text())["architectures"][0]
     shared = f"{pictures} {SCORING} --num_eval_imgs 6"
 
@@ -245,7 +243,7 @@ def test_the_growing_experiments_pass_options_that_exist(script, type_command, c
         ("--reward swd", "--reward"),
     ],
 )
-def test_a_mistake_about_growth_gets_one_line_that_names_the_option(fail_command, arguments, words):  # noqa: F811
+def test_a_mistake_about_growth_gets_one_line_that_names_the_option(fail_command, arguments, words):
     assert words in fail_command(f"search {arguments}")
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from models.architecture import ArchitectureError
-from models.dggan import Conv, GrowingArchitecture, parameter_counts, proggan_architecture
+from models.dggan import parameter_counts
+from models.growing_architecture import Conv, GrowingArchitecture, proggan_architecture
 from models_search.growth import (
     ACTIONS,
     GrowDiscriminator,

@@ -1,19 +1,13 @@
 """The scripts as a user runs them: seed command lines, dry runs, mistakes, and runs that stop and go on."""
 
-import importlib.util
 import json
-import signal
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from running import ROOT, assert_equal_states, load_script, only_run, stop_at
 
 from utils.checkpoint import load_checkpoint
-from utils.cli import run_script
-from utils.run import SafePoint, StopRequested
-
-ROOT = Path(__file__).resolve().parent.parent
 
 TINY = "--dataset digits --feature_net efficientnet-lite0 --device cpu -gen_bs 8 -dis_bs 256 --latent_dim 8 --is_splits 1 --n_critic 2"
 TINY_SEARCH = (
@@ -25,50 +19,6 @@ TINY_TRAINING = (
     f"train_derived {TINY} --gf_dim 4 --df_dim 4 --gen_model autogan_cifar10_a --max_iter 10 --num_eval_imgs 8 --val_freq 1 "
     "--sample_freq 1 --print_freq 3 --lr_decay --score_start --exp_name t"
 )
-
-
-def load_script(name):
-    spec = importlib.util.spec_from_file_location(f"script_{name}", ROOT / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def type_command(tmp_path, monkeypatch):
-    """Run "script option option ..." in an empty directory."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(command):
-        script, *arguments = command.split()
-        monkeypatch.setattr(sys, "argv", [f"{script}.py", *arguments])
-        load_script(script).main()
-
-    return run
-
-
-@pytest.fixture
-def fail_command(type_command, capsys, tmp_path):
-    """Run a command that must end with one line on stderr and exit code 2, leaving nothing behind; returns that line."""
-
-    def run(command):
-        before = sorted(tmp_path.rglob("*"))
-        with pytest.raises(SystemExit) as ending:
-            run_script(lambda: type_command(command))
-        assert ending.value.code == 2
-        line = capsys.readouterr().err
-        assert line.startswith("error: --") or line.startswith("error: unrecognized"), line
-        assert line.count("\n") == 1
-        assert sorted(tmp_path.rglob("*")) == before
-        return line
-
-    return run
-
-
-def only_run(tmp_path, name):
-    (run,) = (tmp_path / "logs").glob(f"{name}_2*")
-    return run
 
 
 SEED_COMMANDS = [
@@ -143,41 +93,6 @@ def test_both_protocols_are_one_flag(type_command, capsys):
 )
 def test_a_mistake_gets_one_line_that_names_the_option(fail_command, command, words):
     assert words in fail_command(command)
-
-
-def stop_at(call, monkeypatch, by_signal=True):
-    """Make the n-th safe point find a SIGTERM waiting, or raise as a power cut would, saving nothing."""
-    original, calls = SafePoint.__call__, []
-
-    class PowerCut(Exception):
-        pass
-
-    def counted(self, due=False):
-        calls.append(due)
-        if len(calls) == call:
-            if not by_signal:
-                raise PowerCut
-            self.signal_number = signal.SIGTERM
-        original(self, due)
-
-    monkeypatch.setattr(SafePoint, "__call__", counted)
-    return (StopRequested, PowerCut), lambda: monkeypatch.setattr(SafePoint, "__call__", original)
-
-
-def assert_equal_states(first, second, path=""):
-    assert type(first) is type(second), path
-    if isinstance(first, torch.Tensor):
-        assert torch.equal(first, second), path
-    elif isinstance(first, dict):
-        assert first.keys() == second.keys(), path
-        for key in first:
-            assert_equal_states(first[key], second[key], f"{path}/{key}")
-    elif isinstance(first, (list, tuple)):
-        assert len(first) == len(second), path
-        for index, pair in enumerate(zip(first, second)):
-            assert_equal_states(*pair, f"{path}/{index}")
-    else:
-        assert first == second, path
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,10 @@ PUBLISHED_SIZES = {
 def test_networks_compute_what_the_authors_code_computed(pytestconfig):
     errors = largest_errors(pytestconfig.rootpath / REFERENCE)
     assert len(errors) == 14
-    assert max(max(case.values()) for case in errors.values()) <= BOUND
+    for case, outputs in errors.items():
+        for output, (error, scale) in outputs.items():
+            # Relative where values are large: gradients through batch norm reach 28, and rounding differs between processors.
+            assert error <= BOUND * max(1, scale), (case, output)
 
 
 @pytest.mark.parametrize("name", PUBLISHED_SIZES)

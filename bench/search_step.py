@@ -13,7 +13,7 @@ from utils.cli import run_script
 def main():
     parser = bench_parser(__doc__)
     parser.add_argument("--gf_dim", type=int, default=128, help="width of the generator; the discriminator has half of it")
-    parser.add_argument("--steps", type=int, default=10, help="steps in a run")
+    parser.add_argument("--steps", type=int, default=5, help="steps in a run: a multiple of five trains both networks in proportion")
     options = parser.parse_args()
     width, repeats = (32, 2) if options.quick else (options.gf_dim, options.repeats)
     rows = []

@@ -53,6 +53,10 @@ CONTROLLERS = {"controller": Controller, "random": UniformController}
 LOWEST_REWARD = {"is": 1.0, "fid": 0.0}
 
 
+# --------------------------------------------------------------------------------------------------------------------------------
+# AutoGAN
+
+
 @dataclass
 class Policy:
     """A level's controller, its optimiser and the moving average of its rewards."""
@@ -364,6 +368,10 @@ def run_autogan(options, state):
                 "hours": (time.monotonic() - started) / 3600})
 
 
+# --------------------------------------------------------------------------------------------------------------------------------
+# DGGAN, and ProgGAN as the case of a fixed list of growths
+
+
 @dataclass(frozen=True)
 class GrowthPlan:
     """What DGGAN or ProgGAN is to do, checked before anything is read or written."""
@@ -587,6 +595,9 @@ def run_dggan(options, state):
         "resolutions": resolutions, "networks": len(tree), "failed": sum(bool(node.failure) for node in tree),
         "hours": (time.monotonic() - started) / 3600,
     })  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------------------------------------------
 
 
 def main():

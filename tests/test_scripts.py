@@ -1,6 +1,7 @@
 """The scripts as a user runs them: seed command lines, dry runs, mistakes, and runs that stop and go on."""
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -162,6 +163,15 @@ def test_another_seed_gives_another_run(type_command, tmp_path, finished_runs):
 
 def test_what_a_run_computes_cannot_be_changed_when_it_goes_on(fail_command, finished_runs):
     assert "--gf_dim: the run was started with 4" in fail_command(f"search --load_path {only_run(finished_runs, 's')} --gf_dim 8")
+
+
+def test_two_processes_never_write_to_one_run(fail_command, finished_runs):
+    run = only_run(finished_runs, "t")
+    holding = "import fcntl, sys; file = open(sys.argv[1], 'a'); fcntl.lockf(file, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", holding, run / ".lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"held\n"
+        assert "another process is writing" in fail_command(f"train_derived --load_path {run}")
+        other.stdin.close()
 
 
 def test_a_searchs_result_is_trained_and_scored(type_command, tmp_path, finished_runs, fail_command, capsys):

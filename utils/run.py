@@ -8,6 +8,7 @@
         Samples/       grids of images on fixed noise
 """
 
+import fcntl
 import json
 import logging
 import os
@@ -53,24 +54,29 @@ class Run:
         for sub_folder in (run.models, run.logs, run.samples):
             sub_folder.mkdir()
         write_json(folder / "config.json", {"options": config, "environment": environment()})
-        run._open(step=None)
+        run._open()
         return run
 
     @classmethod
     def reopen(cls, path, state):
         """The folder of a checkpoint that `load_run` gave; figures logged after that checkpoint are dropped, they come again."""
         run = cls(run_folder(path))
-        metrics = run.logs / "metrics.jsonl"
-        if metrics.is_file():
-            os.truncate(metrics, min(state["metrics_bytes"], metrics.stat().st_size))
-        run._open(step=state["step"])
+        run._open(state["step"], state["metrics_bytes"])
         run.log(f"going on with {run.folder} from step {state['step']}")
         return run
 
-    def _open(self, step):
-        purge = {} if step is None else {"purge_step": step}
-        self._tensorboard = SummaryWriter(str(self.logs), **purge)
-        self._metrics = open(self.logs / "metrics.jsonl", "a", buffering=1, encoding="utf-8")  # a line at a time
+    def _open(self, step=None, metrics_bytes=0):
+        """Lock the folder and open the logs, to go on from `step` and from that many bytes of metrics.jsonl."""
+        self._lock = open(self.folder / ".lock", "a")  # held open: the lock ends with the process, however that ends
+        try:
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"--load_path: another process is writing to {self.folder}; let it end, or stop it first") from None
+        metrics = self.logs / "metrics.jsonl"
+        metrics.touch()
+        os.truncate(metrics, min(metrics_bytes, metrics.stat().st_size))
+        self._metrics = open(metrics, "a", buffering=1, encoding="utf-8")  # a line at a time
+        self._tensorboard = SummaryWriter(str(self.logs), **({} if step is None else {"purge_step": step}))
 
     def log(self, message):
         """One line on the console, above any progress bar, and in log.txt."""

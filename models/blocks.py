@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import nn
 
+from models.resampled import conv_of_upsampled, mean_of_conv
+
 NORMS = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d}
 
 
@@ -17,6 +19,8 @@ class ConvUnit(nn.Module):
     Holds one normalisation layer per name in `norms` and, if `with_deconv`, an upsampling one; the call says which to use.
     """
 
+    merged = False  # see models.resampled
+
     def __init__(self, conv, in_channels, out_channels, norms, with_deconv=False):
         super().__init__()
         self.pre_activation = conv == "pre"
@@ -28,19 +32,14 @@ class ConvUnit(nn.Module):
     def forward(self, x, norm, up=None):
         """(N, C, H, W) -> (N, C', H, W), or twice as large if `up` names an upsampling."""
         if self.pre_activation:
-            return self.conv(self._upsample(self._activate(x, norm), up))
-        return self._activate(self.conv(self._upsample(x, up)), norm)
+            return self._convolve(self._activate(x, norm), up)
+        return self._activate(self._convolve(x, up), norm)
 
     def _activate(self, x, norm):
         return F.relu(x if norm == "none" else self.norm[norm](x))
 
-    def _upsample(self, x, up):
-        return x if up is None else upsample(x, up, self.deconv)
-
-
-def upsample(x, up, learned, scale=2):
-    """Enlarge (N, C, H, W) by `scale` as the cell's `up` says; `learned` is the deconvolution to use if it says so."""
-    return learned(x) if up == "deconv" else F.interpolate(x, scale_factor=scale, mode=up)
+    def _convolve(self, x, up):
+        return self.conv(x) if up is None else conv_of_upsampled(self.conv, x, up, [self.deconv], merged=self.merged)
 
 
 class Cell(nn.Module):
@@ -49,6 +48,8 @@ class Cell(nn.Module):
     Given every cell of a level it is a piece of the shared generator; given one, of a derived generator. Candidates share what the
     authors' search shares: all of them the 1x1 convolutions of shortcut and skips, those of one conv type its 3x3 convolutions.
     """
+
+    merged = False  # see models.resampled
 
     def __init__(self, in_channels, out_channels, candidates):
         super().__init__()
@@ -82,17 +83,20 @@ class Cell(nn.Module):
         feature = self.first[spec.conv](x, spec.norm, spec.up)
         for source, wanted in enumerate(spec.skips):
             if wanted:
-                learned = self.skip_up[str(source)] if spec.up == "deconv" else None
+                deconvs = self.skip_up[str(source)] if spec.up == "deconv" else ()
                 scale = feature.shape[-1] // features[source].shape[-1]
-                feature = feature + self.skip[str(source)](upsample(features[source], spec.up, learned, scale))
+                skip = self.skip[str(source)]
+                feature = feature + conv_of_upsampled(skip, features[source], spec.up, deconvs, scale, merged=self.merged)
         out = self.second[spec.conv](feature, spec.norm)
         if spec.shortcut:
-            out = out + self.shortcut(upsample(x, spec.up, self.shortcut_up))
+            out = out + conv_of_upsampled(self.shortcut, x, spec.up, [self.shortcut_up], merged=self.merged)
         return feature, out
 
 
 class FirstDiscriminatorBlock(nn.Module):
     """Residual block on the image itself: no activation before the first convolution; halves the resolution."""
+
+    merged = False  # see models.resampled
 
     def __init__(self, in_channels, out_channels):
         super().__init__()
@@ -102,12 +106,14 @@ class FirstDiscriminatorBlock(nn.Module):
 
     def forward(self, x):
         """(N, 3, H, W) -> (N, C, H/2, W/2)."""
-        residual = self.conv2(F.relu(self.conv1(x)))
-        return F.avg_pool2d(residual, 2) + self.shortcut(F.avg_pool2d(x, 2))
+        residual = mean_of_conv(self.conv2, F.relu(self.conv1(x)), merged=self.merged)
+        return residual + self.shortcut(F.avg_pool2d(x, 2))
 
 
 class DiscriminatorBlock(nn.Module):
     """Pre-activation residual block; halves the resolution if `downsample`."""
+
+    merged = False  # see models.resampled
 
     def __init__(self, channels, downsample=False):
         super().__init__()
@@ -117,7 +123,7 @@ class DiscriminatorBlock(nn.Module):
 
     def forward(self, x):
         """(N, C, H, W) -> (N, C, H, W), or half as large."""
-        residual = self.conv2(F.relu(self.conv1(F.relu(x))))
+        hidden = F.relu(self.conv1(F.relu(x)))
         if self.shortcut is None:
-            return residual + x
-        return F.avg_pool2d(residual, 2) + F.avg_pool2d(self.shortcut(x), 2)
+            return self.conv2(hidden) + x
+        return mean_of_conv(self.conv2, hidden, merged=self.merged) + mean_of_conv(self.shortcut, x, merged=self.merged)

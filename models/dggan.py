@@ -14,6 +14,7 @@ from torch import nn
 
 from models.architecture import ArchitectureError
 from models.growing_architecture import FIRST_RESOLUTION, GrowingArchitecture
+from models.resampled import conv_of_doubled, merge_resampling
 
 
 class EqualizedConv(nn.Module):
@@ -21,6 +22,8 @@ class EqualizedConv(nn.Module):
 
     An odd kernel keeps the resolution, an even one is the dense layer of 4x4 maps.
     """
+
+    merged = False  # see models.resampled
 
     def __init__(self, inputs, filters, kernel, gain=sqrt(2)):
         super().__init__()
@@ -31,6 +34,10 @@ class EqualizedConv(nn.Module):
 
     def forward(self, x):
         return F.conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
+
+    def of_doubled(self, x):
+        """The convolution of x at twice its resolution, nearest neighbour."""
+        return conv_of_doubled(x, self.weight * self.scale, self.bias) if self.merged else self(upsample(x))
 
     def spread(self, x):
         """The transposed use with an even kernel: (N, inputs, 1, 1) -> (N, filters, kernel, kernel)."""
@@ -196,7 +203,7 @@ class GrowingGenerator(nn.Module):
             return layer(x)
         if name == "latent":
             return pixel_norm(_activate(layer.spread(x)))
-        return pixel_norm(_activate(layer(upsample(x) if name in self.enlarging else x)))
+        return pixel_norm(_activate(layer.of_doubled(x) if name in self.enlarging else layer(x)))
 
 
 class GrowingDiscriminator(nn.Module):
@@ -273,11 +280,15 @@ def _copy(name, mine, theirs):
     ]
 
 
-def growing_networks(architecture, grown_from=None, latent_dim=512):
-    """(generator, discriminator) of a text form, grown from another one if given: new weights from torch's global generator."""
+def growing_networks(architecture, grown_from=None, latent_dim=512, merged=False):
+    """(generator, discriminator) of a text form, grown from another one if given: new weights from torch's global generator.
+
+    `merged`: see models.resampled.
+    """
     architecture = GrowingArchitecture.parse(architecture)
     grown_from = GrowingArchitecture.parse(grown_from) if grown_from else None
-    return GrowingGenerator(architecture, latent_dim, grown_from), GrowingDiscriminator(architecture, grown_from)
+    generator = GrowingGenerator(architecture, latent_dim, grown_from)
+    return merge_resampling(generator) if merged else generator, GrowingDiscriminator(architecture, grown_from)
 
 
 def parameter_counts(architecture, latent_dim=512):

@@ -16,10 +16,12 @@ from utils.cli import run_script  # noqa: E402
 torch.set_num_threads(1)  # the networks here are tiny, and test processes share the machine
 
 
-@pytest.fixture(autouse=True)
-def private_cache(tmp_path_factory, monkeypatch):
+@pytest.fixture(autouse=True, scope="session")
+def private_cache(tmp_path_factory):
     """Statistics of real images are cached for the whole test session, never in the user's folder."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+        yield
 
 
 @pytest.fixture

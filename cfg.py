@@ -76,10 +76,20 @@ class ScoringOptions:
     inception_path: str = option(None, "Inception's weights: classify_image_graph_def.pb, its .tgz, or torch-fidelity's .pth", kind=str)
     inception_backend: str = option("torch", "what executes the Inception graph", choices=("torch", "tf", "both"))
     tf_python: str = option(None, "a Python that has TensorFlow, for --inception_backend tf", kind=str)
+    feature_precision: str = option(
+        "float32", "of the feature network; the others are faster and move scores (docs/METRICS.md)", choices=("float32", "tf32", "bfloat16")
+    )  # fmt: skip
     fid_stat: str = option(None, "statistics of the real images (.npz with mu and sigma) instead of computing them", kind=str)
     eval_batch_size: int = option(100, "images generated at once for scoring", at_least=1)
     num_eval_imgs: int = option(50000, "images to score", at_least=2)
     is_splits: int = option(10, "parts of the Inception score", at_least=1)
+
+    def network(self):
+        """The arguments of utils.inception.load_feature_net, but for how and where it is computed."""
+        return dict(
+            name=self.feature_net, inception_path=self.inception_path, backend=self.inception_backend, tf_python=self.tf_python,
+            precision=self.feature_precision,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,10 @@ class RunOptions:
     random_seed: int = option(12345, "seed of everything random", at_least=0)
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
     fast: str = option("on", "off: the plain way of computing, for comparison; the results are the same to rounding", choices=("on", "off"))
-    precision: str = option("float32", "of the networks' training passes; bfloat16 is faster and moves results", choices=("float32", "bfloat16"))
+    precision: str = option(
+        "float32", "of multiplications in training; the others are faster and move results; tf32 is a GPU's", choices=("float32", "tf32", "bfloat16")
+    )  # fmt: skip
+    compile: bool = option(False, "compile the feature network and, in train_derived, a generator without spectral norm; the same to rounding")
     print_freq: int = option(100, "steps between looks at the losses: log, progress bar, dynamic reset", at_least=1)
     dry_run: bool = option(False, "print the resolved run as JSON and stop")
 
@@ -198,7 +211,7 @@ METHOD_DEFAULTS = {
 }
 PROTOCOL_DEFAULTS = {"autogan": {}, "sngan": {"num_eval_imgs": 5000, "split": "test"}}
 # What may differ when a run goes on: where and how it is computed, not what.
-FREE_ON_RESUME = {"device", "num_workers", "data_path", "print_freq", "exp_name", "inception_path", "tf_python", "workers"}
+FREE_ON_RESUME = {"device", "num_workers", "data_path", "print_freq", "exp_name", "inception_path", "tf_python", "workers", "compile"}
 THIS_CALL_ONLY = {"load_path", "dry_run"}
 
 

@@ -24,6 +24,7 @@ from models.autogan import Discriminator
 from models.dggan import fade_images, growing_networks, inherit
 from models.growing_architecture import GrowingArchitecture, proggan_architecture
 from models.init import prepare
+from models.resampled import merge_resampling
 from models_search.candidates import Candidate, top_k
 from models_search.controller import Controller, UniformController, first_beam, reinforce, sample_architectures
 from models_search.dynamic_reset import CollapseDetector
@@ -33,14 +34,17 @@ from models_search.growth import (
     progressive_actions, pruned, tree_from_json, tree_to_json, with_children, with_failure, with_score,
 )  # fmt: skip
 from models_search.shared_gan import shared_generator
-from utils.adversarial import Diverged, Gan, Setting, in_precision, last_known, loss_schedule, new_gan, train_steps
+from utils.adversarial import Diverged, Setting, last_known, train_steps
 from utils.checkpoint import write_atomically
 from utils.cli import UserError, run_script
 from utils.complexity import network_sizes
 from utils.datasets import load_images
 from utils.growth_picture import save_growth_picture
+from utils.gan import Gan, new_gan
 from utils.inception import load_feature_net
+from utils.losses import loss_schedule
 from utils.metrics import NonFiniteImages, evaluate
+from utils.precision import check_precision
 from utils.progressive import Pair, Recipe, feature_net_on, images_at, train_pair
 from utils.randomness import derived_seed, global_seed, random_generator
 from utils.real_statistics import real_statistics
@@ -125,15 +129,17 @@ def train_shared_gan(search, options, images, run, safe_point):
     gan.generator.train()
     gan.discriminator.train()
 
-    precise = partial(in_precision, precision=options.run.precision, device=images.device)
-    discriminate = precise(partial(gan.discriminator, level=level))
+    discriminate = partial(gan.discriminator, level=level)
     loss_at = loss_schedule(training.loss, options.run.random_seed, search.iteration, device=images.device)
 
     def setting_at(step):
-        return Setting(precise(partial(gan.generator, architecture=architectures[step])), discriminate, loss_at(step))
+        architecture = architectures[step]
+        return Setting(partial(gan.generator, architecture=architecture), discriminate, loss_at(step), key=architecture)
 
     def train(first, last):
-        return train_steps(gan, inputs.steps(first, last), setting_at, max_grad_norm=training.max_grad_norm)
+        return train_steps(
+            gan, inputs.steps(first, last), setting_at, precision=options.run.precision, max_grad_norm=training.max_grad_norm
+        )
 
     with tqdm(total=total_steps, desc=f"  GAN {images.resolution} px", initial=search.shared_steps, leave=False, disable=None) as bar:
         while search.shared_steps < total_steps and not search.collapsed:
@@ -217,6 +223,8 @@ def new_shared_gan(options, device, resets=0):
         )
         generator = prepare(generator, network.init_type, network.g_spectral_norm)
         discriminator = prepare(Discriminator(levels, network.df_dim), network.init_type, network.d_spectral_norm)
+    if options.run.fast == "on":
+        generator, discriminator = merge_resampling(generator), merge_resampling(discriminator)
     return new_gan(
         generator, discriminator, device, g_lr=training.g_lr, d_lr=training.d_lr, betas=(training.beta1, training.beta2),
         fast=options.run.fast == "on",
@@ -333,11 +341,9 @@ def run_autogan(options, state):
 
     data, scoring = options.data, options.scoring
     device = pick_device(options.run.device)
+    check_precision("--precision", options.run.precision, device)
     image_set = load_images(data.dataset, data.data_path, image_size=data.img_size)
-    feature_net = load_feature_net(
-        scoring.feature_net, inception_path=scoring.inception_path, backend=scoring.inception_backend,
-        tf_python=scoring.tf_python, device=device,
-    )  # fmt: skip
+    feature_net = load_feature_net(**scoring.network(), compiled=options.run.compile, device=device)
 
     @lru_cache(maxsize=1)
     def images_of(level):
@@ -456,11 +462,10 @@ def recipe_of(options):
     """How every pair of networks is trained and scored."""
     data, training, scoring, growth = options.data, options.training, options.scoring, options.growth
     return Recipe(
-        networks=partial(growing_networks, latent_dim=options.network.latent_dim), inherit=inherit, fade_images=fade_images,
+        networks=partial(growing_networks, latent_dim=options.network.latent_dim, merged=options.run.fast == "on"),
+        inherit=inherit, fade_images=fade_images,
         images_at=partial(images_at, data.dataset, data.data_path, data.img_size, data.num_workers),
-        feature_net_on=partial(
-            feature_net_on, scoring.feature_net, scoring.inception_path, scoring.inception_backend, scoring.tf_python
-        ),
+        feature_net_on=partial(feature_net_on, **scoring.network(), compiled=options.run.compile),
         seed=options.run.random_seed, total_steps=growth.growth_iterations,
         fade_steps=round(growth.fade_share * growth.growth_iterations), batch_size=training.dis_batch_size,
         generator_batch_size=training.gen_batch_size, generator_every=training.n_critic, g_lr=training.g_lr, d_lr=training.d_lr,
@@ -564,6 +569,7 @@ def describe_growth(options, plan):
 def run_dggan(options, state):
     """--method dggan and proggan."""
     devices = devices_of(options)
+    check_precision("--precision", options.run.precision, devices[0])
     plan = growth_plan(options, devices)
     if options.run.dry_run:
         print(json.dumps(describe_growth(options, plan), indent=2))

@@ -119,10 +119,7 @@ def main():
     images = load_images(data.dataset, data.data_path, options.test.split, data.img_size).resized(
         data.img_size, device, num_workers=data.num_workers
     )
-    feature_nets = feature_nets_of(
-        scoring.feature_net, inception_path=scoring.inception_path, backend=scoring.inception_backend,
-        tf_python=scoring.tf_python, device=device,
-    )  # fmt: skip
+    feature_nets = feature_nets_of(**scoring.network(), compiled=options.run.compile, device=device)
     metrics = ("is", "fid", *options.test.metrics)
     reals = real_statistics_for(feature_nets, images, fid_stat=scoring.fid_stat, sample_size=FEATURE_SAMPLE if options.test.metrics else 0)
 

@@ -15,12 +15,16 @@ from models.architecture import Architecture
 from models.autogan import Discriminator, Generator
 from models.dggan import GrowingDiscriminator, GrowingGenerator
 from models.init import prepare
-from utils.adversarial import Gan, Setting, in_precision, last_known, loss_schedule, new_gan, train_steps
+from models.resampled import merge_resampling
+from utils.adversarial import Setting, last_known, train_steps
 from utils.checkpoint import load_checkpoint
 from utils.cli import UserError, run_script
 from utils.complexity import count_parameters, network_sizes
 from utils.datasets import load_images
+from utils.gan import Gan, new_gan
 from utils.images import save_gif
+from utils.losses import loss_schedule
+from utils.precision import check_precision
 from utils.randomness import global_seed, random_generator
 from utils.run import Run, SafePoint, load_run, pick_device
 from utils.scoring import feature_nets_of, real_statistics_for, score_generator
@@ -41,9 +45,7 @@ def train(training, options, inputs, total_steps, score, run, safe_point):
     """`total_steps` discriminator steps, one generator step every --n_critic of them; grids and scores of the average generator."""
     gan, settings, n_critic = training.gan, options.derive, options.training.n_critic
     epoch = inputs.steps_per_epoch
-    device = inputs.images.device
-    networks = tuple(in_precision(network, options.run.precision, device) for network in (gan.generator, gan.discriminator))
-    loss_at = loss_schedule(options.training.loss, options.run.random_seed, device=device)
+    loss_at = loss_schedule(options.training.loss, options.run.random_seed, device=inputs.images.device)
     lr_factor = (lambda step: 1 - step / total_steps) if settings.lr_decay else None
     gan.generator.train()
     gan.discriminator.train()
@@ -57,8 +59,9 @@ def train(training, options, inputs, total_steps, score, run, safe_point):
             stops = (every * (training.step // every + 1) for every in (options.run.print_freq, epoch))
             last = min(total_steps, *stops)
             d_losses, g_losses = train_steps(
-                gan, inputs.steps(training.step, last), lambda step: Setting(*networks, loss_at(step)),
-                max_grad_norm=options.training.max_grad_norm, ema_decay=settings.ema_decay, lr_factor=lr_factor,
+                gan, inputs.steps(training.step, last), lambda step: Setting(gan.generator, gan.discriminator, loss_at(step), key="derived"),
+                precision=options.run.precision, max_grad_norm=options.training.max_grad_norm, ema_decay=settings.ema_decay,
+                lr_factor=lr_factor,
             )  # fmt: skip
             training.step = last
             run.record(last, {"d_loss": d_losses[-1], "g_loss": last_known(g_losses), "g_lr": current_lr(gan)}, "train")
@@ -142,10 +145,14 @@ def new_training(options, architecture, device):
         if isinstance(architecture, Architecture):  # growing networks have an initialisation of their own
             generator = prepare(generator, network.init_type, network.g_spectral_norm)
             discriminator = prepare(discriminator, network.init_type, network.d_spectral_norm)
+    if options.run.fast == "on":
+        generator, discriminator = merge_resampling(generator), merge_resampling(discriminator)
     gan = new_gan(
         generator, discriminator, device, g_lr=training.g_lr, d_lr=training.d_lr, betas=(training.beta1, training.beta2),
         with_average=True, fast=options.run.fast == "on",
     )  # fmt: skip
+    if options.run.compile and not network.g_spectral_norm:
+        gan.generator.compile(dynamic=False)
     return Training(gan)
 
 
@@ -219,13 +226,11 @@ def main():
 
     data, scoring = options.data, options.scoring
     device = pick_device(options.run.device)
+    check_precision("--precision", options.run.precision, device)
     images = load_images(data.dataset, data.data_path, image_size=data.img_size).resized(
         data.img_size, device, num_workers=data.num_workers
     )
-    feature_nets = feature_nets_of(
-        scoring.feature_net, inception_path=scoring.inception_path, backend=scoring.inception_backend,
-        tf_python=scoring.tf_python, device=device,
-    )  # fmt: skip
+    feature_nets = feature_nets_of(**scoring.network(), compiled=options.run.compile, device=device)
     reals = real_statistics_for(feature_nets, images, fid_stat=scoring.fid_stat)
 
     training = new_training(options, architecture, device)

@@ -10,10 +10,13 @@ from torch.utils.data import DataLoader
 from models.architecture import Architecture
 from models.autogan import Discriminator, Generator
 from models.init import prepare
+from models.resampled import merge_resampling
 from models_search.controller import Controller, first_beam, sample_architectures
 from models_search.shared_gan import shared_generator
-from utils.adversarial import Setting, discriminator_step, generator_step, in_precision, new_gan, train_steps, update_average
+from utils.adversarial import Setting, discriminator_step, generator_step, train_steps
+from utils.gan import new_gan, update_average
 from utils.images import from_uint8
+from utils.precision import multiplying
 from utils.randomness import global_seed, random_generator
 from utils.steps import StepInputs
 
@@ -41,6 +44,8 @@ def build(device, *, fast, gf_dim, df_dim, architecture=None, levels=3):
             generator = Generator.of(architecture, latent_dim=LATENT, gf_dim=gf_dim)
         generator = prepare(generator)
         discriminator = prepare(Discriminator(levels, df_dim), with_spectral_norm=True)
+    if fast:
+        merge_resampling(generator), merge_resampling(discriminator)
     return new_gan(
         generator, discriminator, device, g_lr=2e-4, d_lr=2e-4, betas=(0.0, 0.9), with_average=architecture is not None, fast=fast
     )
@@ -66,19 +71,20 @@ def plain_steps(gan, images, steps, *, policy=None, level=None, seed=0):
     batches = itertools.islice(itertools.chain.from_iterable(itertools.repeat(loader)), steps)
     drawn, frozen, losses = random_generator(seed, "architectures"), list(gan.discriminator.parameters()), []
     discriminate = gan.discriminator if level is None else partial(gan.discriminator, level=level)
-    for step, real in enumerate(batches):
-        real, generate = real.to(images.device), gan.generator
-        if policy:
-            with torch.no_grad():
-                (architecture,), _ = sample_architectures(*policy, 1, drawn)
-            generate = partial(generate, architecture=architecture)
-        noise = torch.randn(len(real), LATENT).to(images.device)
-        losses.append(discriminator_step(generate, discriminate, gan.discriminator_optimizer, real, noise).item())
-        if step % N_CRITIC == 0:
-            noise = torch.randn(GENERATOR_BATCH, LATENT).to(images.device)
-            generator_step(generate, discriminate, gan.generator_optimizer, noise, frozen).item()
-            if gan.average is not None:
-                update_average(gan.average, gan.generator)
+    with multiplying("float32", images.device):
+        for step, real in enumerate(batches):
+            real, generate = real.to(images.device), gan.generator
+            if policy:
+                with torch.no_grad():
+                    (architecture,), _ = sample_architectures(*policy, 1, drawn)
+                generate = partial(generate, architecture=architecture)
+            noise = torch.randn(len(real), LATENT).to(images.device)
+            losses.append(discriminator_step(generate, discriminate, gan.discriminator_optimizer, real, noise).item())
+            if step % N_CRITIC == 0:
+                noise = torch.randn(GENERATOR_BATCH, LATENT).to(images.device)
+                generator_step(generate, discriminate, gan.generator_optimizer, noise, frozen).item()
+                if gan.average is not None:
+                    update_average(gan.average, gan.generator)
     return losses
 
 
@@ -87,15 +93,13 @@ def fast_steps(gan, images, steps, *, policy=None, level=None, seed=0, precision
     inputs = StepInputs(
         images, seed, batch_size=BATCH, generator_batch_size=GENERATOR_BATCH, latent_dim=LATENT, generator_every=N_CRITIC
     )
-    precise = partial(in_precision, precision=precision, device=images.device)
-    discriminate = precise(gan.discriminator if level is None else partial(gan.discriminator, level=level))
-    generates = itertools.repeat(precise(gan.generator), steps)
+    discriminate = gan.discriminator if level is None else partial(gan.discriminator, level=level)
+    settings = itertools.repeat(Setting(gan.generator, discriminate, key="derived"), steps)
     if policy:
         with torch.no_grad():
             architectures, _ = sample_architectures(*policy, steps, random_generator(seed, "architectures"))
-        generates = [precise(partial(gan.generator, architecture=architecture)) for architecture in architectures]
-    settings = [Setting(generate, discriminate) for generate in generates]
-    return train_steps(gan, inputs.steps(0, steps), settings.__getitem__)[0]
+        settings = [Setting(partial(gan.generator, architecture=each), discriminate, key=each) for each in architectures]
+    return train_steps(gan, inputs.steps(0, steps), list(settings).__getitem__, precision=precision)[0]
 
 
 PUBLISHED = Architecture.parse("autogan_cifar10_a")

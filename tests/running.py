@@ -57,4 +57,4 @@ def assert_equal_states(first, second, path=""):
         for index, pair in enumerate(zip(first, second)):
             assert_equal_states(*pair, f"{path}/{index}")
     else:
-        assert first == second, path
+        assert first == second, (path, first, second)

@@ -13,7 +13,8 @@ from running import ROOT, assert_equal_states, load_script, only_run, stop_at
 import utils.progressive
 from models.growing_architecture import GrowingArchitecture, proggan_architecture
 from models_search.growth import GrowResolution, GrowthError, actions_to, check_steps, every_action, legal_actions, tree_from_json
-from utils.adversarial import Diverged, loss_schedule
+from utils.adversarial import Diverged
+from utils.losses import loss_schedule
 from utils.checkpoint import load_checkpoint
 from utils.cli import Ending
 from utils.datasets import load_images

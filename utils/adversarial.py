@@ -1,61 +1,17 @@
-"""The adversarial step: losses, one discriminator update, one generator update, the average generator.
+"""The adversarial step: one discriminator update, one generator update, and the loop over them.
 
 Networks are passed as callables: `generate(z)` -> images and `discriminate(images)` -> logits (N, 1), so the step knows no architecture.
 """
 
-import copy
 import math
-from dataclasses import dataclass
-from typing import Callable, NamedTuple
+from typing import Callable, Hashable, NamedTuple
 
 import torch
-import torch.nn.functional as F
 
 from utils.cli import Ending
-from utils.randomness import random_generator
-
-
-class AdversarialLoss(NamedTuple):
-    """What both networks minimise."""
-
-    discriminator: Callable  # (discriminate, real, fake) -> scalar
-    generator: Callable  # (discriminate, fake) -> scalar
-
-
-def _hinge_discriminator(discriminate, real, fake):
-    return F.relu(1.0 - discriminate(real)).mean() + F.relu(1.0 + discriminate(fake)).mean()
-
-
-def _minus_mean_logit(discriminate, fake):
-    return -discriminate(fake).mean()
-
-
-# Section 3.3.1; the generator's term is the authors' code's, the paper's min(0, D(G(z))) has no gradient where the discriminator is fooled.
-hinge = AdversarialLoss(_hinge_discriminator, _minus_mean_logit)
-
-
-def wasserstein_gradient_penalty(penalty=10.0, drift=0.001, generator=None):
-    """WGAN-GP with ProgGAN's drift term. Penalty: mean over the batch of (||grad D(x)|| - 1)^2 at points between real and fake;
-    the places are drawn from `generator` (a torch.Generator on the images' device)."""
-
-    def discriminator(discriminate, real, fake):
-        real_logits, fake_logits = discriminate(real), discriminate(fake)
-        mix = torch.rand(len(real), 1, 1, 1, device=real.device, generator=generator)
-        between = torch.lerp(real, fake, mix).requires_grad_()
-        (gradient,) = torch.autograd.grad(discriminate(between).sum(), between, create_graph=True)
-        slope = gradient.flatten(1).norm(dim=1)
-        return fake_logits.mean() - real_logits.mean() + penalty * (slope - 1).square().mean() + drift * real_logits.square().mean()
-
-    return AdversarialLoss(discriminator, _minus_mean_logit)
-
-
-def loss_schedule(name, seed, *purpose, device):
-    """step -> AdversarialLoss, for "hinge" or "wgan-gp"; the latter's random places depend on seed, purpose and step alone."""
-    if name == "hinge":
-        return lambda step: hinge
-    return lambda step: wasserstein_gradient_penalty(
-        generator=random_generator(seed, *purpose, "gradient penalty", step, device=device)
-    )
+from utils.gan import update_average
+from utils.losses import AdversarialLoss, hinge
+from utils.precision import in_precision, multiplying
 
 
 def discriminator_step(generate, discriminate, optimizer, real, noise, loss=hinge, max_grad_norm=None):
@@ -77,10 +33,11 @@ def generator_step(generate, discriminate, optimizer, noise, frozen, loss=hinge,
     """
     for parameter in frozen:
         parameter.requires_grad_(False)
-    value = _minimise(loss.generator(discriminate, generate(noise)), optimizer, max_grad_norm)
-    for parameter in frozen:
-        parameter.requires_grad_(True)
-    return value
+    try:
+        return _minimise(loss.generator(discriminate, generate(noise)), optimizer, max_grad_norm)
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
 
 
 def _minimise(value, optimizer, max_grad_norm):
@@ -94,66 +51,6 @@ def _minimise(value, optimizer, max_grad_norm):
     return value.detach()
 
 
-@torch.no_grad()
-def update_average(average, network, decay=0.999):
-    """Move the average generator a step towards the trained one: its parameters and batch norm's running statistics.
-
-    Other buffers (batch norm's step counter, spectral norm's vectors) are copied: their average means nothing.
-    """
-    mine, theirs = list(average.parameters()), list(network.parameters())
-    for (name, mine_now), theirs_now in zip(average.named_buffers(), network.buffers()):
-        if name.endswith(("running_mean", "running_var")):
-            mine.append(mine_now)
-            theirs.append(theirs_now)
-        else:
-            mine_now.copy_(theirs_now)
-    torch._foreach_lerp_(mine, theirs, 1 - decay)
-
-
-@dataclass
-class Gan:
-    """Two networks and their optimisers: what is trained, saved and reset together; `average` is the moving average generator, if kept."""
-
-    generator: torch.nn.Module
-    discriminator: torch.nn.Module
-    generator_optimizer: torch.optim.Optimizer
-    discriminator_optimizer: torch.optim.Optimizer
-    average: torch.nn.Module = None
-
-    def state_dict(self):
-        """State of every part; the tensors are the live ones."""
-        return {name: part.state_dict() for name, part in vars(self).items() if part is not None}
-
-    def load_state_dict(self, state):
-        """Take over a state of the same networks."""
-        for name, part in vars(self).items():
-            if part is not None:
-                part.load_state_dict(state[name])
-        for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
-            for group in optimizer.param_groups:
-                for parameter in group["params"]:  # what has been trained before has a gradient of zero now: see _minimise
-                    parameter.grad = torch.zeros_like(parameter) if parameter in optimizer.state else None
-
-    def snapshot(self):
-        """A copy of the state, to load after further steps."""
-        return copy.deepcopy(self.state_dict())
-
-
-def new_gan(generator, discriminator, device, *, g_lr, d_lr, betas, with_average=False, fast=True):
-    """A Gan of two networks, moved to the device, with Adam; the average generator begins as a copy.
-
-    `fast` keeps images channels last, which convolutions like better; the same results to rounding.
-    """
-    layout = torch.channels_last if fast else torch.contiguous_format
-    generator, discriminator = (network.to(device).to(memory_format=layout) for network in (generator, discriminator))
-    average = copy.deepcopy(generator).requires_grad_(False) if with_average else None
-    adams = [
-        torch.optim.Adam([{"params": list(network.parameters()), "initial_lr": lr}], lr=lr, betas=betas)
-        for network, lr in ((generator, g_lr), (discriminator, d_lr))
-    ]
-    return Gan(generator, discriminator, *adams, average)
-
-
 class Diverged(Ending):
     """Training produced NaN or infinity; the message names step and loss."""
 
@@ -161,59 +58,59 @@ class Diverged(Ending):
 
 
 class Setting(NamedTuple):
-    """What one training step runs: how images are made and judged, and the loss."""
+    """What one training step runs: how images are made and judged, and the loss.
+
+    `key` names all three where that is possible, so that steps of the same key may be recorded once and replayed.
+    """
 
     generate: Callable
     discriminate: Callable
     loss: AdversarialLoss = hinge
+    key: Hashable = None
 
 
-def in_precision(call, precision, device):
-    """`call` under autocast if `precision` is "bfloat16"; it returns float32 all the same."""
-    if precision == "float32":
-        return call
-
-    def in_bfloat16(*inputs):
-        with torch.autocast(device.type, torch.bfloat16):
-            return call(*inputs).float()
-
-    return in_bfloat16
-
-
-def train_steps(gan, steps, setting_at, *, max_grad_norm=None, ema_decay=0.999, lr_factor=None):
+def train_steps(gan, steps, setting_at, *, precision="float32", max_grad_norm=None, ema_decay=0.999, lr_factor=None):
     """Train on `steps`, an iterable of (step number, real images, noise, generator noise or None); `setting_at(step)` is its Setting.
 
     Every step updates the discriminator; one with generator noise then updates the generator and its average. `lr_factor(step)`
     scales both learning rates. Returns the losses as two lists of floats, None where the generator was not trained: the only
     moment that waits for the device. Raises Diverged if one is not finite.
     """
+    device = next(gan.generator.parameters()).device
     frozen = list(gan.discriminator.parameters())
     discriminator_losses, generator_losses, numbers = [], [], []
-    for step, real, noise, generator_noise in steps:
-        generate, discriminate, loss = setting_at(step)
-        numbers.append(step)
-        discriminator_losses.append(
-            discriminator_step(generate, discriminate, gan.discriminator_optimizer, real, noise, loss, max_grad_norm)
+
+    def update_discriminator(setting, real, noise):
+        return discriminator_step(
+            setting.generate, setting.discriminate, gan.discriminator_optimizer, real, noise, setting.loss, max_grad_norm
         )
-        generator_losses.append(None)
-        if generator_noise is None:
-            continue
-        generator_losses[-1] = generator_step(
-            generate, discriminate, gan.generator_optimizer, generator_noise, frozen, loss, max_grad_norm
+
+    def update_generator(setting, noise):
+        loss = generator_step(
+            setting.generate, setting.discriminate, gan.generator_optimizer, noise, frozen, setting.loss, max_grad_norm
         )
-        if lr_factor:
-            _scale_learning_rates(gan, lr_factor(step))
         if gan.average is not None:
             update_average(gan.average, gan.generator, ema_decay)
-    losses = torch.stack(discriminator_losses).tolist(), _with_gaps(generator_losses)
+        return loss
+
+    with multiplying(precision, device, autocast=False), gan.stream():
+        for step, real, noise, generator_noise in steps:
+            setting = setting_at(step)
+            setting = setting._replace(
+                generate=in_precision(setting.generate, precision, device),
+                discriminate=in_precision(setting.discriminate, precision, device),
+            )
+            numbers.append(step)
+            discriminator_losses.append(gan.run(update_discriminator, setting, gan.discriminator_optimizer, real, noise))
+            trains_generator = generator_noise is not None
+            generator_losses.append(
+                gan.run(update_generator, setting, gan.generator_optimizer, generator_noise) if trains_generator else None
+            )
+            if trains_generator and lr_factor:
+                gan.scale_learning_rates(lr_factor(step))
+        losses = torch.stack(discriminator_losses).tolist(), _with_gaps(generator_losses)
     _refuse_divergence(*losses, numbers)
     return losses
-
-
-def _scale_learning_rates(gan, factor):
-    for optimizer in (gan.generator_optimizer, gan.discriminator_optimizer):
-        for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
 
 
 def _with_gaps(losses):

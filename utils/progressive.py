@@ -13,12 +13,14 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from utils.adversarial import Diverged, Setting, in_precision, last_known, loss_schedule, new_gan, train_steps
+from utils.adversarial import Diverged, Setting, last_known, train_steps
 from utils.checkpoint import DamagedCheckpoint, load_checkpoint, previous_of, save_checkpoint
 from utils.cli import UserError
 from utils.datasets import load_images
 from utils.images import save_grid
+from utils.gan import new_gan
 from utils.inception import load_feature_net
+from utils.losses import loss_schedule
 from utils.metrics import NonFiniteImages
 from utils.randomness import derived_seed, global_seed, random_generator
 from utils.real_statistics import real_statistics
@@ -118,11 +120,10 @@ def _train(gan, losses, pair, recipe, partial_file, device, stop_signal, progres
     )  # fmt: skip
     fade_steps = recipe.fade_steps if pair.grown_from else 0
     loss_at = loss_schedule(recipe.loss, seed, device=device)
-    precise = partial(in_precision, precision=recipe.precision, device=device)
 
     def setting_at(step):
         fade = fade_at(step, fade_steps)
-        return Setting(precise(partial(gan.generator, fade=fade)), precise(partial(gan.discriminator, fade=fade)), loss_at(step))
+        return Setting(partial(gan.generator, fade=fade), partial(gan.discriminator, fade=fade), loss_at(step))
 
     def faded(steps):
         for step, real, *noise in steps:
@@ -139,8 +140,9 @@ def _train(gan, losses, pair, recipe, partial_file, device, stop_signal, progres
         while step < recipe.total_steps:
             last = min(step + recipe.look_every, recipe.total_steps)
             d_losses, g_losses = train_steps(
-                gan, faded(inputs.steps(step, last)), setting_at, max_grad_norm=recipe.max_grad_norm, ema_decay=recipe.ema_decay
-            )
+                gan, faded(inputs.steps(step, last)), setting_at, precision=recipe.precision,
+                max_grad_norm=recipe.max_grad_norm, ema_decay=recipe.ema_decay,
+            )  # fmt: skip
             bar.update(last - step)
             step = last
             losses.append((step, d_losses[-1], last_known(g_losses)))
@@ -237,6 +239,6 @@ def images_at(dataset, data_path, image_size, num_workers, resolution, device):
 
 
 @lru_cache(maxsize=1)
-def feature_net_on(name, inception_path, backend, tf_python, device):
-    """The feature network to score with."""
-    return load_feature_net(name, inception_path=inception_path, backend=backend, tf_python=tf_python, device=device)
+def feature_net_on(device, **network):
+    """The feature network to score with; `network`: see load_feature_net."""
+    return load_feature_net(**network, device=device)

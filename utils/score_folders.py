@@ -11,6 +11,7 @@ from utils.datasets import load_images
 from utils.feature_sums import FEATURE_SAMPLE
 from utils.inception import FEATURE_NETS
 from utils.metrics import METRICS, evaluate, evaluate_both
+from utils.precision import PRECISIONS
 from utils.real_statistics import real_statistics
 from utils.run import pick_device
 from utils.scoring import feature_nets_of
@@ -48,6 +49,10 @@ def add_network_options(parser):
     parser.add_argument("--inception_path", help="classify_image_graph_def.pb, the .tgz it comes in, or torch-fidelity's .pth")
     parser.add_argument("--inception_backend", choices=("torch", "tf", "both"), default="torch", help="what executes the graph")
     parser.add_argument("--tf_python", help="a Python that has TensorFlow, for --inception_backend tf and both")
+    parser.add_argument(
+        "--feature_precision", choices=PRECISIONS, default="float32", help="of the network; the others are faster and move scores"
+    )
+    parser.add_argument("--compile", action="store_true", help="compile the network: faster after a minute, the same to rounding")
     parser.add_argument("--batch_size", type=at_least(1), default=100, help="images in the network at once")
     parser.add_argument("--device", type=pick_device, default="auto", help="auto, cpu, cuda or cuda:N")
 
@@ -59,6 +64,8 @@ def networks_of(options):
         inception_path=options.inception_path,
         backend=options.inception_backend,
         tf_python=options.tf_python,
+        precision=options.feature_precision,
+        compiled=options.compile,
         device=options.device,
     )
 

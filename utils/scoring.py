@@ -18,12 +18,12 @@ def noise_sampler(generate, latent_dim, seed, *purpose, device):
     return sample
 
 
-def feature_nets_of(name, *, inception_path=None, backend="torch", tf_python=None, device="cpu"):
-    """The feature networks to score with: one, or with backend "both" the torch and the TensorFlow execution of one."""
-    backends = ("torch", "tf") if backend == "both" else (backend,)
-    return [
-        load_feature_net(name, inception_path=inception_path, backend=each, tf_python=tf_python, device=device) for each in backends
-    ]
+def feature_nets_of(name, *, backend="torch", **how):
+    """The feature networks to score with: one, or with backend "both" the torch and the TensorFlow execution of one.
+
+    `how`: further arguments of load_feature_net.
+    """
+    return [load_feature_net(name, backend=each, **how) for each in (("torch", "tf") if backend == "both" else (backend,))]
 
 
 def real_statistics_for(feature_nets, images, *, fid_stat=None, sample_size=0):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from utils.inception import exact_float32
+from utils.precision import multiplying
 
 IMAGE_SAMPLE = 16_384  # the paper's number of images
 PATCHES_PER_IMAGE = 128
@@ -42,7 +42,7 @@ def sliced_wasserstein_distance(fake_images, real_images, seed=0):
         real = _patches(real_images[:num_images], level, num_levels, generator)
         directions = torch.randn(DIRECTIONS, fake.shape[1], generator=generator, dtype=torch.float64)
         directions = (directions / directions.norm(dim=1, keepdim=True)).float().to(fake.device)
-        with exact_float32(fake.device):
+        with multiplying("float32", fake.device):
             distances[resolution >> level] = 1000 * _mean_distance(fake, real, directions)
     return distances
 

@@ -1,0 +1,112 @@
+"""Precision and compilation: exact and eager by default, named and checked otherwise."""
+
+import shutil
+
+import pytest
+import torch
+from torch import nn
+
+from models.architecture import Architecture
+from models.autogan import Discriminator, Generator
+from models.init import prepare
+from models.resampled import merge_resampling
+from utils.adversarial import Setting, train_steps
+from utils.cli import UserError
+from utils.compiled import check_compiler
+from utils.gan import new_gan
+from utils.inception import FeatureNet, load_feature_net
+from utils.precision import check_precision, in_precision, multiplying
+
+CPU = torch.device("cpu")
+SWITCHES = torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv
+needs_compiler = pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler")
+
+
+@pytest.mark.parametrize("precision, flag", [("float32", "ieee"), ("tf32", "tf32"), ("bfloat16", "ieee")])
+def test_the_precision_holds_inside_and_is_restored_outside(precision, flag):
+    before = [switch.fp32_precision for switch in SWITCHES]
+    with pytest.raises(ZeroDivisionError), multiplying(precision, CPU):
+        assert [switch.fp32_precision for switch in SWITCHES] == [flag] * 4
+        assert torch.is_autocast_enabled("cpu") == (precision == "bfloat16")
+        raise ZeroDivisionError
+    assert [switch.fp32_precision for switch in SWITCHES] == before and not torch.is_autocast_enabled("cpu")
+
+
+def test_a_call_in_bfloat16_answers_in_float32():
+    layer, x = nn.Linear(64, 8), torch.randn(4, 64)
+    rough = in_precision(layer, "bfloat16", CPU)(x)
+    assert rough.dtype == torch.float32 and not torch.equal(rough, layer(x)) and torch.allclose(rough, layer(x), atol=0.05)
+    assert in_precision(layer, "float32", CPU) is layer
+
+
+def test_tf32_on_a_cpu_is_refused(fail_command):
+    with pytest.raises(UserError, match="--precision: tf32 is arithmetic of NVIDIA GPUs"):
+        check_precision("--precision", "tf32", CPU)
+    for option in ("precision", "feature_precision"):
+        common = f"--dataset digits --feature_net efficientnet-lite0 --device cpu --{option} tf32"
+        assert f"--{option}: tf32" in fail_command(f"search {common}")
+        assert f"--{option}: tf32" in fail_command(f"train_derived {common} --gen_model autogan_cifar10_a")
+
+
+class Brightness(nn.Module):
+    """A feature network small enough to compile in a test."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, images):
+        maps = self.conv(images.float() / 255).relu()
+        return maps.mean((2, 3)), maps.amax((2, 3))
+
+
+def feature_net(**how):
+    return FeatureNet("tiny", Brightness(), weights_sha256="", feature_dim=4, num_classes=4, device="cpu", **how)
+
+
+def test_scores_of_another_precision_carry_its_name():
+    images = torch.randint(256, (70, 3, 8, 8), dtype=torch.uint8)
+    exact, rough = feature_net(), feature_net(precision="bfloat16")
+    assert (exact.name, rough.name) == ("tiny", "tiny in bfloat16")
+    for mine, theirs in zip(rough(images), exact(images)):
+        assert mine.dtype == torch.float32 and not torch.equal(mine, theirs) and torch.allclose(mine, theirs, atol=0.02)
+
+
+def test_tensorflow_has_no_other_precision():
+    with pytest.raises(UserError, match="--feature_precision"):
+        load_feature_net("inception", backend="tf", precision="bfloat16")
+
+
+@needs_compiler
+def test_a_compiled_feature_network_gives_the_same_features():
+    images = torch.randint(256, (70, 3, 8, 8), dtype=torch.uint8)
+    for mine, theirs in zip(feature_net(compiled=True)(images), feature_net()(images)):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
+
+
+@needs_compiler
+def test_a_compiled_generator_trains_like_the_generator():
+    """In float64: images, logits' gradients and batch norm's statistics over three steps of both networks."""
+    losses = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        generator = merge_resampling(prepare(Generator.of(Architecture.parse("1 0 1 1"), latent_dim=4, gf_dim=4))).double()
+        discriminator = prepare(Discriminator(1, 4), with_spectral_norm=True).double()
+        gan = new_gan(generator, discriminator, CPU, g_lr=1e-3, d_lr=1e-3, betas=(0.0, 0.9))
+        if compiled:
+            gan.generator.compile(dynamic=False)
+        given = torch.Generator().manual_seed(0)
+        steps = [(s, *(torch.randn(2, *shape, generator=given).double() for shape in ((3, 8, 8), (4,), (4,)))) for s in range(3)]
+        losses.append(train_steps(gan, steps, lambda step, gan=gan: Setting(gan.generator, gan.discriminator)))
+    for mine, theirs in zip(*losses):
+        assert mine == pytest.approx(theirs, rel=1e-9)
+
+
+def test_a_machine_that_cannot_compile_says_so_in_one_line(monkeypatch):
+    def broken(*arguments, **how):
+        raise RuntimeError("no compiler found\nwith many lines")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(UserError, match=r"--compile: torch.compile does not work here \(no compiler found\); install"):
+        check_compiler(CPU)

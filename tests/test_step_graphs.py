@@ -1,0 +1,189 @@
+"""Recorded training steps are the steps themselves. The recorder of these tests replays in Python what a GPU replays as a CUDA graph."""
+
+from contextlib import contextmanager, nullcontext
+
+import pytest
+import torch
+from test_fast import losses_of
+
+from models_search.search_space import random_architecture
+from utils.adversarial import Setting, train_steps
+from utils.gan import new_gan
+from utils.losses import wasserstein_gradient_penalty
+from utils.step_graphs import CudaRecorder, StepGraphs
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+
+
+class ReplayingRecorder:
+    """Like a CUDA graph, a recording reads inputs where they lay when it was made, and updates the tensors that it found then.
+
+    `gan`: if given, a replay that should update others fails.
+    """
+
+    failed, gan = False, None
+
+    def __init__(self):
+        self.recorded = self.replayed = 0
+
+    def record(self, call, inputs):
+        static, updated = [tensor.clone() for tensor in inputs], self.updated_by(call)
+        self.recorded += 1
+
+        def replay(*inputs):
+            assert self.updated_by(call) == updated
+            for mine, given in zip(static, inputs):
+                mine.copy_(given)
+            self.replayed += 1
+            return call(*static)
+
+        return replay
+
+    def updated_by(self, call):
+        """Addresses of the gradients and averages that the optimiser of this update works on."""
+        if self.gan is None:
+            return None
+        is_generator = call.func.__name__ == "update_generator"
+        optimizer = self.gan.generator_optimizer if is_generator else self.gan.discriminator_optimizer
+        averages = [average.data_ptr() for state in optimizer.state.values() for average in state.values()]
+        return averages, [parameter.grad.data_ptr() for parameter in optimizer.state]
+
+    @contextmanager
+    def stream(self):
+        yield
+
+
+class FailingRecorder(ReplayingRecorder):
+    def record(self, call, inputs):
+        self.failed = True
+
+
+def small_architectures(count, distinct):
+    drawn = torch.Generator().manual_seed(0)
+    known = [random_architecture(1, drawn) for _ in range(distinct)]
+    return [known[int(torch.randint(distinct, (), generator=drawn))] for _ in range(count)]
+
+
+def with_recorder(monkeypatch, recorder):
+    def new_recorded_gan(*networks, **how):
+        gan = new_gan(*networks, **how)
+        gan.graphs, recorder.gan = StepGraphs(recorder), gan
+        return gan
+
+    monkeypatch.setattr("test_fast.new_gan", new_recorded_gan)
+
+
+def test_recorded_steps_equal_the_steps_themselves(monkeypatch):
+    architectures, recorder = small_architectures(60, distinct=6), ReplayingRecorder()
+    plain, plain_gan = losses_of(fast=True, architectures=architectures, steps=60)
+    with_recorder(monkeypatch, recorder)
+    recorded, gan = losses_of(fast=True, architectures=architectures, steps=60)
+    assert recorded == plain
+    assert recorder.recorded >= 6 and recorder.replayed > 30
+    for mine, theirs in zip(gan.generator.state_dict().values(), plain_gan.generator.state_dict().values()):
+        assert torch.equal(mine, theirs)
+
+
+def test_a_device_that_cannot_record_trains_all_the_same(monkeypatch):
+    architectures = small_architectures(20, distinct=2)
+    plain, _ = losses_of(fast=True, architectures=architectures, steps=20)
+    with_recorder(monkeypatch, FailingRecorder())
+    assert losses_of(fast=True, architectures=architectures, steps=20)[0] == plain
+
+
+def test_a_call_is_recorded_at_its_second_run_and_replayed_from_there_on():
+    recorder, total = ReplayingRecorder(), torch.zeros(())
+    graphs = StepGraphs(recorder)
+    for number in range(4):
+        assert graphs.run("add", total.add_, torch.tensor(1.0)) == number + 1
+    assert (recorder.recorded, recorder.replayed) == (1, 3)
+    graphs.run("add", lambda x: x.sum(), torch.ones(2))  # another shape is another recording
+    graphs.clear()
+    graphs.run("add", total.add_, torch.tensor(1.0))
+    assert (recorder.recorded, recorder.replayed) == (1, 3)
+
+
+def test_the_least_recently_used_recording_is_dropped():
+    recorder = ReplayingRecorder()
+    graphs = StepGraphs(recorder, capacity=2)
+    for key in "aabba" + "cc" + "a" + "bb":  # c displaces b
+        graphs.run(key, torch.neg, torch.ones(()))
+    assert recorder.recorded == 4  # a, b, c, and b again
+
+
+def test_an_optimiser_that_has_come_to_train_more_parameters_is_recorded_anew(monkeypatch):
+    """Adam also moves the averages of what an architecture does not use, so the same architecture is another step from there on."""
+    first, second = small_architectures(2, distinct=40)
+    assert first != second
+    order = [first] * 11 + [second] * 5 + [first] * 15
+    plain, _ = losses_of(fast=True, architectures=order, steps=31)
+    recorder = ReplayingRecorder()
+    with_recorder(monkeypatch, recorder)
+    assert losses_of(fast=True, architectures=order, steps=31)[0] == plain
+
+
+def test_a_loss_that_draws_random_numbers_is_not_recorded():
+    recorder, gan = ReplayingRecorder(), small_gan()
+    gan.graphs = StepGraphs(recorder)
+    loss = wasserstein_gradient_penalty(generator=torch.Generator().manual_seed(0))
+    train_steps(gan, steps_of(3), lambda step: Setting(gan.generator, gan.discriminator, loss, key="same"))
+    assert recorder.recorded == 0
+
+
+def test_loading_a_state_forgets_the_recordings():
+    recorder, gan = ReplayingRecorder(), small_gan()
+    gan.graphs = StepGraphs(recorder)
+    setting = Setting(gan.generator, gan.discriminator, key="same")
+    train_steps(gan, steps_of(4), lambda step: setting)
+    recorded = recorder.recorded
+    gan.load_state_dict(gan.snapshot())
+    train_steps(gan, steps_of(1), lambda step: setting)
+    assert recorder.recorded == recorded > 0
+
+
+def small_gan(fast=True, device="cpu"):
+    torch.manual_seed(0)
+    generator = torch.nn.Sequential(torch.nn.Linear(4, 3 * 16), torch.nn.Unflatten(1, (3, 4, 4)))
+    discriminator = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16, 1))
+    return new_gan(generator, discriminator, torch.device(device), g_lr=1e-3, d_lr=1e-3, betas=(0.0, 0.9), fast=fast)
+
+
+def steps_of(count):
+    given = torch.Generator().manual_seed(0)
+    return [(s, torch.randn(2, 3, 4, 4, generator=given), *torch.randn(2, 2, 4, generator=given)) for s in range(count)]
+
+
+@pytest.mark.parametrize("saved_fast, loaded_fast", [(True, False), (False, True)])
+def test_a_state_can_be_loaded_into_another_way_of_computing(saved_fast, loaded_fast):
+    saved, loaded = small_gan(saved_fast), small_gan(loaded_fast)
+    train_steps(saved, steps_of(3), lambda step: Setting(saved.generator, saved.discriminator), lr_factor=lambda step: 0.5)
+    loaded.load_state_dict(saved.snapshot())
+    assert loaded.generator_optimizer.param_groups[0]["fused"] is loaded_fast
+    assert float(loaded.generator_optimizer.param_groups[0]["lr"]) == pytest.approx(5e-4)
+    losses = [train_steps(gan, steps_of(3), lambda step, gan=gan: Setting(gan.generator, gan.discriminator)) for gan in (saved, loaded)]
+    assert losses[0][0] == pytest.approx(losses[1][0], abs=1e-5)
+
+
+@needs_cuda
+def test_cuda_graphs_replay_exactly_what_they_recorded(monkeypatch):
+    """The same kernels in the same order: bitwise the same losses and weights as one kernel at a time."""
+    architectures = small_architectures(100, distinct=6)
+    recorded, gan = losses_of(fast=True, architectures=architectures, device="cuda")
+    assert not gan.graphs._recorder.failed and any(gan.graphs._recordings.values())
+    monkeypatch.setattr(CudaRecorder, "record", lambda self, call, inputs: None)
+    plain, plain_gan = losses_of(fast=True, architectures=architectures, device="cuda")
+    assert recorded == plain
+    for mine, theirs in zip(gan.generator.state_dict().values(), plain_gan.generator.state_dict().values()):
+        assert torch.equal(mine, theirs)
+
+
+@needs_cuda
+def test_a_recorded_learning_rate_can_fall():
+    losses = []
+    for stream in (None, nullcontext):
+        gan = small_gan(device="cuda")
+        gan.graphs = gan.graphs if stream is None else None
+        steps = [(s, *(tensor.cuda() for tensor in rest)) for s, *rest in steps_of(20)]
+        setting = Setting(gan.generator, gan.discriminator, key="same")
+        losses.append(train_steps(gan, steps, lambda step: setting, lr_factor=lambda step: 1 - step / 20))
+    assert losses[0] == losses[1]

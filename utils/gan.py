@@ -1,0 +1,120 @@
+"""Two networks and their optimisers, and the moving average of the generator."""
+
+import copy
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from utils.step_graphs import CudaRecorder, StepGraphs
+
+
+@dataclass
+class Gan:
+    """Two networks and their optimisers: what is trained, saved and reset together; `average` is the moving average generator, if kept.
+
+    `graphs` records training steps, on a GPU.
+    """
+
+    generator: torch.nn.Module
+    discriminator: torch.nn.Module
+    generator_optimizer: torch.optim.Optimizer
+    discriminator_optimizer: torch.optim.Optimizer
+    average: torch.nn.Module = None
+    graphs: StepGraphs = None
+
+    def parts(self):
+        """{name: part} of what has a state."""
+        return {name: part for name, part in vars(self).items() if part is not None and name != "graphs"}
+
+    def state_dict(self):
+        """State of every part; the tensors are the live ones."""
+        return {name: part.state_dict() for name, part in self.parts().items()}
+
+    def load_state_dict(self, state):
+        """Take over a state of the same networks; how the optimisers compute stays as it is here."""
+        for name, part in self.parts().items():
+            if isinstance(part, torch.optim.Optimizer):
+                _load_optimizer(part, state[name])
+            else:
+                part.load_state_dict(state[name])
+        if self.graphs:
+            self.graphs.clear()
+
+    def snapshot(self):
+        """A copy of the state, to load after further steps."""
+        return copy.deepcopy(self.state_dict())
+
+    def scale_learning_rates(self, factor):
+        """Set both learning rates to `factor` times the initial ones."""
+        for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
+            for group in optimizer.param_groups:
+                _set_lr(group, group["initial_lr"] * factor)
+
+    def stream(self):
+        """A context for `run`."""
+        return self.graphs.stream() if self.graphs else nullcontext()
+
+    def run(self, update, setting, optimizer, *inputs):
+        """update(setting, *inputs), a loss; recorded and replayed if there are graphs and the setting's key names what it does."""
+        update_here = partial(update, setting)
+        if self.graphs is None or setting.key is None or setting.loss.is_random:
+            return update_here(*inputs)
+        # An architecture that is the first to use a parameter makes the optimiser, from there on, update that one too.
+        return self.graphs.run((update.__name__, setting.key, len(optimizer.state)), update_here, *inputs)
+
+
+def new_gan(generator, discriminator, device, *, g_lr, d_lr, betas, with_average=False, fast=True):
+    """A Gan of two networks, moved to the device, with Adam; the average generator begins as a copy.
+
+    `fast` keeps images channels last, which convolutions like better, updates all parameters in one kernel, and records steps on a
+    GPU; the same results to rounding.
+    """
+    layout = torch.channels_last if fast else torch.contiguous_format
+    generator, discriminator = (network.to(device).to(memory_format=layout) for network in (generator, discriminator))
+    average = copy.deepcopy(generator).requires_grad_(False) if with_average else None
+    recorded = fast and device.type == "cuda"
+    adams = [
+        torch.optim.Adam(
+            [{"params": list(network.parameters()), "initial_lr": lr}],
+            lr=torch.tensor(lr, device=device) if recorded else lr,  # a recorded step reads a rate that changes from the device
+            betas=betas, fused=fast, capturable=recorded,
+        )
+        for network, lr in ((generator, g_lr), (discriminator, d_lr))
+    ]  # fmt: skip
+    return Gan(generator, discriminator, *adams, average, StepGraphs(CudaRecorder(device)) if recorded else None)
+
+
+def _set_lr(group, lr):
+    if torch.is_tensor(group["lr"]):
+        group["lr"].fill_(lr)
+    else:
+        group["lr"] = lr
+
+
+def _load_optimizer(optimizer, state):
+    """Take over averages and learning rate, whatever device and way of computing they were saved with."""
+    own = [{name: group[name] for name in ("lr", "fused", "foreach", "capturable")} for group in optimizer.param_groups]
+    saved_groups = [{**saved, **mine} for saved, mine in zip(state["param_groups"], own)]
+    optimizer.load_state_dict({**state, "param_groups": saved_groups})
+    for group, saved in zip(optimizer.param_groups, state["param_groups"]):
+        _set_lr(group, float(saved["lr"]))
+        for parameter in group["params"]:  # what has been trained before has a gradient of zero now: see _minimise
+            parameter.grad = torch.zeros_like(parameter) if parameter in optimizer.state else None
+
+
+@torch.no_grad()
+def update_average(average, network, decay=0.999):
+    """Move the average generator a step towards the trained one: its parameters and batch norm's running statistics.
+
+    Other buffers (batch norm's step counter, spectral norm's vectors) are copied: their average means nothing.
+    """
+    mine, theirs = list(average.parameters()), list(network.parameters())
+    for (name, mine_now), theirs_now in zip(average.named_buffers(), network.buffers()):
+        if name.endswith(("running_mean", "running_var")):
+            mine.append(mine_now)
+            theirs.append(theirs_now)
+        else:
+            mine_now.copy_(theirs_now)
+    torch._foreach_lerp_(mine, theirs, 1 - decay)

@@ -1,0 +1,48 @@
+"""The precision of multiplications: exact float32, or what is faster and moves results. In one place, because PyTorch's own defaults differ:
+on a GPU its float32 convolutions are TF32.
+"""
+
+from contextlib import contextmanager
+
+import torch
+
+from utils.cli import UserError
+
+PRECISIONS = ("float32", "tf32", "bfloat16")
+
+
+@contextmanager
+def multiplying(precision, device, autocast=True):
+    """Inside, whatever the global flags and autocast say, convolutions and matrix products multiply in `precision`; then all is as before.
+
+    "float32" is exact; "tf32" keeps 10 bits of each factor; "bfloat16" is autocast, left to `in_precision` if not `autocast`.
+    """
+    backends = torch.backends
+    switches = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
+    before = [switch.fp32_precision for switch in switches]
+    try:
+        for switch in switches:
+            switch.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+        with torch.autocast(device.type, torch.bfloat16, enabled=autocast and precision == "bfloat16"):
+            yield
+    finally:
+        for switch, flag in zip(switches, before):
+            switch.fp32_precision = flag
+
+
+def in_precision(call, precision, device):
+    """`call` under autocast if `precision` is "bfloat16"; it returns float32 all the same."""
+    if precision != "bfloat16":
+        return call
+
+    def in_bfloat16(*inputs):
+        with torch.autocast(device.type, torch.bfloat16):
+            return call(*inputs).float()
+
+    return in_bfloat16
+
+
+def check_precision(option, precision, device):
+    """Refuse a precision that the device does not have."""
+    if precision == "tf32" and device.type != "cuda":
+        raise UserError(f"{option}: tf32 is arithmetic of NVIDIA GPUs, the device is {device}; use float32 or bfloat16")

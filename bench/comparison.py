@@ -13,9 +13,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from utils.cli import Parser  # noqa: E402
+from utils.precision import PRECISIONS  # noqa: E402
 from utils.run import environment, pick_device  # noqa: E402
 
-COLUMNS = ("name", "level", "resolution", "width", "precision", "plain_ms", "fast_ms", "ratio", "ratio_min", "ratio_max", "peak_mib")
+COLUMNS = (
+    "name", "level", "resolution", "width", "precision", "plain_ms", "fast_ms", "ratio", "ratio_min", "ratio_max", "plain_busy", "fast_busy",
+    "peak_mib",
+)  # fmt: skip
 
 
 def bench_parser(description):
@@ -24,35 +28,57 @@ def bench_parser(description):
     parser.add_argument("--device", type=pick_device, default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--repeats", type=int, default=5, help="pairs of runs")
     parser.add_argument("--quick", action="store_true", help="small widths and few repeats: about two minutes")
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=["float32", "bfloat16"], help="of the fast way")
     parser.add_argument("--json", metavar="FILE", help="also write the figures there")
     return parser
 
 
+def warm_ups(device):
+    """How often a GPU's fast way does all its runs before it is timed: until Adam's state is complete, unrecorded, and recorded."""
+    return 3 if device.type == "cuda" else 0
+
+
 def compare(name, plain, fast, *, steps, repeats, device, **described):
-    """Time plain() and fast(), each doing `steps` steps, `repeats` times in turn after one warm-up of each; returns a row."""
+    """Time plain() and fast(), each doing `steps` steps, `repeats` times in turn after one warm-up of each; returns a row.
+
+    plain_busy and fast_busy: the share of the time that the device computes. On a CPU it counts as computing if it is in the process.
+    """
     times = {plain: [], fast: []}
+    busy = {plain: [], fast: []}
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     for repeat in range(repeats + 1):
         for work in (plain, fast):
-            milliseconds = _timed(work, device) / steps * 1000
+            seconds, share = timed(work, device)
             if repeat:
-                times[work].append(milliseconds)
+                times[work].append(seconds / steps * 1000)
+                busy[work].append(share)
+    if device.type == "cuda":
+        busy = {work: [kernel_share(work, device)] for work in busy}
     ratios = [a / b for a, b in zip(times[plain], times[fast])]
     row = {"name": name, **described, "plain_ms": statistics.median(times[plain]), "fast_ms": statistics.median(times[fast])}
-    row.update(ratio=statistics.median(ratios), ratio_min=min(ratios), ratio_max=max(ratios), peak_mib=_peak_mib(device))
-    return row
+    row.update(ratio=statistics.median(ratios), ratio_min=min(ratios), ratio_max=max(ratios))
+    return {**row, "plain_busy": statistics.median(busy[plain]), "fast_busy": statistics.median(busy[fast]), "peak_mib": peak_mib(device)}
 
 
-def _timed(work, device):
-    start = time.perf_counter()
+def timed(work, device):
+    """(seconds, share of the time that the processor's threads worked) of work(), the GPU's part awaited."""
+    start, worked = time.perf_counter(), time.process_time()
     work()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    return seconds, min(1.0, (time.process_time() - worked) / seconds / torch.get_num_threads())
 
 
-def _peak_mib(device):
+def kernel_share(work, device):
+    """The share of the time of work() in which a kernel runs on the GPU, by PyTorch's profiler."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        seconds, _ = timed(work, device)
+    return min(1.0, sum(event.self_device_time_total for event in profile.key_averages()) / 1e6 / seconds)
+
+
+def peak_mib(device):
     """Peak memory: of the device, or of the whole process so far on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20

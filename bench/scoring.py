@@ -4,6 +4,8 @@ A step here is one image generated and scored. Plain: images leave the device as
 feature network, and all class probabilities are kept for the Inception score, as in the 2019 code. Fast: utils.metrics.evaluate.
 """
 
+from functools import partial
+
 import numpy as np
 import torch
 from comparison import bench_parser, compare, print_row, write_rows
@@ -37,23 +39,32 @@ def main():
     parser.add_argument("--gf_dim", type=int, default=128, help="width of the generator")
     parser.add_argument("--images", type=int, default=500, help="images in a score, a multiple of 100")
     parser.add_argument("--feature_net", default="efficientnet-lite0", choices=("efficientnet-lite0", "inception"))
+    parser.add_argument("--compile", action="store_true", help="compile the fast way's feature network")
     parser.add_argument("--inception_path", help="weights of --feature_net inception")
     options = parser.parse_args()
     count, repeats, device = (200, 2, options.device) if options.quick else (options.images, options.repeats, options.device)
-    net = load_feature_net(options.feature_net, inception_path=options.inception_path, device=device)
+    net, *others = (
+        load_feature_net(options.feature_net, inception_path=options.inception_path, device=device, **how)
+        for how in ({}, *({"precision": precision, "compiled": options.compile} for precision in options.precisions))
+    )
     plain, fast = (build(device, fast=way, gf_dim=options.gf_dim, df_dim=4).generator.eval() for way in (False, True))
 
-    def fast_score():
+    def fast_score(feature_net):
         sample = noise_sampler(lambda z: fast(z, PUBLISHED), LATENT, 0, device=device)
-        return evaluate(sample, count, net, metrics=("is",), batch_size=BATCH)
+        return evaluate(sample, count, feature_net, metrics=("is",), batch_size=BATCH)
 
-    row = compare(
-        f"score {options.feature_net}", lambda: plain_score(plain, net, count, device), fast_score,
-        steps=count, repeats=repeats, device=device, level=3, resolution=32, width=options.gf_dim, precision="float32",
-    )  # fmt: skip
-    print_row(row)
-    print(f"fast: {1000 / row['fast_ms']:.0f} images/s")
-    write_rows(options.json, [row])
+    rows = []
+    for precision, feature_net in zip(options.precisions, others):
+        rows.append(
+            compare(
+                f"score {options.feature_net}{' compiled' if options.compile else ''}", lambda: plain_score(plain, net, count, device),
+                partial(fast_score, feature_net), steps=count, repeats=repeats, device=device, level=3, resolution=32,
+                width=options.gf_dim, precision=precision,
+            )
+        )  # fmt: skip
+        print_row(rows[-1])
+        print(f"fast: {1000 / rows[-1]['fast_ms']:.0f} images/s")
+    write_rows(options.json, rows)
 
 
 if __name__ == "__main__":

@@ -51,13 +51,13 @@ def build(device, *, fast, gf_dim, df_dim, architecture=None, levels=3):
     )
 
 
-def lower_beam(level, seed=0):
-    """A beam for `level`, drawn by untrained controllers: its parents are random architectures."""
+def lower_beam(level, seed=0, kept=5):
+    """A beam of `kept` for `level`, drawn by untrained controllers: its parents are random architectures."""
     beam = first_beam()
     for below in range(level):
         with torch.no_grad(), global_seed(seed, below):
-            architectures, rollout = sample_architectures(Controller(below), beam, 5, torch.Generator().manual_seed(seed))
-        beam = [entry._replace(architecture=a, state=tuple(s)) for entry, a, *s in zip(beam * 5, architectures, *rollout.state)]
+            architectures, rollout = sample_architectures(Controller(below), beam, kept, torch.Generator().manual_seed(seed))
+        beam = [entry._replace(architecture=a, state=tuple(s)) for entry, a, *s in zip(beam * kept, architectures, *rollout.state)]
     return beam
 
 
@@ -88,11 +88,9 @@ def plain_steps(gan, images, steps, *, policy=None, level=None, seed=0):
     return losses
 
 
-def fast_steps(gan, images, steps, *, policy=None, level=None, seed=0, precision="float32"):
-    """The way of search.py and train_derived.py. Returns the discriminator's losses."""
-    inputs = StepInputs(
-        images, seed, batch_size=BATCH, generator_batch_size=GENERATOR_BATCH, latent_dim=LATENT, generator_every=N_CRITIC
-    )
+def fast_steps(gan, images, steps, *, policy=None, level=None, seed=0, precision="float32", batch=BATCH):
+    """The way of search.py and train_derived.py; the generator's batch is twice `batch`. Returns the discriminator's losses."""
+    inputs = StepInputs(images, seed, batch_size=batch, generator_batch_size=2 * batch, latent_dim=LATENT, generator_every=N_CRITIC)
     discriminate = gan.discriminator if level is None else partial(gan.discriminator, level=level)
     settings = itertools.repeat(Setting(gan.generator, discriminate, key="derived"), steps)
     if policy:

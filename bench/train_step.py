@@ -3,7 +3,10 @@
 A step here is one discriminator update and a fifth of a generator update with its moving average, batches 64 and 128, 32 px.
 """
 
-from comparison import bench_parser, compare, print_row, write_rows
+import itertools
+from functools import partial
+
+from comparison import bench_parser, compare, print_row, warm_ups, write_rows
 from steps import PUBLISHED, RandomImages, build, fast_steps, plain_steps
 
 from utils.cli import run_script
@@ -13,19 +16,27 @@ def main():
     parser = bench_parser(__doc__)
     parser.add_argument("--gf_dim", type=int, default=256, help="width of the generator; the discriminator has half of it")
     parser.add_argument("--steps", type=int, default=5, help="steps in a run")
+    parser.add_argument("--compile", action="store_true", help="also with the generator compiled")
     options = parser.parse_args()
     width, repeats = (32, 2) if options.quick else (options.gf_dim, options.repeats)
     images = RandomImages(options.steps * 64, 32, options.device)
-    plain_gan, *fast_gans = (
-        build(options.device, fast=fast, gf_dim=width, df_dim=width // 2, architecture=PUBLISHED) for fast in (False, True, True)
-    )
     rows = []
-    for precision, fast_gan in zip(("float32", "bfloat16"), fast_gans):
+    for precision, compiled in itertools.product(options.precisions, (False, True) if options.compile else (False,)):
+        plain_gan, fast_gan = (
+            build(options.device, fast=fast, gf_dim=width, df_dim=width // 2, architecture=PUBLISHED) for fast in (False, True)
+        )
+        if compiled:
+            fast_gan.generator.compile(dynamic=False)
+        plain, fast = (
+            partial(plain_steps, plain_gan, images, options.steps),
+            partial(fast_steps, fast_gan, images, options.steps, precision=precision),
+        )
+        for _ in range(warm_ups(options.device)):
+            fast()
         rows.append(
             compare(
-                "retrain", lambda: plain_steps(plain_gan, images, options.steps),
-                lambda: fast_steps(fast_gan, images, options.steps, precision=precision),
-                steps=options.steps, repeats=repeats, device=options.device, level=3, resolution=32, width=width, precision=precision,
+                "retrain compiled" if compiled else "retrain", plain, fast, steps=options.steps, repeats=repeats,
+                device=options.device, level=3, resolution=32, width=width, precision=precision,
             )
         )  # fmt: skip
         print_row(rows[-1])

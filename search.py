@@ -8,7 +8,6 @@ python search.py --method dggan --dataset cifar10
 """
 
 import json
-import os
 import shutil
 import time
 from contextlib import contextmanager
@@ -29,9 +28,33 @@ from models_search.candidates import Candidate, top_k
 from models_search.controller import Controller, UniformController, first_beam, reinforce, sample_architectures
 from models_search.dynamic_reset import CollapseDetector
 from models_search.growth import (
-    GrowResolution, GrowthError, actions_to, apply_all, best_architectures, best_of_resolutions, boxes, check_fixed_list, check_memory,
-    check_search, check_steps, drawn_actions, every_action, kept_nodes, legal_actions, node_line, parse_action, planted,
-    progressive_actions, pruned, tree_from_json, tree_to_json, with_children, with_failure, with_score,
+    GrowResolution,
+    GrowthError,
+    apply_all,
+    check_plan_fits,
+    check_steps,
+    dggan_plan,
+    drawn_actions,
+    every_action,
+    legal_actions,
+    parse_action,
+    proggan_plan,
+    progressive_actions,
+)  # fmt: skip
+from models_search.growth_tree import (
+    actions_to,
+    best_architectures,
+    best_of_resolutions,
+    boxes,
+    kept_nodes,
+    node_line,
+    planted,
+    pruned,
+    tree_from_json,
+    tree_to_json,
+    with_children,
+    with_failure,
+    with_score,
 )  # fmt: skip
 from models_search.shared_gan import shared_generator
 from utils.adversarial import Diverged, Setting, last_known, train_steps
@@ -39,8 +62,8 @@ from utils.checkpoint import write_atomically
 from utils.cli import UserError, run_script
 from utils.complexity import network_sizes
 from utils.datasets import load_images
-from utils.growth_picture import save_growth_picture
 from utils.gan import Gan, new_gan
+from utils.growth_picture import save_growth_picture
 from utils.inception import load_feature_net
 from utils.losses import loss_schedule
 from utils.metrics import NonFiniteImages, evaluate
@@ -48,7 +71,7 @@ from utils.precision import check_precision
 from utils.progressive import Pair, Recipe, feature_net_on, images_at, train_pair
 from utils.randomness import derived_seed, global_seed, random_generator
 from utils.real_statistics import real_statistics
-from utils.run import Run, SafePoint, load_run, pick_device, write_json
+from utils.run import Run, SafePoint, device_memory, load_run, pick_device, worker_devices, write_json
 from utils.scoring import noise_sampler
 from utils.steps import StepInputs
 from utils.workers import worker_processes
@@ -378,16 +401,6 @@ def run_autogan(options, state):
 # DGGAN, and ProgGAN as the case of a fixed list of growths
 
 
-@dataclass(frozen=True)
-class GrowthPlan:
-    """What DGGAN or ProgGAN is to do, checked before anything is read or written."""
-
-    root: GrowingArchitecture
-    actions: tuple  # DGGAN: those to choose from; ProgGAN: those to take one after the other
-    growing_steps: int
-    kept: int  # K
-
-
 def search_dggan(tree, plan, actions_of, train, save):
     """Train the root; at every growing step try actions on the networks of the beam, train their children, and keep the K best.
 
@@ -406,31 +419,25 @@ def search_dggan(tree, plan, actions_of, train, save):
     return tree
 
 
-def growth_plan(options, devices):
-    """The GrowthPlan of the options; raises UserError for one that cannot be carried out."""
-    growth, final = options.growth, options.data.img_size
+def growth_plan(options, memory):
+    """The GrowthPlan of the options, for devices with so many bytes of memory a worker; raises UserError if it cannot be carried out."""
+    growth, final, is_search = options.growth, options.data.img_size, options.search.method == "dggan"
     with naming("--start_resolution, --img_size"):
         root = proggan_architecture(growth.start_resolution, growth.growth_width)
-        doublings = progressive_actions(growth.start_resolution, final)
+        actions = progressive_actions(growth.start_resolution, final)
     with naming("--actions" if growth.actions else "--kernels, --filters"):
-        if options.search.method == "dggan":
-            listed = every_action(growth.kernels, growth.filters)
-            actions = tuple(map(parse_action, growth.actions)) if growth.actions else listed
-            check_search(actions, growth.start_resolution, final, options.search.topk, growth.action_probability)
-            for action in actions:
-                apply_all([action], root)  # every place is there
-            plan = GrowthPlan(root, actions, growth.growing_steps, options.search.topk)
+        if growth.actions:
+            actions = tuple(map(parse_action, growth.actions))
+        elif is_search:
+            actions = every_action(growth.kernels, growth.filters)
+        if is_search:
+            plan = dggan_plan(root, actions, final, growth.growing_steps, options.search.topk, growth.action_probability)
         else:
-            actions = tuple(map(parse_action, growth.actions)) if growth.actions else doublings
-            check_fixed_list(actions, growth.start_resolution, final)
-            apply_all(actions, root)
-            plan = GrowthPlan(root, actions, len(actions), kept=1)
+            plan = proggan_plan(root, actions, final)
     with naming("--growing_steps"):
         check_steps(plan.growing_steps, growth.start_resolution, final)
     with naming("--growth_width, --filters"):
-        largest = apply_all(doublings, root)
-        last = legal_actions(actions, largest, final) if options.search.method == "dggan" else ()
-        check_memory(last, largest, memory_of(devices[0]) // devices.count(devices[0]), options.network.latent_dim)
+        check_plan_fits(plan, final, memory, is_search, options.network.latent_dim)
     return plan
 
 
@@ -441,21 +448,6 @@ def naming(option):
         yield
     except (GrowthError, ArchitectureError) as error:
         raise UserError(f"{option}: {error}") from None
-
-
-def devices_of(options):
-    """The device of each worker: the one of --device, or all GPUs in turn."""
-    device = pick_device(options.run.device)
-    is_any_gpu = device.type == "cuda" and device.index is None
-    devices = [torch.device("cuda", index) for index in range(torch.cuda.device_count())] if is_any_gpu else [device]
-    return [devices[worker % len(devices)] for worker in range(options.growth.workers)]
-
-
-def memory_of(device):
-    """Bytes of memory of a device."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def recipe_of(options):
@@ -568,9 +560,9 @@ def describe_growth(options, plan):
 
 def run_dggan(options, state):
     """--method dggan and proggan."""
-    devices = devices_of(options)
+    devices = worker_devices(pick_device(options.run.device), options.growth.workers)
     check_precision("--precision", options.run.precision, devices[0])
-    plan = growth_plan(options, devices)
+    plan = growth_plan(options, device_memory(devices[0]) // devices.count(devices[0]))
     if options.run.dry_run:
         print(json.dumps(describe_growth(options, plan), indent=2))
         return

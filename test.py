@@ -10,9 +10,9 @@ import torch
 
 import cfg
 from models.architecture import Architecture, ArchitectureError
-from models.growing_architecture import GrowingArchitecture
 from models.autogan import Discriminator, Generator
 from models.dggan import GrowingDiscriminator, GrowingGenerator
+from models.growing_architecture import GrowingArchitecture
 from utils.checkpoint import DamagedCheckpoint, load_authors_generator, load_checkpoint
 from utils.cli import UserError, run_script
 from utils.complexity import count_parameters, network_sizes

@@ -12,12 +12,13 @@ from running import ROOT, assert_equal_states, load_script, only_run, stop_at
 
 import utils.progressive
 from models.growing_architecture import GrowingArchitecture, proggan_architecture
-from models_search.growth import GrowResolution, GrowthError, actions_to, check_steps, every_action, legal_actions, tree_from_json
+from models_search.growth import GrowResolution, GrowthError, check_steps, every_action, legal_actions
+from models_search.growth_tree import actions_to, tree_from_json
 from utils.adversarial import Diverged
-from utils.losses import loss_schedule
 from utils.checkpoint import load_checkpoint
 from utils.cli import Ending
 from utils.datasets import load_images
+from utils.losses import loss_schedule
 from utils.progressive import fade_at
 from utils.run import SafePoint
 from utils.workers import worker_processes

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed while running, 2 bad input, 3 training diverged, 13
 import argparse
 import sys
 
+
 class Ending(Exception):
     """A known way for a script to end: its message becomes one line on stderr, `label: message`."""
 

@@ -17,8 +17,8 @@ from utils.adversarial import Diverged, Setting, last_known, train_steps
 from utils.checkpoint import DamagedCheckpoint, load_checkpoint, previous_of, save_checkpoint
 from utils.cli import UserError
 from utils.datasets import load_images
-from utils.images import save_grid
 from utils.gan import new_gan
+from utils.images import save_grid
 from utils.inception import load_feature_net
 from utils.losses import loss_schedule
 from utils.metrics import NonFiniteImages

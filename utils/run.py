@@ -190,6 +190,20 @@ def pick_device(name):
     return device
 
 
+def worker_devices(device, workers):
+    """The device of each worker process: the one given, or for "cuda" without an index all GPUs in turn."""
+    is_any_gpu = device.type == "cuda" and device.index is None
+    devices = [torch.device("cuda", index) for index in range(torch.cuda.device_count())] if is_any_gpu else [device]
+    return [devices[worker % len(devices)] for worker in range(workers)]
+
+
+def device_memory(device):
+    """Bytes of memory of a device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def environment():
     """Versions and machine, for config.json: what a figure needs beside it."""
     return {

@@ -3,28 +3,19 @@
 The average is that of a whole iteration's time: every level takes the same number of steps.
 """
 
-import subprocess
-import sys
-import tempfile
-from json import loads
-from pathlib import Path
-
-from comparison import bench_parser, write_rows
+import torch
+from comparison import write_rows
+from search_step import printed_rows, search_step_parser
 
 from utils.cli import run_script
 
 
 def main():
-    parser = bench_parser(__doc__)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "rows.json"
-        command = [sys.executable, Path(__file__).with_name("search_step.py"), "--device", "cpu", "--json", path]
-        command += ["--repeats", options.repeats, *(["--quick"] if options.quick else [])]
-        subprocess.run([str(word) for word in command], check=True)
-        rows = loads(path.read_text())["rows"]
+    options = search_step_parser(__doc__).parse_args()
+    options.device = torch.device("cpu")
+    rows = printed_rows(options)
     averages = {}
-    for precision in ("float32", "bfloat16"):
+    for precision in options.precisions:
         plain, fast = (sum(row[way] for row in rows if row["precision"] == precision) for way in ("plain_ms", "fast_ms"))
         averages[precision] = plain / fast
         print(f"all levels together, {precision}: {plain / fast:.2f} times the plain way")

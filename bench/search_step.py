@@ -39,16 +39,26 @@ def in_turn(run, repeats):
     return lambda: run(seed=next(seeds))
 
 
-def main():
-    parser = bench_parser(__doc__)
+def search_step_parser(description):
+    """The options of `rows`."""
+    parser = bench_parser(description)
     parser.add_argument("--gf_dim", type=int, default=128, help="width of the generator; the discriminator has half of it")
     parser.add_argument("--steps", type=int, default=10, help="steps in a run: a multiple of five trains both networks in proportion")
-    options = parser.parse_args()
+    return parser
+
+
+def printed_rows(options):
+    """`rows` as a list, each printed as soon as it is measured."""
     measured = []
     for row in rows(options):
         measured.append(row)
         print_row(row)
-    write_rows(options.json, measured)
+    return measured
+
+
+def main():
+    options = search_step_parser(__doc__).parse_args()
+    write_rows(options.json, printed_rows(options))
 
 
 if __name__ == "__main__":

@@ -269,7 +269,8 @@ def test_the_gradient_penaltys_random_places_depend_on_the_step_alone():
     losses = loss_schedule("wgan-gp", 1, device=torch.device("cpu"))
 
     def value(step):
-        return losses(step).discriminator(lambda images: images.square().sum((1, 2, 3))[:, None], real, fake).item()
+        loss = losses(step)
+        return loss.discriminator(lambda images: images.square().sum((1, 2, 3))[:, None], real, fake, *loss.draw(real)).item()
 
     first = value(5)
     torch.rand(3)

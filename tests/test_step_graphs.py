@@ -122,12 +122,18 @@ def test_an_optimiser_that_has_come_to_train_more_parameters_is_recorded_anew(mo
     assert losses_of(fast=True, architectures=order, steps=31)[0] == plain
 
 
-def test_a_loss_that_draws_random_numbers_is_not_recorded():
-    recorder, gan = ReplayingRecorder(), small_gan()
-    gan.graphs = StepGraphs(recorder)
-    loss = wasserstein_gradient_penalty(generator=torch.Generator().manual_seed(0))
-    train_steps(gan, steps_of(3), lambda step: Setting(gan.generator, gan.discriminator, loss, key="same"))
-    assert recorder.recorded == 0
+def test_a_loss_that_draws_random_numbers_is_recorded_with_new_ones_for_every_step():
+    recorder, losses = ReplayingRecorder(), []
+    for graphs in (None, StepGraphs(recorder)):
+        gan = small_gan()
+        gan.graphs = graphs
+
+        def setting_at(step, gan=gan):
+            loss = wasserstein_gradient_penalty(generator=torch.Generator().manual_seed(step))
+            return Setting(gan.generator, gan.discriminator, loss, key="same")
+
+        losses.append(train_steps(gan, steps_of(6), setting_at))
+    assert losses[0] == losses[1] and recorder.recorded > 0
 
 
 def test_loading_a_state_forgets_the_recordings():

@@ -14,19 +14,19 @@ from utils.losses import AdversarialLoss, hinge
 from utils.precision import in_precision, multiplying
 
 
-def discriminator_step(generate, discriminate, optimizer, real, noise, loss=hinge, max_grad_norm=None):
+def discriminator_step(generate, discriminate, optimizer, real, noise, *drawn, loss=hinge, max_grad_norm=None):
     """Update the discriminator once on as many fake images as real ones. Returns the loss, a 0-d tensor on the device.
 
-    real (N, 3, R, R), noise (N, latent_dim). `max_grad_norm` clips the gradient's norm.
+    real (N, 3, R, R), noise (N, latent_dim), `drawn` of loss.draw(real). `max_grad_norm` clips the gradient's norm.
     """
     with torch.no_grad():
         fake = generate(noise)
     if fake.shape != real.shape:
         raise ValueError(f"fake images {tuple(fake.shape)} and real ones {tuple(real.shape)} differ in shape")
-    return _minimise(loss.discriminator(discriminate, real, fake), optimizer, max_grad_norm)
+    return _minimise(loss.discriminator(discriminate, real, fake, *drawn), optimizer, max_grad_norm)
 
 
-def generator_step(generate, discriminate, optimizer, noise, frozen, loss=hinge, max_grad_norm=None):
+def generator_step(generate, discriminate, optimizer, noise, frozen, *, loss=hinge, max_grad_norm=None):
     """Update the generator once; `frozen` are the discriminator's parameters, whose gradients are not worth computing.
 
     noise (M, latent_dim). Returns the loss, a 0-d tensor on the device.
@@ -80,15 +80,17 @@ def train_steps(gan, steps, setting_at, *, precision="float32", max_grad_norm=No
     frozen = list(gan.discriminator.parameters())
     discriminator_losses, generator_losses, numbers = [], [], []
 
-    def update_discriminator(setting, real, noise):
+    def update_discriminator(setting, real, noise, *drawn):
         return discriminator_step(
-            setting.generate, setting.discriminate, gan.discriminator_optimizer, real, noise, setting.loss, max_grad_norm
-        )
+            setting.generate, setting.discriminate, gan.discriminator_optimizer, real, noise, *drawn,
+            loss=setting.loss, max_grad_norm=max_grad_norm,
+        )  # fmt: skip
 
     def update_generator(setting, noise):
         loss = generator_step(
-            setting.generate, setting.discriminate, gan.generator_optimizer, noise, frozen, setting.loss, max_grad_norm
-        )
+            setting.generate, setting.discriminate, gan.generator_optimizer, noise, frozen,
+            loss=setting.loss, max_grad_norm=max_grad_norm,
+        )  # fmt: skip
         if gan.average is not None:
             update_average(gan.average, gan.generator, ema_decay)
         return loss
@@ -101,7 +103,7 @@ def train_steps(gan, steps, setting_at, *, precision="float32", max_grad_norm=No
                 discriminate=in_precision(setting.discriminate, precision, device),
             )
             numbers.append(step)
-            discriminator_losses.append(gan.run(update_discriminator, setting, gan.discriminator_optimizer, real, noise))
+            discriminator_losses.append(gan.run(update_discriminator, setting, gan.discriminator_optimizer, real, noise, *setting.loss.draw(real)))
             trains_generator = generator_noise is not None
             generator_losses.append(
                 gan.run(update_generator, setting, gan.generator_optimizer, generator_noise) if trains_generator else None

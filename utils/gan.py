@@ -59,7 +59,7 @@ class Gan:
     def run(self, update, setting, optimizer, *inputs):
         """update(setting, *inputs), a loss; recorded and replayed if there are graphs and the setting's key names what it does."""
         update_here = partial(update, setting)
-        if self.graphs is None or setting.key is None or setting.loss.is_random:
+        if self.graphs is None or setting.key is None:
             return update_here(*inputs)
         # An architecture that is the first to use a parameter makes the optimiser, from there on, update that one too.
         return self.graphs.run((update.__name__, setting.key, len(optimizer.state)), update_here, *inputs)

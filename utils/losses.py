@@ -11,9 +11,9 @@ from utils.randomness import random_generator
 class AdversarialLoss(NamedTuple):
     """What both networks minimise."""
 
-    discriminator: Callable  # (discriminate, real, fake) -> scalar
+    discriminator: Callable  # (discriminate, real, fake, *drawn) -> scalar
     generator: Callable  # (discriminate, fake) -> scalar
-    is_random: bool = False  # whether it draws random numbers: then no step of it can be recorded
+    draw: Callable = lambda real: ()  # the random tensors of one discriminator step; drawn apart, so that the step can be recorded
 
 
 def _hinge_discriminator(discriminate, real, fake):
@@ -32,15 +32,17 @@ def wasserstein_gradient_penalty(penalty=10.0, drift=0.001, generator=None):
     """WGAN-GP with ProgGAN's drift term. Penalty: mean over the batch of (||grad D(x)|| - 1)^2 at points between real and fake;
     the places are drawn from `generator` (a torch.Generator on the images' device)."""
 
-    def discriminator(discriminate, real, fake):
+    def draw(real):
+        return (torch.rand(len(real), 1, 1, 1, device=real.device, generator=generator),)
+
+    def discriminator(discriminate, real, fake, mix):
         real_logits, fake_logits = discriminate(real), discriminate(fake)
-        mix = torch.rand(len(real), 1, 1, 1, device=real.device, generator=generator)
         between = torch.lerp(real, fake, mix).requires_grad_()
         (gradient,) = torch.autograd.grad(discriminate(between).sum(), between, create_graph=True)
         slope = gradient.flatten(1).norm(dim=1)
         return fake_logits.mean() - real_logits.mean() + penalty * (slope - 1).square().mean() + drift * real_logits.square().mean()
 
-    return AdversarialLoss(discriminator, _minus_mean_logit, is_random=True)
+    return AdversarialLoss(discriminator, _minus_mean_logit, draw)
 
 
 def loss_schedule(name, seed, *purpose, device):

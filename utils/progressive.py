@@ -123,7 +123,8 @@ def _train(gan, losses, pair, recipe, partial_file, device, stop_signal, progres
 
     def setting_at(step):
         fade = fade_at(step, fade_steps)
-        return Setting(partial(gan.generator, fade=fade), partial(gan.discriminator, fade=fade), loss_at(step))
+        networks = partial(gan.generator, fade=fade), partial(gan.discriminator, fade=fade)
+        return Setting(*networks, loss_at(step), key="grown" if fade == 1 else None)  # a recording holds its fade
 
     def faded(steps):
         for step, real, *noise in steps:

@@ -111,7 +111,7 @@ def scorer(options, feature_nets, reals, run, architecture):
 
 
 def current_lr(gan):
-    return gan.generator_optimizer.param_groups[0]["lr"]
+    return float(gan.generator_optimizer.param_groups[0]["lr"])
 
 
 def networks_of(options, architecture):

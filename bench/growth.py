@@ -20,6 +20,7 @@ from torch.utils.flop_counter import flop_registry
 
 from models_search.controller import Controller, sample_architectures
 from utils.cli import run_script
+from utils.precision import multiplying
 
 BASE = {"width": 128, "resolution": 32, "batch": 64, "beam": 5}
 VARIED = {"width": (32, 64, 128, 256), "resolution": (8, 16, 32, 64), "batch": (16, 32, 64, 128), "beam": (1, 5, 20)}
@@ -57,7 +58,8 @@ def measured_peaks(device, precision):
     factors = torch.randn(2, size, size, device=device, dtype=torch.bfloat16 if precision == "bfloat16" else torch.float32)
     source = torch.empty(2**28 if device.type == "cuda" else 2**26, device=device)
     target = torch.empty_like(source)
-    product = min(timed(lambda: torch.mm(*factors), device)[0] for _ in range(6))
+    with multiplying(precision, device):
+        product = min(timed(lambda: torch.mm(*factors), device)[0] for _ in range(6))
     copy = min(timed(lambda: target.copy_(source), device)[0] for _ in range(6))
     return 2 * size**3 / product, 2 * source.numel() * 4 / copy
 

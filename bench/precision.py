@@ -16,13 +16,12 @@ from torch import nn
 
 from utils.cli import run_script
 from utils.datasets import DATASETS, load_images
-from utils.feature_sums import FEATURE_SAMPLE
 from utils.inception import FEATURE_NETS, load_feature_net
 from utils.metrics import evaluate
 from utils.precision import PRECISIONS
 from utils.real_statistics import real_statistics
 
-FIGURES, METRICS = ("is_mean", "fid", "kid_mean"), ("is", "fid", "kid")
+FIGURES, METRICS = ("is_mean", "fid"), ("is", "fid")
 
 
 def to_tf32(values):
@@ -60,7 +59,7 @@ def score(images, rows, net, reference, metrics=METRICS):
 
 def row_of(net, fake, real, sets, exact_reference):
     """Scores of every set of images by one network; `exact_reference` are the float32 statistics, None for the network that makes them."""
-    reference = real_statistics(real, net, sample_size=FEATURE_SAMPLE, progress=net.name)
+    reference = real_statistics(real, net, progress=net.name)
     scored = [score(fake, rows, net, reference) for rows in sets]
     figures = {name: [scores[name] for scores, _ in scored] for name in FIGURES}
     speed = statistics.median(images_per_second for _, images_per_second in scored)

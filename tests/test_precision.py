@@ -18,7 +18,8 @@ from utils.inception import FeatureNet, load_feature_net
 from utils.precision import check_precision, in_precision, multiplying
 
 CPU = torch.device("cpu")
-SWITCHES = torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv
+BACKENDS = torch.backends
+SWITCHES = BACKENDS.cuda.matmul, BACKENDS.cudnn.conv, BACKENDS.cudnn.rnn, BACKENDS.mkldnn.matmul, BACKENDS.mkldnn.conv
 needs_compiler = pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler")
 
 
@@ -26,7 +27,7 @@ needs_compiler = pytest.mark.skipif(not (shutil.which("g++") or shutil.which("cl
 def test_the_precision_holds_inside_and_is_restored_outside(precision, flag):
     before = [switch.fp32_precision for switch in SWITCHES]
     with pytest.raises(ZeroDivisionError), multiplying(precision, CPU):
-        assert [switch.fp32_precision for switch in SWITCHES] == [flag] * 4
+        assert [switch.fp32_precision for switch in SWITCHES] == [flag] * 5
         assert torch.is_autocast_enabled("cpu") == (precision == "bfloat16")
         raise ZeroDivisionError
     assert [switch.fp32_precision for switch in SWITCHES] == before and not torch.is_autocast_enabled("cpu")
@@ -37,6 +38,17 @@ def test_a_call_in_bfloat16_answers_in_float32():
     rough = in_precision(layer, "bfloat16", CPU)(x)
     assert rough.dtype == torch.float32 and not torch.equal(rough, layer(x)) and torch.allclose(rough, layer(x), atol=0.05)
     assert in_precision(layer, "float32", CPU) is layer
+
+
+def test_bfloat16_reads_the_weights_as_they_are_now():
+    """Autocast's cache would hold a weight's first cast until the outermost context ends, which is after a hundred steps."""
+    layer, x = nn.Linear(4, 4), torch.ones(1, 4)
+    with multiplying("bfloat16", CPU, autocast=False):
+        call = in_precision(layer, "bfloat16", CPU)
+        assert call(x).any()
+        with torch.no_grad():
+            layer.weight.zero_(), layer.bias.zero_()
+        assert not call(x).any()
 
 
 def test_tf32_on_a_cpu_is_refused(fail_command):

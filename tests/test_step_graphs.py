@@ -21,10 +21,16 @@ class ReplayingRecorder:
     `gan`: if given, a replay that should update others fails.
     """
 
-    failed, gan = False, None
+    failed, gan, memory_is_short = False, None, False
 
     def __init__(self):
         self.recorded = self.replayed = 0
+
+    def start_anew(self):
+        pass
+
+    def is_short_of_memory(self):
+        return self.memory_is_short
 
     def record(self, call, inputs):
         static, updated = [tensor.clone() for tensor in inputs], self.updated_by(call)
@@ -111,6 +117,21 @@ def test_the_least_recently_used_recording_is_dropped():
     assert recorder.recorded == 4  # a, b, c, and b again
 
 
+def test_where_memory_is_short_the_older_half_of_the_recordings_makes_room():
+    recorder = ReplayingRecorder()
+    graphs = StepGraphs(recorder)
+    for key in "aabbccdd":
+        graphs.run(key, torch.neg, torch.ones(()))
+    graphs.run("e", torch.neg, torch.ones(()))
+    recorder.memory_is_short = True
+    assert graphs.run("e", torch.neg, torch.ones(())) == -1
+    recorder.memory_is_short = False
+    before = recorder.recorded
+    for key in "dce" + "a":
+        graphs.run(key, torch.neg, torch.ones(()))
+    assert recorder.recorded == before + 1  # e's turn came again, d and c were still there, a is gone
+
+
 def test_an_optimiser_that_has_come_to_train_more_parameters_is_recorded_anew(monkeypatch):
     """Adam also moves the averages of what an architecture does not use, so the same architecture is another step from there on."""
     first, second = small_architectures(2, distinct=40)
@@ -170,17 +191,41 @@ def test_a_state_can_be_loaded_into_another_way_of_computing(saved_fast, loaded_
     assert losses[0][0] == pytest.approx(losses[1][0], abs=1e-5)
 
 
+def test_adams_averages_take_on_the_parameters_memory_format():
+    """Fused Adam runs over both in the order of memory."""
+    architectures = small_architectures(10, distinct=2)
+    (_, _), plain = losses_of(fast=False, architectures=architectures, steps=10)
+    (_, _), fast = losses_of(fast=True, architectures=architectures, steps=1)
+    fast.load_state_dict(plain.snapshot())
+    for parameter, averages in fast.generator_optimizer.state.items():
+        assert averages["exp_avg_sq"].stride() == parameter.stride()
+    for mine, theirs in zip(fast.state_dict()["generator_optimizer"]["state"].values(), plain.state_dict()["generator_optimizer"]["state"].values()):
+        assert torch.equal(mine["exp_avg_sq"], theirs["exp_avg_sq"])
+
+
 @needs_cuda
 def test_cuda_graphs_replay_exactly_what_they_recorded(monkeypatch):
-    """The same kernels in the same order: bitwise the same losses and weights as one kernel at a time."""
-    architectures = small_architectures(100, distinct=6)
-    recorded, gan = losses_of(fast=True, architectures=architectures, device="cuda")
+    """The same kernels in the same order: bitwise the same losses and weights as one kernel at a time, where the kernels are
+    deterministic, which the gradient of bilinear upsampling never is and cuDNN is if told to."""
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    architectures = [each for each in small_architectures(150, distinct=12) if each.cells[0].up != "bilinear"]
+    recorded, gan = losses_of(fast=True, architectures=architectures, steps=len(architectures), device="cuda")
     assert not gan.graphs._recorder.failed and any(gan.graphs._recordings.values())
     monkeypatch.setattr(CudaRecorder, "record", lambda self, call, inputs: None)
-    plain, plain_gan = losses_of(fast=True, architectures=architectures, device="cuda")
+    plain, plain_gan = losses_of(fast=True, architectures=architectures, steps=len(architectures), device="cuda")
     assert recorded == plain
     for mine, theirs in zip(gan.generator.state_dict().values(), plain_gan.generator.state_dict().values()):
         assert torch.equal(mine, theirs)
+
+
+@needs_cuda
+def test_recording_goes_on_after_a_state_was_loaded():
+    gan = small_gan(device="cuda")
+    for _ in range(2):
+        steps = [(s, *(tensor.cuda() for tensor in rest)) for s, *rest in steps_of(6)]
+        train_steps(gan, steps, lambda step: Setting(gan.generator, gan.discriminator, key="same"))
+        assert not gan.graphs._recorder.failed and any(gan.graphs._recordings.values())
+        gan.load_state_dict(gan.snapshot())
 
 
 @needs_cuda

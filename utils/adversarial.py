@@ -101,6 +101,7 @@ def train_steps(gan, steps, setting_at, *, precision="float32", max_grad_norm=No
             setting = setting._replace(
                 generate=in_precision(setting.generate, precision, device),
                 discriminate=in_precision(setting.discriminate, precision, device),
+                key=setting.key and (setting.key, precision, max_grad_norm, ema_decay, gan.generator.training),
             )
             numbers.append(step)
             discriminator_losses.append(gan.run(update_discriminator, setting, gan.discriminator_optimizer, real, noise, *setting.loss.draw(real)))

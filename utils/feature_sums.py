@@ -23,8 +23,9 @@ class RowSample:
         """Keep those of `rows` that are in the sample; rows[0] is row number `start` of all."""
         if self.rows is None:
             self.rows = rows.new_zeros((len(self.indices), *rows.shape[1:]))
+            self._indices = torch.from_numpy(self.indices).to(rows.device)  # once: a copy to a GPU waits for it
         first, last = np.searchsorted(self.indices, (start, start + len(rows)))
-        self.rows[first:last] = rows[torch.from_numpy(self.indices[first:last] - start).to(rows.device)]
+        self.rows[first:last] = rows[self._indices[first:last] - start]
 
     def all_reduce(self):
         """Fill in the rows that other processes have seen."""

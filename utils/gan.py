@@ -83,6 +83,8 @@ def new_gan(generator, discriminator, device, *, g_lr, d_lr, betas, with_average
         )
         for network, lr in ((generator, g_lr), (discriminator, d_lr))
     ]  # fmt: skip
+    for adam in adams:
+        adam._warned_capturable_if_run_uncaptured = True  # a step's first run is not recorded, on purpose
     return Gan(generator, discriminator, *adams, average, StepGraphs(CudaRecorder(device)) if recorded else None)
 
 
@@ -98,6 +100,10 @@ def _load_optimizer(optimizer, state):
     own = [{name: group[name] for name in ("lr", "fused", "foreach", "capturable")} for group in optimizer.param_groups]
     saved_groups = [{**saved, **mine} for saved, mine in zip(state["param_groups"], own)]
     optimizer.load_state_dict({**state, "param_groups": saved_groups})
+    with torch.no_grad():
+        for parameter, averages in optimizer.state.items():
+            for name in ("exp_avg", "exp_avg_sq"):  # fused Adam reads them in the parameter's memory format, whatever theirs is
+                averages[name] = torch.empty_like(parameter).copy_(averages[name])
     for group, saved in zip(optimizer.param_groups, state["param_groups"]):
         _set_lr(group, float(saved["lr"]))
         for parameter in group["params"]:  # what has been trained before has a gradient of zero now: see _minimise

@@ -18,12 +18,12 @@ def multiplying(precision, device, autocast=True):
     "float32" is exact; "tf32" keeps 10 bits of each factor; "bfloat16" is autocast, left to `in_precision` if not `autocast`.
     """
     backends = torch.backends
-    switches = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
+    switches = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn, backends.mkldnn.matmul, backends.mkldnn.conv)
     before = [switch.fp32_precision for switch in switches]
     try:
         for switch in switches:
             switch.fp32_precision = "tf32" if precision == "tf32" else "ieee"
-        with torch.autocast(device.type, torch.bfloat16, enabled=autocast and precision == "bfloat16"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=autocast and precision == "bfloat16", cache_enabled=False):
             yield
     finally:
         for switch, flag in zip(switches, before):
@@ -31,12 +31,15 @@ def multiplying(precision, device, autocast=True):
 
 
 def in_precision(call, precision, device):
-    """`call` under autocast if `precision` is "bfloat16"; it returns float32 all the same."""
+    """`call` under autocast if `precision` is "bfloat16"; it returns float32 all the same.
+
+    Without autocast's cache of weights: it outlives a step where contexts are nested, and a recorded step would read it after its end.
+    """
     if precision != "bfloat16":
         return call
 
     def in_bfloat16(*inputs):
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
             return call(*inputs).float()
 
     return in_bfloat16

@@ -102,6 +102,8 @@ def train_pair(pair, device, stop_signal=lambda: None, *, recipe, progress=False
     save_checkpoint(pair.file, {"architecture": pair.architecture, "path": list(pair.path), "gan": weights, "result": result})
     for file in (partial_file, previous_of(partial_file)):
         file.unlink(missing_ok=True)
+    if device.type == "cuda":
+        torch.cuda.empty_cache()  # another process may need the memory, and the next pair takes other sizes
     return result
 
 

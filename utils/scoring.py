@@ -4,6 +4,7 @@ import torch
 
 from utils.inception import load_feature_net
 from utils.metrics import evaluate, evaluate_both
+from utils.precision import multiplying
 from utils.randomness import random_generator
 from utils.real_statistics import load_fid_stat, real_statistics
 
@@ -13,7 +14,8 @@ def noise_sampler(generate, latent_dim, seed, *purpose, device):
     noise = random_generator(seed, *purpose, device=device)
 
     def sample(count):
-        return generate(torch.randn(count, latent_dim, generator=noise, device=device))
+        with multiplying("float32", device):
+            return generate(torch.randn(count, latent_dim, generator=noise, device=device))
 
     return sample
 

@@ -6,6 +6,7 @@ At 8x8 a step is several hundred kernels that each run for less time than Python
 import warnings
 from collections import OrderedDict
 from contextlib import contextmanager
+from functools import lru_cache
 
 import torch
 
@@ -25,7 +26,7 @@ class StepGraphs:
 
     def run(self, key, call, *inputs):
         """call(*inputs), a 0-d tensor. The first run is not recorded: it allocates what lasts, such as gradients and Adam's averages."""
-        key = (key, *(tensor.shape for tensor in inputs))
+        key = (key, *((tensor.shape, tensor.dtype) for tensor in inputs))
         first_time = key not in self._recordings
         recording = None if first_time else self._recordings[key] or self._record(call, inputs)
         self._recordings[key] = recording
@@ -37,6 +38,7 @@ class StepGraphs:
     def clear(self):
         """Forget everything: the tensors that the recordings work on have been replaced."""
         self._recordings.clear()
+        self._recorder.start_anew()
 
     def stream(self):
         """A context for the runs: the stream that the recorder records."""
@@ -45,25 +47,45 @@ class StepGraphs:
     def _record(self, call, inputs):
         if self._recorder.failed:
             return None
+        if self._recorder.is_short_of_memory():  # the older half goes, and this call's turn comes again
+            for _ in range(len(self._recordings) // 2):
+                self._recordings.popitem(last=False)
+            return None
         return self._recorder.record(call, inputs)
+
+
+@lru_cache
+def recorded_stream(device):
+    """The one stream of a device that steps are recorded from: memory freed on one stream is not used by another."""
+    return torch.cuda.Stream(device)
 
 
 class CudaRecorder:
     """Records calls as CUDA graphs. They share their memory, which none needs once it has run, and the tensors they read inputs from."""
 
-    failed = False
+    failed = None  # the graph that could not be recorded, if one could not: then no other is tried in this process
+    LEAST_FREE_MEMORY = 0.1  # of the device's
 
     def __init__(self, device):
-        self._device = device
-        self._stream, self._pool = torch.cuda.Stream(device), torch.cuda.graph_pool_handle()
-        self._inputs = {}  # shapes -> tensors
+        self._device, self._stream = device, recorded_stream(device)
+        self._inputs = {}  # shapes and types -> tensors
+        self.start_anew()
+
+    def start_anew(self):
+        """Give further graphs memory of their own: that of earlier ones cannot be recorded into once they are all gone."""
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def is_short_of_memory(self):
+        free, total = torch.cuda.mem_get_info(self._device)
+        reserved = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
+        return free + reserved < self.LEAST_FREE_MEMORY * total
 
     def record(self, call, inputs):
         """A function like `call` that replays it, or None if it cannot be recorded; nothing is computed while recording."""
-        shapes = tuple(tensor.shape for tensor in inputs)
-        if shapes not in self._inputs:
-            self._inputs[shapes] = [torch.empty_like(tensor) for tensor in inputs]
-        static = self._inputs[shapes]
+        kinds = tuple((tensor.shape, tensor.dtype) for tensor in inputs)
+        if kinds not in self._inputs:
+            self._inputs[kinds] = [torch.empty_like(tensor) for tensor in inputs]
+        static = self._inputs[kinds]
         graph = torch.cuda.CUDAGraph()
         try:
             # Not torch.cuda.graph: it empties the allocator's cache for every recording, and there are hundreds.
@@ -73,8 +95,9 @@ class CudaRecorder:
             finally:
                 graph.capture_end()
         except RuntimeError as error:
-            self.failed = True
-            warnings.warn(f"a training step cannot be recorded as a CUDA graph, so steps run one kernel at a time: {error}", stacklevel=2)
+            CudaRecorder.failed = graph  # kept, as older versions of PyTorch may still point to it
+            reason = str(error.__context__ or error).splitlines()[0]
+            warnings.warn(f"training steps cannot be recorded as CUDA graphs here, so they are slower: {reason}", stacklevel=2)
             return None
 
         def replay(*inputs):
@@ -89,6 +112,8 @@ class CudaRecorder:
         """Everything inside runs on the stream that is recorded, after what was started before and before what comes after."""
         outside = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(outside)
-        with torch.cuda.stream(self._stream):
-            yield
-        outside.wait_stream(self._stream)
+        try:
+            with torch.cuda.stream(self._stream):
+                yield
+        finally:
+            outside.wait_stream(self._stream)

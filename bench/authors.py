@@ -44,7 +44,6 @@ if not SERVING:
     from utils.randomness import random_generator
 
 SOURCE = "https://github.com/VITA-Group/AutoGAN"
-PRECISIONS = ("float32", "bfloat16")  # of ours; theirs is float32
 GPU_WARM_UPS = 3  # of every run: one that makes Adam's state complete, one unrecorded, one that is recorded
 NEEDED = ("cfg.py", "functions.py", "search.py", "train.py", "models/autogan_cifar10_a.py", "models_search/shared_gan.py")
 
@@ -233,7 +232,7 @@ def rows_of(folder, level, options, width, repeats):
     policy = None if level is None else (Controller(level), lower_beam(level))
     drawn = [drawn_architectures(policy, steps, seed) for seed in range(repeats + 1)]  # compare's warm-up is a run too
     with Authors(folder, level=level, steps=steps, device=device, **sizes) as authors:
-        for precision in PRECISIONS:
+        for precision in options.precisions:
             gan = build(device, fast=True, gf_dim=width, df_dim=width // 2, architecture=architecture)
             check_same_work(authors, gan, level)
             theirs = partial(next, map(authors.train, cycle(drawn)))
@@ -243,7 +242,8 @@ def rows_of(folder, level, options, width, repeats):
                 for work in (theirs, ours) * (GPU_WARM_UPS * len(drawn)):
                     work()
             described = {"level": 3 if level is None else level + 1, **sizes, "precision": precision}
-            yield compare(name, theirs, ours, steps=steps, repeats=repeats, device=device, **described)
+            row = compare(name, theirs, ours, steps=steps, repeats=repeats, device=device, **described)
+            yield {**row, "plain_busy": None}  # theirs works in another process
 
 
 def drawn_architectures(policy, steps, seed):

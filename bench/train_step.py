@@ -10,6 +10,7 @@ from comparison import bench_parser, compare, print_row, warm_ups, write_rows
 from steps import PUBLISHED, RandomImages, build, fast_steps, plain_steps
 
 from utils.cli import run_script
+from utils.compiled import check_compiler
 
 
 def main():
@@ -26,6 +27,7 @@ def main():
             build(options.device, fast=fast, gf_dim=width, df_dim=width // 2, architecture=PUBLISHED) for fast in (False, True)
         )
         if compiled:
+            check_compiler(options.device)
             fast_gan.generator.compile(dynamic=False)
         plain, fast = (
             partial(plain_steps, plain_gan, images, options.steps),

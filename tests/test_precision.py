@@ -16,6 +16,7 @@ from utils.compiled import check_compiler
 from utils.gan import new_gan
 from utils.inception import FeatureNet, load_feature_net
 from utils.precision import check_precision, in_precision, multiplying
+from utils.scoring import noise_sampler
 
 CPU = torch.device("cpu")
 BACKENDS = torch.backends
@@ -49,6 +50,18 @@ def test_bfloat16_reads_the_weights_as_they_are_now():
         with torch.no_grad():
             layer.weight.zero_(), layer.bias.zero_()
         assert not call(x).any()
+
+
+def test_images_that_are_scored_are_generated_in_exact_float32():
+    """PyTorch's default for convolutions on a GPU is TF32."""
+    seen = []
+
+    def generate(z):
+        seen.append({switch.fp32_precision for switch in SWITCHES})
+        return z
+
+    noise_sampler(generate, 4, 0, device=CPU)(2)
+    assert seen == [{"ieee"}]
 
 
 def test_tf32_on_a_cpu_is_refused(fail_command):

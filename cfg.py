@@ -16,6 +16,8 @@ from models.architecture import PUBLISHED, Architecture, ArchitectureError
 from models.growing_architecture import GrowingArchitecture
 from utils.cli import Parser, UserError
 
+PRECISIONS = ("float32", "tf32", "bfloat16")  # those of utils.precision, which needs torch
+
 
 def option(default, help, *, kind=None, flags=(), choices=None, nargs=None, at_least=None, above=None, at_most=None):
     """A field that is also a command-line option, with its allowed range."""
@@ -77,7 +79,7 @@ class ScoringOptions:
     inception_backend: str = option("torch", "what executes the Inception graph", choices=("torch", "tf", "both"))
     tf_python: str = option(None, "a Python that has TensorFlow, for --inception_backend tf", kind=str)
     feature_precision: str = option(
-        "float32", "of the feature network; the others are faster and move scores (docs/METRICS.md)", choices=("float32", "tf32", "bfloat16")
+        "float32", "of the feature network; the others are faster and move scores (docs/METRICS.md)", choices=PRECISIONS
     )  # fmt: skip
     fid_stat: str = option(None, "statistics of the real images (.npz with mu and sigma) instead of computing them", kind=str)
     eval_batch_size: int = option(100, "images generated at once for scoring", at_least=1)
@@ -100,7 +102,7 @@ class RunOptions:
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
     fast: str = option("on", "off: the plain way of computing, for comparison; the results are the same to rounding", choices=("on", "off"))
     precision: str = option(
-        "float32", "of multiplications in training; the others are faster and move results; tf32 is a GPU's", choices=("float32", "tf32", "bfloat16")
+        "float32", "of multiplications in training; the others are faster and move results; tf32 is a GPU's", choices=PRECISIONS
     )  # fmt: skip
     compile: bool = option(False, "compile the feature network and, in train_derived, a generator without spectral norm; the same to rounding")
     print_freq: int = option(100, "steps between looks at the losses: log, progress bar, dynamic reset", at_least=1)

@@ -68,7 +68,7 @@ def main():
     parser.add_argument("--retraining_width", type=int, default=256, help="the same of the derived one")
     parser.add_argument("--steps", type=int, default=10, help="steps in a run")
     parser.add_argument("--images", type=int, default=300, help="images in a measured score")
-    parser.add_argument("--feature_net", default="inception", choices=FEATURE_NETS)
+    parser.add_argument("--feature_net", default="efficientnet-lite0", choices=FEATURE_NETS)
     parser.add_argument("--feature_precision", default="float32", choices=PRECISIONS)
     parser.add_argument("--compile", action="store_true", help="compile the feature network and the derived generator")
     parser.add_argument("--inception_path", help="weights of --feature_net inception")

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+import cfg
 from models.architecture import Architecture
 from models.autogan import Discriminator, Generator
 from models.init import prepare
@@ -15,7 +16,7 @@ from utils.cli import UserError
 from utils.compiled import check_compiler
 from utils.gan import new_gan
 from utils.inception import FeatureNet, load_feature_net
-from utils.precision import check_precision, in_precision, multiplying
+from utils.precision import PRECISIONS, check_precision, in_precision, multiplying
 from utils.scoring import noise_sampler
 
 CPU = torch.device("cpu")
@@ -62,6 +63,10 @@ def test_images_that_are_scored_are_generated_in_exact_float32():
 
     noise_sampler(generate, 4, 0, device=CPU)(2)
     assert seen == [{"ieee"}]
+
+
+def test_the_options_know_the_same_precisions():
+    assert cfg.PRECISIONS == PRECISIONS
 
 
 def test_tf32_on_a_cpu_is_refused(fail_command):

@@ -25,8 +25,15 @@ def save_checkpoint(path, state):
 
     Written beside, flushed to the disk and renamed, so a kill at any moment leaves a whole file.
     """
-    path = Path(path)
-    write_atomically(path, lambda file: torch.save({"format": FORMAT, "sha256": _digest(state), "state": state}, file), previous_of(path))
+    path, content = Path(path), {"format": FORMAT, "sha256": _digest(state), "state": state}
+
+    def write(file):
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # torch's writer hides what the operating system said
+            raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
+
+    write_atomically(path, write, previous_of(path))
 
 
 def load_checkpoint(path, option="--load_path"):
@@ -71,6 +78,9 @@ def write_atomically(path, write, keep_as=None):
         if keep_as and path.exists():
             os.replace(path, keep_as)
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename = path
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)

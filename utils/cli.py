@@ -32,11 +32,16 @@ class Parser(argparse.ArgumentParser):
 
 
 def run_script(main):
-    """Call `main()` as the body of a script; an Ending becomes its line on stderr and its exit code, no traceback."""
+    """Call `main()` as the body of a script; an Ending becomes its line on stderr and its exit code, no traceback.
+
+    So does what the operating system refuses: a full disk, a folder that is gone. Files to read are checked where they are read.
+    """
     try:
         main()
     except Ending as ending:
         sys.exit(_report(ending.label, ending, ending.exit_code))
+    except OSError as error:
+        sys.exit(_report("error", f"{error.filename}: {error.strerror}" if error.filename else error, Ending.exit_code))
     except KeyboardInterrupt:
         sys.exit(_report("stopped", "by Ctrl-C", 130))
 

@@ -10,7 +10,6 @@
 
 import fcntl
 import json
-import logging
 import os
 import platform
 import signal
@@ -19,14 +18,14 @@ import time
 from pathlib import Path
 
 import torch
-from tensorboardX import SummaryWriter
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tqdm import tqdm
 
 from utils.checkpoint import load_latest, save_checkpoint, write_atomically
 from utils.cli import Ending, UserError
-from utils.images import save_grid
-
-logging.getLogger("tensorboardX").setLevel(logging.ERROR)
+from utils.images import save_grid, to_uint8
 
 
 class Run:
@@ -35,7 +34,7 @@ class Run:
     def __init__(self, folder):
         self.folder = Path(folder)
         self.models, self.logs, self.samples = (self.folder / name for name in ("Model", "Log", "Samples"))
-        self._tensorboard = self._metrics = None
+        self.metrics = self.logs / "metrics.jsonl"
 
     @classmethod
     def create(cls, root, exp_name, config):
@@ -72,11 +71,12 @@ class Run:
             fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(f"--load_path: another process is writing to {self.folder}; let it end, or stop it first") from None
-        metrics = self.logs / "metrics.jsonl"
-        metrics.touch()
-        os.truncate(metrics, min(metrics_bytes, metrics.stat().st_size))
-        self._metrics = open(metrics, "a", buffering=1, encoding="utf-8")  # a line at a time
-        self._tensorboard = SummaryWriter(str(self.logs), **({} if step is None else {"purge_step": step}))
+        self.metrics.touch()
+        os.truncate(self.metrics, min(metrics_bytes, self.metrics.stat().st_size))
+        # Not SummaryWriter: its thread dies of a full disk, and the program then waits for it for ever.
+        self._tensorboard = EventsWriter(str(self.logs / "events"))
+        if step is not None:
+            self._show(step, session_log=SessionLog(status=SessionLog.START))  # it forgets what came after that step
 
     def log(self, message):
         """One line on the console, above any progress bar, and in log.txt."""
@@ -87,28 +87,31 @@ class Run:
     def record(self, step, figures, prefix=""):
         """Figures of one step: a line of metrics.jsonl and TensorBoard scalars `prefix/name`; only numbers, no None."""
         named = {f"{prefix}/{name}" if prefix else name: value for name, value in figures.items() if value is not None}
-        self._metrics.write(json.dumps({"step": step, **named}) + "\n")
+        with open(self.metrics, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **named}) + "\n")
         for name, value in named.items():
-            self._tensorboard.add_scalar(name, value, step)
+            self._show(step, summary=summary.scalar(name, value))
 
     def grid(self, name, images, step):
         """Write images (N, 3, R, R) as Samples/NAME.png and to TensorBoard; returns the path."""
         path = save_grid(images, self.samples / f"{name}.png", zoom=max(1, 64 // images.shape[-1]))
-        self._tensorboard.add_images("samples", images.add(1).div(2).clamp(0, 1).cpu(), step)
+        self._show(step, summary=summary.image("samples", to_uint8(images).cpu().numpy(), dataformats="NCHW"))
         return path
 
-    def save(self, state, step, best=False):
-        """Write Model/checkpoint.pth (or checkpoint_best.pth) at `step`; the log is flushed first, so both tell the same story."""
-        self._metrics.flush()
+    def _show(self, step, **what):
+        """Tell TensorBoard."""
+        self._tensorboard.write_event(Event(wall_time=time.time(), step=step, **what))
         self._tensorboard.flush()
-        state = {**state, "step": step, "metrics_bytes": self._metrics.tell()}
+
+    def save(self, state, step, best=False):
+        """Write Model/checkpoint.pth (or checkpoint_best.pth) at `step`, and how long metrics.jsonl is there."""
+        state = {**state, "step": step, "metrics_bytes": self.metrics.stat().st_size}
         save_checkpoint(self.models / ("checkpoint_best.pth" if best else "checkpoint.pth"), state)
 
     def finish(self, results):
         """Write results.json and close the log."""
         write_json(self.folder / "results.json", results)
         self._tensorboard.close()
-        self._metrics.close()
 
 
 def run_folder(path):

@@ -1,0 +1,129 @@
+"""A run's folder when things go wrong: a full disk, a folder that is taken away, several runs at once, logs cut short."""
+
+import json
+import resource
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Barrier
+
+import numpy as np
+import pytest
+import torch
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+from utils.checkpoint import load_latest, save_checkpoint
+from utils.cli import run_script
+from utils.growth_picture import save_growth_picture
+from utils.real_statistics import RealStatistics, save_statistics
+from utils.run import Run, load_run
+
+STATE = {"network": {f"weight {index}": torch.randn(400) for index in range(20)}}
+
+
+@contextmanager
+def full_disk(free_bytes):
+    """No file can grow beyond so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (free_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def fails_with_one_line(action, capsys):
+    """Whether a script that does this ends with one line on stderr and exit code 1; returns the line."""
+    with pytest.raises(SystemExit) as ending:
+        run_script(action)
+    line = capsys.readouterr().err
+    assert ending.value.code == 1 and line.startswith("error: ") and line.count("\n") == 1, line
+    return line
+
+
+def test_a_checkpoint_that_does_not_fit_the_disk_leaves_the_old_one_wherever_the_disk_is_full(tmp_path, capsys):
+    save_checkpoint(tmp_path / "checkpoint.pth", STATE)
+    size = (tmp_path / "checkpoint.pth").stat().st_size
+    save_checkpoint(tmp_path / "checkpoint.pth", {"step": 1})
+    for free_bytes in np.linspace(0, size - 1, 40, dtype=int).tolist():
+        with full_disk(free_bytes):
+            line = fails_with_one_line(lambda: save_checkpoint(tmp_path / "checkpoint.pth", STATE), capsys)
+        assert "checkpoint.pth: File too large" in line
+        assert load_latest(tmp_path) == ({"step": 1}, tmp_path / "checkpoint.pth")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pth", "checkpoint_previous.pth"]
+
+
+WRITES = {
+    "log": lambda run: run.log("a line"),
+    "figures": lambda run: run.record(3, {"loss": 1.0}),
+    "grid": lambda run: run.grid("name", torch.zeros(4, 3, 8, 8), 3),
+    "checkpoint": lambda run: run.save(STATE, 3),
+    "best checkpoint": lambda run: run.save(STATE, 3, best=True),
+    "results": lambda run: run.finish({"fid": 1.0}),
+    "growth tree": lambda run: save_growth_picture([{"step": 0, "parent": None, "lines": ("a", "b"), "fate": "kept"}], run.folder / "tree.png"),
+    "statistics": lambda run: save_statistics(RealStatistics(np.zeros(9), np.zeros((9, 9))), run.folder / "real.npz"),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_full_disk_ends_the_run_with_one_line_and_the_checkpoint_stays(tmp_path, capsys, name):
+    run = Run.create(tmp_path, "run", {})
+    run.save({"a": 1}, 2)
+    with full_disk(8):
+        assert "File too large" in fails_with_one_line(lambda: WRITES[name](run), capsys)
+    assert load_run(run.folder)["step"] == 2
+
+
+def test_a_full_disk_is_noticed_by_tensorboard_and_no_line_of_figures_is_cut(tmp_path, capsys):
+    run = Run.create(tmp_path, "run", {})
+    with full_disk(300):
+        fails_with_one_line(lambda: [run.record(step, {"loss": 1.0}) for step in range(30)], capsys)
+    steps = [json.loads(line)["step"] for line in run.metrics.read_text().splitlines()]
+    assert steps == list(range(len(steps))) and 0 < len(steps) < 15
+
+
+@pytest.mark.parametrize("name", sorted(WRITES.keys() - {"statistics"}))
+def test_a_folder_taken_away_ends_the_run_with_one_line(tmp_path, capsys, name):
+    run = Run.create(tmp_path, "run", {})
+    shutil.rmtree(run.folder)
+    line = fails_with_one_line(lambda: WRITES[name](run), capsys)
+    assert "No such file" in line or "does not exist" in line
+    assert not run.folder.exists()
+
+
+def test_runs_that_start_at_once_get_folders_of_their_own(tmp_path):
+    start = Barrier(8)
+
+    def create(_):
+        start.wait()
+        return Run.create(tmp_path, "run", {}).folder
+
+    with ThreadPoolExecutor(8) as pool:
+        folders = list(pool.map(create, range(8)))
+    assert len(set(folders)) == 8 and all((folder / "config.json").is_file() for folder in folders)
+
+
+def events_of(path):
+    """The events of a TensorBoard file: records of length (8 bytes), checksum (4), content, checksum (4)."""
+    content, events = path.read_bytes(), []
+    while content:
+        length = int.from_bytes(content[:8], "little")
+        events.append(Event.FromString(content[12 : 12 + length]))
+        content = content[16 + length :]
+    return events
+
+
+def test_tensorboard_shows_figures_and_pictures_at_once_and_drops_what_a_run_going_on_does_again(tmp_path):
+    run = Run.create(tmp_path, "run", {})
+    run.save({}, 2)
+    run.record(3, {"loss": 1.5, "unknown": None}, "train")
+    run.grid("grid", torch.zeros(2, 3, 8, 8), 3)
+    (path,) = run.logs.glob("events*")
+    _, figure, picture = events_of(path)
+    assert (figure.step, figure.summary.value[0].tag, figure.summary.value[0].simple_value) == (3, "train/loss", 1.5)
+    assert (picture.step, picture.summary.value[0].tag, picture.summary.value[0].image.height) == (3, "samples", 8)
+    path.unlink()
+    Run.reopen(run.folder, load_run(run.folder))
+    (path,) = run.logs.glob("events*")
+    assert events_of(path)[1].step == 2 and events_of(path)[1].session_log.status == SessionLog.START
+    assert run.metrics.read_text() == ""

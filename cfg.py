@@ -70,6 +70,10 @@ class TrainingOptions:
     n_critic: int = option(5, "discriminator steps per generator step", at_least=1)
     loss: str = option("hinge", "adversarial loss", choices=("hinge", "wgan-gp"))
     max_grad_norm: float = option(0.0, "clip the gradients' norm; 0: never (50 is a known cure where STL-10 training collapses)", at_least=0)
+    on_nan: str = option(
+        "stop", "what to do about NaN or infinity: stop, or roll back to the last look at the losses and go on with other noise, 3 times at most",
+        choices=("stop", "rollback"),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -213,7 +217,7 @@ METHOD_DEFAULTS = {
 }
 PROTOCOL_DEFAULTS = {"autogan": {}, "sngan": {"num_eval_imgs": 5000, "split": "test"}}
 # What may differ when a run goes on: where and how it is computed, not what.
-FREE_ON_RESUME = {"device", "num_workers", "data_path", "print_freq", "exp_name", "inception_path", "tf_python", "workers", "compile"}
+FREE_ON_RESUME = {"device", "num_workers", "data_path", "print_freq", "exp_name", "inception_path", "tf_python", "workers", "compile", "on_nan"}
 THIS_CALL_ONLY = {"load_path", "dry_run"}
 
 

@@ -57,7 +57,7 @@ from models_search.growth_tree import (
     with_score,
 )  # fmt: skip
 from models_search.shared_gan import shared_generator
-from utils.adversarial import Diverged, Setting, last_known, train_steps
+from utils.adversarial import Diverged, Setting, last_known, refuse_non_finite, train_or_roll_back, train_steps
 from utils.checkpoint import write_atomically
 from utils.cli import UserError, run_script
 from utils.complexity import network_sizes
@@ -69,7 +69,7 @@ from utils.losses import loss_schedule
 from utils.metrics import NonFiniteImages, evaluate
 from utils.precision import check_precision
 from utils.progressive import Pair, Recipe, feature_net_on, images_at, train_pair
-from utils.randomness import derived_seed, global_seed, random_generator
+from utils.randomness import derived_seed, global_seed, random_generator, seed_after
 from utils.real_statistics import real_statistics
 from utils.run import Run, SafePoint, device_memory, load_run, pick_device, worker_devices, write_json
 from utils.scoring import noise_sampler
@@ -92,6 +92,16 @@ class Policy:
     optimizer: torch.optim.Optimizer
     baseline: float = None
 
+    def state_dict(self):
+        optimizer = self.optimizer.state_dict() if self.optimizer else None
+        return {"controller": self.controller.state_dict(), "controller_optimizer": optimizer, "baseline": self.baseline}
+
+    def load_state_dict(self, state):
+        self.controller.load_state_dict(state["controller"])
+        if self.optimizer:
+            self.optimizer.load_state_dict(state["controller_optimizer"])
+        self.baseline = state["baseline"]
+
 
 @dataclass
 class Search:
@@ -106,6 +116,7 @@ class Search:
     controller_steps: int = 0
     collapsed: bool = False
     resets: int = 0
+    rollbacks: int = 0
 
 
 def search_autogan(search, options, level_of, images_of, reward_of, run, safe_point):
@@ -159,9 +170,9 @@ def train_shared_gan(search, options, images, run, safe_point):
         architecture = architectures[step]
         return Setting(partial(gan.generator, architecture=architecture), discriminate, loss_at(step), key=architecture)
 
-    def train(first, last):
+    def train(first, last, rollbacks):
         return train_steps(
-            gan, inputs.steps(first, last), setting_at, precision=options.run.precision, max_grad_norm=training.max_grad_norm
+            gan, inputs.steps(first, last, rollbacks), setting_at, precision=options.run.precision, max_grad_norm=training.max_grad_norm
         )
 
     with tqdm(total=total_steps, desc=f"  GAN {images.resolution} px", initial=search.shared_steps, leave=False, disable=None) as bar:
@@ -169,12 +180,12 @@ def train_shared_gan(search, options, images, run, safe_point):
             first = search.shared_steps
             last = min(first + options.run.print_freq, total_steps)
             before = gan.snapshot()
-            losses = train(first, last)
+            losses, search.rollbacks = train_or_roll_back(gan, partial(train, first, last), search.rollbacks, training.on_nan, run.log)
             collapsed_at = search.collapse.first_collapse(*losses)
             if collapsed_at is not None:
                 search.collapsed = True
                 gan.load_state_dict(before)
-                train(first, first + collapsed_at + 1)
+                train(first, first + collapsed_at + 1, search.rollbacks)
             search.shared_steps = last
             run.record(search.iteration * total_steps + last, {"d_loss": losses[0][-1], "g_loss": last_known(losses[1])}, "shared_gan")
             bar.update(last - first)
@@ -186,15 +197,21 @@ def train_controller(search, options, reward_of, run, safe_point):
     settings, policy = options.search, search.policy
     if policy.optimizer is None:  # random search learns nothing
         return
+
+    def update(step, rollbacks):
+        drawn = random_generator(seed_after(rollbacks, options.run.random_seed), "rollout", search.iteration, step)
+        architectures, rollout = sample_architectures(policy.controller, search.beam, settings.ctrl_sample_batch, drawn)
+        rewards = torch.tensor([reward_of(architecture, "reward", search.iteration, step) for architecture in architectures])
+        policy.baseline, figures = reinforce(
+            policy.optimizer, rollout, rewards, policy.baseline, settings.entropy_coeff, settings.baseline_decay
+        )
+        refuse_non_finite({f"{name} of the controller": value for name, value in figures.items()}, f"step {step}")
+        return figures
+
     with tqdm(total=settings.ctrl_step, desc="  controller", initial=search.controller_steps, leave=False, disable=None) as bar:
         while search.controller_steps < settings.ctrl_step:
             step = search.controller_steps
-            drawn = random_generator(options.run.random_seed, "rollout", search.iteration, step)
-            architectures, rollout = sample_architectures(policy.controller, search.beam, settings.ctrl_sample_batch, drawn)
-            rewards = torch.tensor([reward_of(architecture, "reward", search.iteration, step) for architecture in architectures])
-            policy.baseline, figures = reinforce(
-                policy.optimizer, rollout, rewards, policy.baseline, settings.entropy_coeff, settings.baseline_decay
-            )
+            figures, search.rollbacks = train_or_roll_back(policy, partial(update, step), search.rollbacks, options.training.on_nan, run.log)
             run.record(search.iteration * settings.ctrl_step + step, {**figures, "level": policy.controller.level}, "controller")
             search.controller_steps += 1
             bar.update()
@@ -281,24 +298,23 @@ def reward_in(search, options, feature_net, real_of, run):
         except NonFiniteImages:
             run.log(f"{architecture} makes images that are not finite: it gets the lowest reward")
             return LOWEST_REWARD[settings.reward]
-        return scores.is_mean if settings.reward == "is" else 1 / scores.fid
+        reward = scores.is_mean if settings.reward == "is" else 1 / scores.fid
+        refuse_non_finite({f"reward of {architecture}": reward}, " ".join(map(str, purpose)))
+        return reward
 
     return reward_of
 
 
 def checkpoint_of(search, options):
     """The search as plain data and tensors."""
-    policy = search.policy
     return {
         "options": options.flat(),
         "gan": search.gan.state_dict(),
-        "level": policy.controller.level,
-        "controller": policy.controller.state_dict(),
-        "controller_optimizer": policy.optimizer.state_dict() if policy.optimizer else None,
-        "baseline": policy.baseline,
+        "level": search.policy.controller.level,
+        **search.policy.state_dict(),
         "beam": [{"architecture": str(c.architecture), "reward": c.score, "state": c.state} for c in search.beam],
         "collapse": search.collapse.state_dict(),
-        "counters": {name: getattr(search, name) for name in ("iteration", "shared_steps", "controller_steps", "collapsed", "resets")},
+        "counters": {name: value for name, value in vars(search).items() if isinstance(value, int)},
     }
 
 
@@ -306,10 +322,7 @@ def restore(search, state, options):
     """Set a new search back to where a checkpoint was written."""
     search.gan.load_state_dict(state["gan"])
     search.policy = new_policy(options, state["level"])
-    search.policy.controller.load_state_dict(state["controller"])
-    if search.policy.optimizer:
-        search.policy.optimizer.load_state_dict(state["controller_optimizer"])
-    search.policy.baseline = state["baseline"]
+    search.policy.load_state_dict(state)
     search.beam = [
         Candidate(Architecture.parse(entry["architecture"]) if entry["architecture"] else Architecture(()), entry["reward"], entry["state"])
         for entry in state["beam"]
@@ -461,7 +474,7 @@ def recipe_of(options):
         seed=options.run.random_seed, total_steps=growth.growth_iterations,
         fade_steps=round(growth.fade_share * growth.growth_iterations), batch_size=training.dis_batch_size,
         generator_batch_size=training.gen_batch_size, generator_every=training.n_critic, g_lr=training.g_lr, d_lr=training.d_lr,
-        betas=(training.beta1, training.beta2), loss=training.loss, max_grad_norm=training.max_grad_norm,
+        betas=(training.beta1, training.beta2), loss=training.loss, max_grad_norm=training.max_grad_norm, on_nan=training.on_nan,
         ema_decay=growth.ema_decay, precision=options.run.precision, fast=options.run.fast == "on",
         look_every=options.run.print_freq, scored_images=options.search.rl_num_eval_img,
         scoring_batch_size=scoring.eval_batch_size, splits=scoring.is_splits,
@@ -507,6 +520,8 @@ def trainer(options, in_order, run):
         for index, result in zip(indices, tqdm(results, f"growing step {step}", total=len(indices), leave=False, disable=None)):
             for steps, d_loss, g_loss in result["losses"]:
                 run.record(steps, {"d_loss": d_loss, "g_loss": g_loss}, f"node_{index:03d}")
+            for message in result.get("rollbacks", ()):  # none in checkpoints of earlier versions
+                run.log(f"node {index}: {message}")
             if result["failure"]:
                 tree = with_failure(tree, index, result["failure"])
             else:

@@ -6,6 +6,7 @@ python train_derived.py --gen_model autogan_cifar10_a --dataset cifar10 --exp_na
 import json
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from tqdm import tqdm
@@ -16,7 +17,7 @@ from models.autogan import Discriminator, Generator
 from models.dggan import GrowingDiscriminator, GrowingGenerator
 from models.init import prepare
 from models.resampled import merge_resampling
-from utils.adversarial import Setting, last_known, train_steps
+from utils.adversarial import Setting, last_known, train_or_roll_back, train_steps
 from utils.checkpoint import load_checkpoint
 from utils.cli import UserError, run_script
 from utils.complexity import count_parameters, network_sizes
@@ -39,6 +40,7 @@ class Training:
     step: int = 0
     best: dict = None  # scores of the best checkpoint by FID
     history: list = field(default_factory=list)  # {"iteration", "is_mean", "fid", ...} of every scoring
+    rollbacks: int = 0
 
 
 def train(training, options, inputs, total_steps, score, run, safe_point):
@@ -49,6 +51,14 @@ def train(training, options, inputs, total_steps, score, run, safe_point):
     lr_factor = (lambda step: 1 - step / total_steps) if settings.lr_decay else None
     gan.generator.train()
     gan.discriminator.train()
+
+    def train_until(last, rollbacks):
+        return train_steps(
+            gan, inputs.steps(training.step, last, rollbacks),
+            lambda step: Setting(gan.generator, gan.discriminator, loss_at(step), key="derived"), precision=options.run.precision,
+            max_grad_norm=options.training.max_grad_norm, ema_decay=settings.ema_decay, lr_factor=lr_factor,
+        )  # fmt: skip
+
     if training.step == 0:
         sample_grid(training, options, run)
         if settings.score_start:
@@ -58,10 +68,8 @@ def train(training, options, inputs, total_steps, score, run, safe_point):
         while training.step < total_steps:
             stops = (every * (training.step // every + 1) for every in (options.run.print_freq, epoch))
             last = min(total_steps, *stops)
-            d_losses, g_losses = train_steps(
-                gan, inputs.steps(training.step, last), lambda step: Setting(gan.generator, gan.discriminator, loss_at(step), key="derived"),
-                precision=options.run.precision, max_grad_norm=options.training.max_grad_norm, ema_decay=settings.ema_decay,
-                lr_factor=lr_factor,
+            (d_losses, g_losses), training.rollbacks = train_or_roll_back(
+                gan, partial(train_until, last), training.rollbacks, options.training.on_nan, run.log
             )  # fmt: skip
             training.step = last
             run.record(last, {"d_loss": d_losses[-1], "g_loss": last_known(g_losses), "g_lr": current_lr(gan)}, "train")
@@ -165,6 +173,7 @@ def checkpoint_of(training, options, architecture):
         "position": training.step,
         "best": training.best,
         "history": training.history,
+        "rollbacks": training.rollbacks,
     }
 
 
@@ -172,6 +181,7 @@ def restore(training, state):
     """Set a new training back to where a checkpoint was written."""
     training.gan.load_state_dict(state["gan"])
     training.step, training.best, training.history = state["position"], state["best"], state["history"]
+    training.rollbacks = state.get("rollbacks", 0)  # none in checkpoints of earlier versions
 
 
 def steps_of(options, num_images):

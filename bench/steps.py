@@ -79,10 +79,10 @@ def plain_steps(gan, images, steps, *, policy=None, level=None, seed=0):
                     (architecture,), _ = sample_architectures(*policy, 1, drawn)
                 generate = partial(generate, architecture=architecture)
             noise = torch.randn(len(real), LATENT).to(images.device)
-            losses.append(discriminator_step(generate, discriminate, gan.discriminator_optimizer, real, noise).item())
+            losses.append(discriminator_step(generate, discriminate, gan.discriminator_optimizer, real, noise)[0].item())
             if step % N_CRITIC == 0:
                 noise = torch.randn(GENERATOR_BATCH, LATENT).to(images.device)
-                generator_step(generate, discriminate, gan.generator_optimizer, noise, frozen).item()
+                generator_step(generate, discriminate, gan.generator_optimizer, noise, frozen)[0].item()
                 if gan.average is not None:
                     update_average(gan.average, gan.generator)
     return losses

@@ -6,10 +6,57 @@ import sys
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 
+import utils.inception
+import utils.progressive
+import utils.scoring
+from utils.datasets import load_images
 from utils.run import SafePoint, StopRequested
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# Runs of a second or two with TinyNet, on the pictures of `write_pictures`. A level or a resolution grows in the second half.
+SHORT_RUNS = {
+    "search": "search --gf_dim 4 --df_dim 4 --bottom_width 4 --grow_step1 2 --max_search_iter 4 --shared_epoch 1 --ctrl_step 3 "
+    "--num_candidate 3 --topk 2 --val_freq 2 --hid_size 8 --rl_num_eval_img 8 --dynamic_reset_window 4 --dynamic_reset_threshold 0.01 "
+    "--n_critic 2 -gen_bs 4 -dis_bs 4",
+    "train_derived": "train_derived --arch 1 0 1 1 0 1 2 1 1 --gf_dim 4 --df_dim 4 --bottom_width 4 --max_iter 8 --n_critic 2 --val_freq 1 "
+    "--sample_freq 1 --num_eval_imgs 8 -gen_bs 4 -dis_bs 4 --lr_decay",
+    "dggan": "search --method dggan --growth_width 4 --growth_iterations 6 --growing_steps 2 --topk 2 --kernels 3 --filters 4 8 "
+    "--action_probability 0.5 --rl_num_eval_img 8 --num_workers 0 -gen_bs 4 -dis_bs 4",
+}
+SHORT = "--feature_net efficientnet-lite0 --device cpu --img_size 16 --latent_dim 8 --is_splits 1 --print_freq 2 --random_seed 24"
+
+
+def short_run(name, pictures):
+    """The command line of one of SHORT_RUNS."""
+    return f"{SHORT_RUNS[name]} {SHORT} --dataset folder --data_path {pictures} --exp_name {name}"
+
+
+def write_pictures(folder):
+    """20 digits of 16 px: their statistics take no time."""
+    digits = load_images("digits")
+    for index in range(20):
+        digits.picture(index).resize((16, 16)).save(folder / f"{index:02d}.png")
+    return folder
+
+
+class TinyNet:
+    """A feature network that costs nothing: the means of the four quarters of an image."""
+
+    name, backend, weights_sha256, feature_dim, num_classes, device = "tiny", "torch", "none", 12, 5, torch.device("cpu")
+
+    def __call__(self, images):
+        features = F.adaptive_avg_pool2d(images.float() / 255, 2).flatten(1)
+        return features, 20 * features[:, :5]
+
+
+def use_tiny_net(monkeypatch):
+    """Scripts that are loaded from here on score with TinyNet."""
+    for module in (utils.inception, utils.scoring):
+        monkeypatch.setattr(module, "load_feature_net", lambda *arguments, **options: TinyNet())
+    monkeypatch.setattr(utils.progressive, "feature_net_on", lambda device, **options: TinyNet())
 
 
 def load_script(name):

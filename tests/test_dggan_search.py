@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 from PIL import Image
-from running import ROOT, assert_equal_states, load_script, only_run, stop_at
+from running import ROOT, assert_equal_states, load_script, only_run, stop_at, write_pictures
 
 import utils.progressive
 from models.growing_architecture import GrowingArchitecture, proggan_architecture
@@ -17,7 +17,6 @@ from models_search.growth_tree import actions_to, tree_from_json
 from utils.adversarial import Diverged
 from utils.checkpoint import load_checkpoint
 from utils.cli import Ending
-from utils.datasets import load_images
 from utils.losses import loss_schedule
 from utils.progressive import fade_at
 from utils.run import SafePoint
@@ -30,12 +29,7 @@ DGGAN = f"search --method dggan {SCORING} {GROWTH} --growing_steps 2 --topk 2 --
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """A folder of 20 digits: their statistics take a second."""
-    folder = tmp_path_factory.mktemp("pictures")
-    digits = load_images("digits")
-    for index in range(20):
-        digits.picture(index).resize((16, 16)).save(folder / f"{index:02d}.png")
-    return f"--dataset folder --data_path {folder}"
+    return f"--dataset folder --data_path {write_pictures(tmp_path_factory.mktemp('pictures'))}"
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 Networks are passed as callables: `generate(z)` -> images and `discriminate(images)` -> logits (N, 1), so the step knows no architecture.
 """
 
+import copy
 import math
 from typing import Callable, Hashable, NamedTuple
 
@@ -15,7 +16,7 @@ from utils.precision import in_precision, multiplying
 
 
 def discriminator_step(generate, discriminate, optimizer, real, noise, *drawn, loss=hinge, max_grad_norm=None):
-    """Update the discriminator once on as many fake images as real ones. Returns the loss, a 0-d tensor on the device.
+    """Update the discriminator once on as many fake images as real ones. Returns loss and gradient's norm, a tensor (2,) on the device.
 
     real (N, 3, R, R), noise (N, latent_dim), `drawn` of loss.draw(real). `max_grad_norm` clips the gradient's norm.
     """
@@ -29,7 +30,7 @@ def discriminator_step(generate, discriminate, optimizer, real, noise, *drawn, l
 def generator_step(generate, discriminate, optimizer, noise, frozen, *, loss=hinge, max_grad_norm=None):
     """Update the generator once; `frozen` are the discriminator's parameters, whose gradients are not worth computing.
 
-    noise (M, latent_dim). Returns the loss, a 0-d tensor on the device.
+    noise (M, latent_dim). Returns loss and gradient's norm, a tensor (2,) on the device.
     """
     for parameter in frozen:
         parameter.requires_grad_(False)
@@ -44,17 +45,47 @@ def _minimise(value, optimizer, max_grad_norm):
     # Zeros, not None: what a sampled architecture does not use keeps its place in Adam's averages, as in the authors' search.
     optimizer.zero_grad(set_to_none=False)
     value.backward()
+    trained = [parameter for group in optimizer.param_groups for parameter in group["params"] if parameter.grad is not None]
+    norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in trained])
     if max_grad_norm:
-        for group in optimizer.param_groups:
-            torch.nn.utils.clip_grad_norm_(group["params"], max_grad_norm)
+        torch.nn.utils.clip_grads_with_norm_(trained, max_grad_norm, norm)
     optimizer.step()
-    return value.detach()
+    return torch.stack([value.detach(), norm])
 
 
 class Diverged(Ending):
-    """Training produced NaN or infinity; the message names step and loss."""
+    """Training produced NaN or infinity; the message names what and at which step."""
 
     exit_code = 3
+
+
+def refuse_non_finite(figures, where):
+    """Raise Diverged if one of {name: number or None} is NaN or infinite."""
+    for name, value in figures.items():
+        if value is not None and not math.isfinite(value):
+            raise Diverged(f"the {name} is {value} at {where}")
+
+
+MOST_ROLLBACKS = 3
+
+
+def train_or_roll_back(part, train, rollbacks, on_nan, log):
+    """Train `part` by calling train(rollbacks). Returns what that returned, and how many rollbacks the run has had now.
+
+    Where it raises Diverged and `on_nan` is "rollback", the part goes back to its state before, and trains again with one rollback
+    more, by which `train` must choose its noise: with the same it would diverge again. As that number is saved with the part, a run
+    that stops and goes on takes the same way.
+    """
+    before = copy.deepcopy(part.state_dict()) if on_nan == "rollback" else None
+    while True:
+        try:
+            return train(rollbacks), rollbacks
+        except Diverged as diverged:
+            if before is None or rollbacks == MOST_ROLLBACKS:
+                raise
+            rollbacks += 1
+            log(f"{diverged}: going back and on with other noise, for the {('first', 'second', 'third')[rollbacks - 1]} time")
+            part.load_state_dict(copy.deepcopy(before))  # an optimiser takes over the tensors themselves
 
 
 class Setting(NamedTuple):
@@ -74,11 +105,11 @@ def train_steps(gan, steps, setting_at, *, precision="float32", max_grad_norm=No
 
     Every step updates the discriminator; one with generator noise then updates the generator and its average. `lr_factor(step)`
     scales both learning rates. Returns the losses as two lists of floats, None where the generator was not trained: the only
-    moment that waits for the device. Raises Diverged if one is not finite.
+    moment that waits for the device. Raises Diverged if a loss or a gradient is not finite.
     """
     device = next(gan.generator.parameters()).device
     frozen = list(gan.discriminator.parameters())
-    discriminator_losses, generator_losses, numbers = [], [], []
+    of_discriminator, of_generator, numbers = [], [], []  # losses and gradients' norms; None where the generator is not trained
 
     def update_discriminator(setting, real, noise, *drawn):
         return discriminator_step(
@@ -104,32 +135,32 @@ def train_steps(gan, steps, setting_at, *, precision="float32", max_grad_norm=No
                 key=setting.key and (setting.key, precision, max_grad_norm, ema_decay, gan.generator.training),
             )
             numbers.append(step)
-            discriminator_losses.append(gan.run(update_discriminator, setting, gan.discriminator_optimizer, real, noise, *setting.loss.draw(real)))
+            of_discriminator.append(gan.run(update_discriminator, setting, gan.discriminator_optimizer, real, noise, *setting.loss.draw(real)))
             trains_generator = generator_noise is not None
-            generator_losses.append(
+            of_generator.append(
                 gan.run(update_generator, setting, gan.generator_optimizer, generator_noise) if trains_generator else None
             )
             if trains_generator and lr_factor:
                 gan.scale_learning_rates(lr_factor(step))
-        losses = torch.stack(discriminator_losses).tolist(), _with_gaps(generator_losses)
-    _refuse_divergence(*losses, numbers)
-    return losses
+        d_losses, d_norms = _columns(of_discriminator)
+        g_losses, g_norms = _columns(of_generator)
+    for step, *values in zip(numbers, d_losses, d_norms, g_losses, g_norms):
+        refuse_non_finite(dict(zip(STEP_FIGURES, values)), f"step {step}")
+    return d_losses, g_losses
 
 
-def _with_gaps(losses):
-    """0-d tensors and Nones -> floats and Nones, in one transfer."""
-    present = [loss for loss in losses if loss is not None]
+STEP_FIGURES = (
+    "loss of the discriminator", "norm of the discriminator's gradient", "loss of the generator", "norm of the generator's gradient",
+)  # fmt: skip
+
+
+def _columns(pairs):
+    """Tensors (2,) and Nones -> two lists of floats and Nones, in one transfer."""
+    present = [pair for pair in pairs if pair is not None]
     values = iter(torch.stack(present).tolist() if present else [])
-    return [None if loss is None else next(values) for loss in losses]
+    return map(list, zip(*((None, None) if pair is None else next(values) for pair in pairs)))
 
 
 def last_known(losses):
     """The last loss that is not None, or None."""
     return next((loss for loss in reversed(losses) if loss is not None), None)
-
-
-def _refuse_divergence(discriminator_losses, generator_losses, numbers):
-    for step, *losses in zip(numbers, discriminator_losses, generator_losses):
-        for network, loss in zip(("discriminator", "generator"), losses):
-            if loss is not None and not math.isfinite(loss):
-                raise Diverged(f"the loss of the {network} is {loss} at step {step}")

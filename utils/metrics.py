@@ -21,8 +21,10 @@ METRICS = ("is", "fid", "kid", "precision_recall", "swd")
 LARGEST_DIFFERENCE = 1e-4  # relative, between two backends of one network
 
 
-class NonFiniteImages(RuntimeError):
+class NonFiniteImages(Ending):
     """The images to be scored hold NaN or infinity, which the cast to uint8 would turn into black or white pixels."""
+
+    exit_code = 3
 
 
 class BackendsDiffer(Ending):

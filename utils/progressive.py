@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from utils.adversarial import Diverged, Setting, last_known, train_steps
+from utils.adversarial import Diverged, Setting, last_known, train_or_roll_back, train_steps
 from utils.checkpoint import DamagedCheckpoint, load_checkpoint, previous_of, save_checkpoint
 from utils.cli import UserError
 from utils.datasets import load_images
@@ -63,6 +63,7 @@ class Recipe:
     betas: tuple[float, float]
     loss: str
     max_grad_norm: float
+    on_nan: str
     ema_decay: float
     precision: str
     fast: bool
@@ -79,7 +80,7 @@ def fade_at(step, fade_steps):
 
 
 def train_pair(pair, device, stop_signal=lambda: None, *, recipe, progress=False):
-    """Train and score a pair, or read what became of it if that has been done: {"figures", "failure", "losses"}.
+    """Train and score a pair, or read what became of it if that has been done: {"figures", "failure", "losses", "rollbacks"}.
 
     A pair that diverges or makes images that are not finite has failed; that is a result, and no weights are kept. The optimisers
     start anew; the average generator goes on from the parent's. `stop_signal()` is the number of a signal that asked to stop, if any:
@@ -88,17 +89,17 @@ def train_pair(pair, device, stop_signal=lambda: None, *, recipe, progress=False
     if pair.file.is_file():
         return load_checkpoint(pair.file)["result"]
     partial_file = pair.file.with_name(f"{pair.file.stem}_partial.pth")
-    weights, figures, failure, losses = None, {}, "", []
+    weights, figures, failure, losses, rollbacks = None, {}, "", [], []
     with _one_thread_on_cpu(device), _out_of_memory_is_the_users(pair, device):
         try:
             gan = _grown_gan(pair, recipe, device)
-            _train(gan, losses, pair, recipe, partial_file, device, stop_signal, progress)
+            _train(gan, losses, rollbacks, pair, recipe, partial_file, device, stop_signal, progress)
             networks = _without_bypass(gan, pair, recipe)
             figures = _score(networks["average"].to(device).eval(), pair, recipe, device)
             weights = {name: network.state_dict() for name, network in networks.items()}
         except (Diverged, NonFiniteImages) as error:
             failure = str(error)
-    result = {"figures": figures, "failure": failure, "losses": losses}
+    result = {"figures": figures, "failure": failure, "losses": losses, "rollbacks": rollbacks}
     save_checkpoint(pair.file, {"architecture": pair.architecture, "path": list(pair.path), "gan": weights, "result": result})
     for file in (partial_file, previous_of(partial_file)):
         file.unlink(missing_ok=True)
@@ -107,14 +108,17 @@ def train_pair(pair, device, stop_signal=lambda: None, *, recipe, progress=False
     return result
 
 
-def _train(gan, losses, pair, recipe, partial_file, device, stop_signal, progress):
-    """Train to the end, from the partial checkpoint if there is one; appends (step, loss of the discriminator, of the generator)."""
+def _train(gan, losses, rollbacks, pair, recipe, partial_file, device, stop_signal, progress):
+    """Train to the end, from the partial checkpoint if there is one.
+
+    Appends (step, loss of the discriminator, of the generator) to `losses`, and to `rollbacks` what there was to say of each.
+    """
     step = 0
     if partial_file.is_file():
         with contextlib.suppress(DamagedCheckpoint):  # then it starts anew
             state = load_checkpoint(partial_file)
             gan.load_state_dict(state["gan"])
-            step, losses[:] = state["step"], state["losses"]
+            step, losses[:], rollbacks[:] = state["step"], state["losses"], state.get("rollbacks", ())
     seed = derived_seed(recipe.seed, "growth", *pair.path)
     inputs = StepInputs(
         recipe.images_at(pair.resolution, device), seed, batch_size=recipe.batch_size, latent_dim=gan.generator.latent_dim,
@@ -133,7 +137,13 @@ def _train(gan, losses, pair, recipe, partial_file, device, stop_signal, progres
             yield step, recipe.fade_images(real, fade_at(step, fade_steps)) if pair.doubled else real, *noise
 
     def save():
-        save_checkpoint(partial_file, {"gan": gan.state_dict(), "step": step, "losses": losses})
+        save_checkpoint(partial_file, {"gan": gan.state_dict(), "step": step, "losses": losses, "rollbacks": rollbacks})
+
+    def train(first, last, rollbacks_before):
+        return train_steps(
+            gan, faded(inputs.steps(first, last, rollbacks_before)), setting_at, precision=recipe.precision,
+            max_grad_norm=recipe.max_grad_norm, ema_decay=recipe.ema_decay,
+        )  # fmt: skip
 
     safe_point = SafePoint(save, f"go on with --load_path {pair.file.parent.parent}", interval_seconds=300)
     gan.generator.train()
@@ -142,9 +152,8 @@ def _train(gan, losses, pair, recipe, partial_file, device, stop_signal, progres
     with tqdm(total=recipe.total_steps, initial=step, desc=name, leave=False, disable=None if progress else True) as bar:
         while step < recipe.total_steps:
             last = min(step + recipe.look_every, recipe.total_steps)
-            d_losses, g_losses = train_steps(
-                gan, faded(inputs.steps(step, last)), setting_at, precision=recipe.precision,
-                max_grad_norm=recipe.max_grad_norm, ema_decay=recipe.ema_decay,
+            (d_losses, g_losses), _ = train_or_roll_back(
+                gan, partial(train, step, last), len(rollbacks), recipe.on_nan, rollbacks.append
             )  # fmt: skip
             bar.update(last - step)
             step = last

@@ -16,6 +16,11 @@ def derived_seed(seed, *purpose):
     return int.from_bytes(digest[:8], "little") >> 1
 
 
+def seed_after(rollbacks, seed):
+    """The seed to go on with once a run has gone back so many times: other noise than that which led to NaN."""
+    return derived_seed(seed, "rollback", rollbacks) if rollbacks else seed
+
+
 def random_generator(seed, *purpose, device="cpu"):
     """A torch.Generator for one purpose: random_generator(seed, "noise", step)."""
     return torch.Generator(device).manual_seed(derived_seed(seed, *purpose))

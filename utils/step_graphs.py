@@ -25,7 +25,7 @@ class StepGraphs:
         self._recordings = OrderedDict()  # None where a call has run once and is not recorded yet
 
     def run(self, key, call, *inputs):
-        """call(*inputs), a 0-d tensor. The first run is not recorded: it allocates what lasts, such as gradients and Adam's averages."""
+        """call(*inputs), a tensor. The first run is not recorded: it allocates what lasts, such as gradients and Adam's averages."""
         key = (key, *((tensor.shape, tensor.dtype) for tensor in inputs))
         first_time = key not in self._recordings
         recording = None if first_time else self._recordings[key] or self._record(call, inputs)

@@ -9,7 +9,7 @@ import torch
 
 from utils.datasets import epoch_order
 from utils.images import from_uint8
-from utils.randomness import random_generator
+from utils.randomness import random_generator, seed_after
 
 NOISE_BLOCK = 64  # steps whose noise is drawn at once
 
@@ -26,10 +26,11 @@ class StepInputs:
         self.steps_per_epoch = math.ceil(images.num_images / batch_size)
         self._blocks = {}
 
-    def steps(self, first, last):
+    def steps(self, first, last, rollbacks=0):
         """Yield (step, real (n, 3, R, R) float in [-1, 1], noise (n, latent_dim), generator noise or None) for first <= step < last.
 
-        n is the batch size but for an epoch's last step, which has what is left over, as in the authors' code.
+        n is the batch size but for an epoch's last step, which has what is left over, as in the authors' code. After another number
+        of rollbacks the noise is another.
         """
         step = first
         while step < last:
@@ -38,19 +39,19 @@ class StepInputs:
             order = epoch_order(self.images.num_images, self.seed, epoch)
             part = order[batch * self.batch_size : (batch + batches) * self.batch_size]
             for real in self.images.batches(part, self.batch_size):
-                noise = self._noise("discriminator", step, 1, self.batch_size)[: len(real)]
+                noise = self._noise("discriminator", step, 1, self.batch_size, rollbacks)[: len(real)]
                 trains_generator = step % self.generator_every == 0
                 generator_noise = (
-                    self._noise("generator", step, self.generator_every, self.generator_batch_size) if trains_generator else None
+                    self._noise("generator", step, self.generator_every, self.generator_batch_size, rollbacks) if trains_generator else None
                 )
                 yield step, from_uint8(real), noise, generator_noise
                 step += 1
 
-    def _noise(self, network, step, every, count):
+    def _noise(self, network, step, every, count, rollbacks):
         """(count, latent_dim) for one step, out of a block drawn at once; `every` so many steps need some."""
         block, position = divmod(step // every, NOISE_BLOCK)
-        if self._blocks.get(network, (None, None))[0] != block:
-            generator = random_generator(self.seed, network, "noise", block, device=self.images.device)
-            shape = (NOISE_BLOCK, count, self.latent_dim)
-            self._blocks[network] = block, torch.randn(shape, generator=generator, device=self.images.device)
+        purpose = seed_after(rollbacks, self.seed), network, "noise", block
+        if self._blocks.get(network, (None, None))[0] != purpose:
+            shape, device = (NOISE_BLOCK, count, self.latent_dim), self.images.device
+            self._blocks[network] = purpose, torch.randn(shape, generator=random_generator(*purpose, device=device), device=device)
         return self._blocks[network][1][position]

@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Runs of a second or two with TinyNet, on the pictures of `write_pictures`. A level or a resolution grows in the second half.
 SHORT_RUNS = {
-    "search": "search --gf_dim 4 --df_dim 4 --bottom_width 4 --grow_step1 2 --max_search_iter 4 --shared_epoch 1 --ctrl_step 3 "
-    "--num_candidate 3 --topk 2 --val_freq 2 --hid_size 8 --rl_num_eval_img 8 --dynamic_reset_window 4 --dynamic_reset_threshold 0.01 "
+    "search": "search --gf_dim 4 --df_dim 4 --bottom_width 4 --grow_step1 2 --max_search_iter 4 --shared_epoch 2 --ctrl_step 3 "
+    "--num_candidate 3 --topk 2 --val_freq 2 --hid_size 8 --rl_num_eval_img 8 --dynamic_reset_window 4 --dynamic_reset_threshold 1e6 "
     "--n_critic 2 -gen_bs 4 -dis_bs 4",
     "train_derived": "train_derived --arch 1 0 1 1 0 1 2 1 1 --gf_dim 4 --df_dim 4 --bottom_width 4 --max_iter 8 --n_critic 2 --val_freq 1 "
     "--sample_freq 1 --num_eval_imgs 8 -gen_bs 4 -dis_bs 4 --lr_decay",

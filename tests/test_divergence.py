@@ -82,8 +82,10 @@ def spoil_noise(monkeypatch, call):
     def with_nan(*arguments, loss, **options):
         return original(*arguments, loss=loss._replace(discriminator=lambda *them: loss.discriminator(*them) * math.nan), **options)
 
-    noise = lambda generate, discriminate, optimizer, real, noise, *drawn: noise.sum().item()  # noqa: E731
-    original = spoil(monkeypatch, utils.adversarial, "discriminator_step", call, noise, with_nan)
+    def noise_of(generate, discriminate, optimizer, real, noise, *drawn):
+        return noise.sum().item()
+
+    original = spoil(monkeypatch, utils.adversarial, "discriminator_step", call, noise_of, with_nan)
 
 
 def spoil_rollout(monkeypatch, call):
@@ -92,8 +94,10 @@ def spoil_rollout(monkeypatch, call):
     def with_nan(optimizer, rollout, rewards, *more):
         return original(optimizer, rollout, rewards * math.nan, *more)
 
-    drawn = lambda optimizer, rollout, *more: rollout.log_probs.sum().item()  # noqa: E731
-    original = spoil(monkeypatch, models_search.controller, "reinforce", call, drawn, with_nan)
+    def tokens_of(optimizer, rollout, *more):
+        return rollout.log_probs.sum().item()
+
+    original = spoil(monkeypatch, models_search.controller, "reinforce", call, tokens_of, with_nan)
 
 
 DIVERGING = [("search", spoil_noise, 8), ("search", spoil_rollout, 5), ("train_derived", spoil_noise, 8)]
@@ -155,7 +159,9 @@ class Counter:
         self.value = state["value"]
 
 
-@pytest.mark.parametrize("on_nan, before, attempts", [("rollback", 0, [0, 1, 2, 3]), ("rollback", 2, [2, 3]), ("rollback", 3, [3]), ("stop", 0, [0])])
+@pytest.mark.parametrize(
+    "on_nan, before, attempts", [("rollback", 0, [0, 1, 2, 3]), ("rollback", 2, [2, 3]), ("rollback", 3, [3]), ("stop", 0, [0])]
+)
 def test_a_run_rolls_back_three_times_at_most(on_nan, before, attempts):
     part, tried, messages = Counter(), [], []
 

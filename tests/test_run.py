@@ -60,7 +60,7 @@ WRITES = {
     "checkpoint": lambda run: run.save(STATE, 3),
     "best checkpoint": lambda run: run.save(STATE, 3, best=True),
     "results": lambda run: run.finish({"fid": 1.0}),
-    "growth tree": lambda run: save_growth_picture([{"step": 0, "parent": None, "lines": ("a", "b"), "fate": "kept"}], run.folder / "tree.png"),
+    "growth tree": lambda run: save_growth_picture([{"step": 0, "parent": None, "lines": "ab", "fate": "kept"}], run.folder / "tree.png"),
     "statistics": lambda run: save_statistics(RealStatistics(np.zeros(9), np.zeros((9, 9))), run.folder / "real.npz"),
 }
 
@@ -123,7 +123,8 @@ def test_tensorboard_shows_figures_and_pictures_at_once_and_drops_what_a_run_goi
     assert (figure.step, figure.summary.value[0].tag, figure.summary.value[0].simple_value) == (3, "train/loss", 1.5)
     assert (picture.step, picture.summary.value[0].tag, picture.summary.value[0].image.height) == (3, "samples", 8)
     path.unlink()
-    Run.reopen(run.folder, load_run(run.folder))
+    again = Run.reopen(run.folder, load_run(run.folder))
+    assert run.metrics.read_text() == ""
+    again.finish({})
     (path,) = run.logs.glob("events*")
     assert events_of(path)[1].step == 2 and events_of(path)[1].session_log.status == SessionLog.START
-    assert run.metrics.read_text() == ""

@@ -159,7 +159,7 @@ def _train(gan, losses, rollbacks, pair, recipe, partial_file, device, stop_sign
             step = last
             losses.append((step, d_losses[-1], last_known(g_losses)))
             safe_point.signal_number = stop_signal()
-            safe_point()
+            safe_point(due=step == recipe.total_steps)  # what is trained to the end is only scored again
 
 
 def _grown_gan(pair, recipe, device):

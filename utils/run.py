@@ -76,7 +76,7 @@ class Run:
         # Not SummaryWriter: its thread dies of a full disk, and the program then waits for it for ever.
         self._tensorboard = EventsWriter(str(self.logs / "events"))
         if step is not None:
-            self._show(step, session_log=SessionLog(status=SessionLog.START))  # it forgets what came after that step
+            self._tensorboard.write_event(Event(step=step, session_log=SessionLog(status=SessionLog.START)))  # what came later is forgotten
 
     def log(self, message):
         """One line on the console, above any progress bar, and in log.txt."""
@@ -89,18 +89,18 @@ class Run:
         named = {f"{prefix}/{name}" if prefix else name: value for name, value in figures.items() if value is not None}
         with open(self.metrics, "a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **named}) + "\n")
-        for name, value in named.items():
-            self._show(step, summary=summary.scalar(name, value))
+        self._show(step, *(summary.scalar(name, value) for name, value in named.items()))
 
     def grid(self, name, images, step):
         """Write images (N, 3, R, R) as Samples/NAME.png and to TensorBoard; returns the path."""
         path = save_grid(images, self.samples / f"{name}.png", zoom=max(1, 64 // images.shape[-1]))
-        self._show(step, summary=summary.image("samples", to_uint8(images).cpu().numpy(), dataformats="NCHW"))
+        self._show(step, summary.image("samples", to_uint8(images).cpu().numpy(), dataformats="NCHW"))
         return path
 
-    def _show(self, step, **what):
+    def _show(self, step, *summaries):
         """Tell TensorBoard."""
-        self._tensorboard.write_event(Event(wall_time=time.time(), step=step, **what))
+        for each in summaries:
+            self._tensorboard.write_event(Event(wall_time=time.time(), step=step, summary=each))
         self._tensorboard.flush()
 
     def save(self, state, step, best=False):

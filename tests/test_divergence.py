@@ -100,7 +100,7 @@ def spoil_rollout(monkeypatch, call):
     original = spoil(monkeypatch, models_search.controller, "reinforce", call, tokens_of, with_nan)
 
 
-DIVERGING = [("search", spoil_noise, 8), ("search", spoil_rollout, 5), ("train_derived", spoil_noise, 8)]
+DIVERGING = [("search", spoil_noise, 19), ("search", spoil_rollout, 5), ("train_derived", spoil_noise, 8)]
 
 
 def going_on(run, *options):

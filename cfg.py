@@ -270,6 +270,10 @@ def resolve(script, values, explicit=()):
         for field in fields:
             _check_range(field, values[field.name])
         groups[group_name] = GROUPS[group_name](**{field.name: values[field.name] for field in fields})
+    scored = "rl_num_eval_img" if "search" in groups else "num_eval_imgs"
+    images, parts = values[scored], values["is_splits"]
+    if parts > images:
+        raise UserError(f"--is_splits: {images} images (--{scored}) have no {parts} parts; lower it or score more images")
     return Options(script=script, explicit=frozenset(explicit), **groups)
 
 

@@ -60,7 +60,7 @@ from models_search.shared_gan import shared_generator
 from utils.adversarial import Diverged, Setting, last_known, refuse_non_finite, train_or_roll_back, train_steps
 from utils.checkpoint import write_atomically
 from utils.cli import UserError, run_script
-from utils.complexity import network_sizes
+from utils.complexity import network_sizes, refuse_too_large
 from utils.datasets import load_images
 from utils.gan import Gan, new_gan
 from utils.growth_picture import save_growth_picture
@@ -378,6 +378,7 @@ def run_autogan(options, state):
     data, scoring = options.data, options.scoring
     device = pick_device(options.run.device)
     check_precision("--precision", options.run.precision, device)
+    refuse_too_large(describe(options, growing_steps), device_memory(device))
     image_set = load_images(data.dataset, data.data_path, image_size=data.img_size)
     feature_net = load_feature_net(**scoring.network(), compiled=options.run.compile, device=device)
 

@@ -20,14 +20,14 @@ from models.resampled import merge_resampling
 from utils.adversarial import Setting, last_known, train_or_roll_back, train_steps
 from utils.checkpoint import load_checkpoint
 from utils.cli import UserError, run_script
-from utils.complexity import count_parameters, network_sizes
+from utils.complexity import count_parameters, network_sizes, refuse_too_large
 from utils.datasets import load_images
 from utils.gan import Gan, new_gan
 from utils.images import save_gif
 from utils.losses import loss_schedule
 from utils.precision import check_precision
 from utils.randomness import global_seed, random_generator
-from utils.run import Run, SafePoint, load_run, pick_device
+from utils.run import Run, SafePoint, device_memory, load_run, pick_device
 from utils.scoring import feature_nets_of, real_statistics_for, score_generator
 from utils.steps import StepInputs
 
@@ -237,6 +237,7 @@ def main():
     data, scoring = options.data, options.scoring
     device = pick_device(options.run.device)
     check_precision("--precision", options.run.precision, device)
+    refuse_too_large(describe(options, architecture), device_memory(device))
     images = load_images(data.dataset, data.data_path, image_size=data.img_size).resized(
         data.img_size, device, num_workers=data.num_workers
     )

@@ -10,6 +10,7 @@ import pytest
 import torch
 from parity import generator_weight_name
 
+import utils.checkpoint
 from models.architecture import Architecture
 from models.autogan import Generator
 from models_search.shared_gan import shared_generator
@@ -52,6 +53,20 @@ def test_a_changed_value_is_noticed(tmp_path):
     torch.save(content, tmp_path / "a.pth")
     with pytest.raises(DamagedCheckpoint, match="sha256"):
         load_checkpoint(tmp_path / "a.pth")
+
+
+def test_another_format_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(utils.checkpoint, "FORMAT", 2)
+    save_checkpoint(tmp_path / "a.pth", STATE)
+    monkeypatch.undo()
+    with pytest.raises(DamagedCheckpoint, match="has format 2, this version reads 1"):
+        load_checkpoint(tmp_path / "a.pth")
+
+
+def test_only_tensors_and_built_in_types_are_saved(tmp_path):
+    with pytest.raises(TypeError, match="not ndarray"):
+        save_checkpoint(tmp_path / "a.pth", {"array": np.zeros(2)})
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_previous_checkpoint_stands_in_for_a_damaged_one(tmp_path):

@@ -1,10 +1,15 @@
 """The same numbers from the same seed, whatever is scored, logged or drawn beside the training, and from release to release."""
 
+import json
+
 import pytest
 import torch
-from running import assert_equal_states, only_run, short_run, use_tiny_net, write_pictures
+from running import ROOT, TinyNet, assert_equal_states, only_run, short_run, use_tiny_net, write_pictures
+from test_fast import losses_of
 
+from models_search.search_space import random_architecture
 from utils.checkpoint import load_checkpoint
+from utils.metrics import evaluate
 
 
 @pytest.fixture(scope="module")
@@ -37,3 +42,21 @@ def test_what_is_trained_depends_on_the_seed_and_not_on_scoring_or_logging(
     torch.manual_seed(5)  # the global random state takes no part
     other = trained("--random_seed 25")
     assert not torch.equal(other["gan"]["generator"]["linear.weight"], first["gan"]["generator"]["linear.weight"])
+
+
+def golden_run():
+    """Losses of 100 steps of a shared GAN and rewards of five architectures in it, in float64: see test_fast for why."""
+    drawn = torch.Generator().manual_seed(0)
+    architectures = [random_architecture(1, drawn) for _ in range(100)]
+    (d_losses, g_losses), gan = losses_of(fast=True, architectures=architectures, dtype=torch.float64)
+    generator, noise, rewards = gan.generator.eval(), torch.randn(50, 8, generator=drawn, dtype=torch.float64), []
+    for architecture in architectures[:5]:
+        scores = evaluate(lambda count: generator(noise[:count], architecture), 50, TinyNet(), metrics=("is",), batch_size=50, splits=1)  # noqa: B023
+        rewards.append(scores.is_mean)
+    return {"d_losses": d_losses, "g_losses": [loss for loss in g_losses if loss is not None], "rewards": rewards}
+
+
+def test_the_golden_run_gives_the_stored_losses_and_rewards():
+    stored = json.loads((ROOT / "tests" / "data" / "golden_run.json").read_text())
+    for name, values in golden_run().items():
+        assert values == pytest.approx(stored[name], rel=1e-4, abs=1e-9), name

@@ -63,7 +63,7 @@ def test_the_searches_defaults_are_the_papers(type_command, capsys):
 
 
 def test_both_protocols_are_one_flag(type_command, capsys):
-    for arguments, expected in (("", (50000, "train")), ("--protocol sngan", (5000, "test")), ("--protocol sngan --num_eval_imgs 7", (7, "test"))):
+    for arguments, expected in (("", (50000, "train")), ("--protocol sngan", (5000, "test")), ("--protocol sngan --num_eval_imgs 70", (70, "test"))):
         type_command(f"test --dry_run --gen_model autogan_cifar10_a {arguments}")
         options = json.loads(capsys.readouterr().out)["options"]
         assert (options["num_eval_imgs"], options["split"]) == expected
@@ -77,6 +77,10 @@ def test_both_protocols_are_one_flag(type_command, capsys):
         ("search --g_lr nan", "--g_lr"),
         ("search --img_size 33", "--img_size"),
         ("search --topk 11", "--topk"),
+        ("search --gf_dim 100000000 --device cpu", "--gf_dim"),
+        ("train_derived --arch 1 0 1 1 --img_size 8 --latent_dim 99999999999 --device cpu", "--latent_dim"),
+        ("search --rl_num_eval_img 5", "--is_splits: 5 images (--rl_num_eval_img) have no 10 parts"),
+        ("train_derived --gen_model autogan_cifar10_a --num_eval_imgs 5", "--is_splits"),
         ("search --grow_step1 60", "--grow_step1"),
         ("search --d_spectral_norm perhaps", "--d_spectral_norm"),
         ("search --dataset folder --data_path nowhere", "--data_path"),

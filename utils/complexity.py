@@ -3,6 +3,8 @@
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from utils.cli import UserError
+
 
 def count_parameters(network):
     """Number of trainable values."""
@@ -32,3 +34,13 @@ def network_sizes(generator, discriminator, resolution):
         "discriminator_parameters": count_parameters(discriminator),
         "discriminator_macs": count_macs(discriminator, one_image),
     }
+
+
+def refuse_too_large(sizes, available_bytes):
+    """Raise UserError if networks of these `network_sizes` cannot be trained in so much memory, whatever the batches."""
+    needed = 16 * (sizes["generator_parameters"] + sizes["discriminator_parameters"])  # float32: value, gradient, Adam's two averages
+    if needed > available_bytes:
+        raise UserError(
+            f"--gf_dim, --df_dim, --latent_dim, --bottom_width: training networks of these sizes takes {needed / 2**30:,.0f} GiB, "
+            f"there are {available_bytes / 2**30:,.0f}; give smaller ones"
+        )

@@ -103,8 +103,8 @@ def test_a_search_that_stops_goes_on_without_training_a_finished_network_again(
 ):
     trained, original = [], utils.progressive._train
 
-    def counting(gan, losses, pair, *rest):
-        original(gan, losses, pair, *rest)
+    def counting(gan, losses, rollbacks, pair, *rest):
+        original(gan, losses, rollbacks, pair, *rest)
         trained.append(pair.file.name)
 
     monkeypatch.setattr(utils.progressive, "_train", counting)

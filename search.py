@@ -21,9 +21,9 @@ import cfg
 from models.architecture import Architecture, ArchitectureError
 from models.autogan import Discriminator
 from models.dggan import fade_images, growing_networks, inherit
+from models.fast_form import fast_form
 from models.growing_architecture import GrowingArchitecture, proggan_architecture
 from models.init import prepare
-from models.resampled import merge_resampling
 from models_search.candidates import Candidate, top_k
 from models_search.controller import Controller, UniformController, first_beam, reinforce, sample_architectures
 from models_search.dynamic_reset import CollapseDetector
@@ -247,7 +247,7 @@ def new_shared_gan(options, device, resets=0):
         generator = prepare(generator, network.init_type, network.g_spectral_norm)
         discriminator = prepare(Discriminator(levels, network.df_dim), network.init_type, network.d_spectral_norm)
     if options.run.fast == "on":
-        generator, discriminator = merge_resampling(generator), merge_resampling(discriminator)
+        generator, discriminator = fast_form(generator), fast_form(discriminator)
     return new_gan(
         generator, discriminator, device, g_lr=training.g_lr, d_lr=training.d_lr, betas=(training.beta1, training.beta2),
         fast=options.run.fast == "on",

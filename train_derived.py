@@ -14,8 +14,8 @@ import cfg
 from models.architecture import Architecture
 from models.autogan import Discriminator, Generator
 from models.dggan import GrowingDiscriminator, GrowingGenerator
+from models.fast_form import fast_form
 from models.init import prepare
-from models.resampled import merge_resampling
 from utils.adversarial import Setting, last_known, train_steps
 from utils.checkpoint import load_checkpoint
 from utils.cli import UserError, run_script
@@ -146,7 +146,7 @@ def new_training(options, architecture, device):
             generator = prepare(generator, network.init_type, network.g_spectral_norm)
             discriminator = prepare(discriminator, network.init_type, network.d_spectral_norm)
     if options.run.fast == "on":
-        generator, discriminator = merge_resampling(generator), merge_resampling(discriminator)
+        generator, discriminator = fast_form(generator), fast_form(discriminator)
     gan = new_gan(
         generator, discriminator, device, g_lr=training.g_lr, d_lr=training.d_lr, betas=(training.beta1, training.beta2),
         with_average=True, fast=options.run.fast == "on",

@@ -9,8 +9,8 @@ from torch.utils.data import DataLoader
 
 from models.architecture import Architecture
 from models.autogan import Discriminator, Generator
+from models.fast_form import fast_form
 from models.init import prepare
-from models.resampled import merge_resampling
 from models_search.controller import Controller, first_beam, sample_architectures
 from models_search.shared_gan import shared_generator
 from utils.adversarial import Setting, discriminator_step, generator_step, train_steps
@@ -45,7 +45,7 @@ def build(device, *, fast, gf_dim, df_dim, architecture=None, levels=3):
         generator = prepare(generator)
         discriminator = prepare(Discriminator(levels, df_dim), with_spectral_norm=True)
     if fast:
-        merge_resampling(generator), merge_resampling(discriminator)
+        generator, discriminator = fast_form(generator), fast_form(discriminator)
     return new_gan(
         generator, discriminator, device, g_lr=2e-4, d_lr=2e-4, betas=(0.0, 0.9), with_average=architecture is not None, fast=fast
     )

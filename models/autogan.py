@@ -8,7 +8,7 @@ from torch import nn
 
 from models.architecture import Architecture, ArchitectureError
 from models.blocks import Cell, DiscriminatorBlock, FirstDiscriminatorBlock
-from models.init import add_spectral_norm
+from models.spectral_norm import add_spectral_norm, joint_weights
 
 
 class Generator(nn.Module):
@@ -81,7 +81,8 @@ class Discriminator(nn.Module):
         """(N, 3, R, R) -> logits (N, 1), by the blocks of `level` (0-based; all of them if None)."""
         blocks = self.growing if level is None else self.growing[: level + 1]
         h = images
-        for block in blocks:
-            h = block(h)
-        h = F.relu(self.last(h))
-        return self.linear(h.sum(dim=(2, 3)))
+        with joint_weights(blocks, self.last, self.linear):
+            for block in blocks:
+                h = block(h)
+            h = F.relu(self.last(h))
+            return self.linear(h.sum(dim=(2, 3)))

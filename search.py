@@ -60,6 +60,7 @@ from models_search.shared_gan import shared_generator
 from utils.adversarial import Diverged, Setting, last_known, train_steps
 from utils.checkpoint import write_atomically
 from utils.cli import UserError, run_script
+from utils.compiled import compile_discriminator
 from utils.complexity import network_sizes
 from utils.datasets import load_images
 from utils.gan import Gan, new_gan
@@ -248,6 +249,8 @@ def new_shared_gan(options, device, resets=0):
         discriminator = prepare(Discriminator(levels, network.df_dim), network.init_type, network.d_spectral_norm)
     if options.run.fast == "on":
         generator, discriminator = fast_form(generator), fast_form(discriminator)
+    if cfg.compiles_discriminator(options):
+        compile_discriminator(discriminator)
     return new_gan(
         generator, discriminator, device, g_lr=training.g_lr, d_lr=training.d_lr, betas=(training.beta1, training.beta2),
         fast=options.run.fast == "on",

@@ -19,6 +19,7 @@ from models.init import prepare
 from utils.adversarial import Setting, last_known, train_steps
 from utils.checkpoint import load_checkpoint
 from utils.cli import UserError, run_script
+from utils.compiled import compile_discriminator, compile_generator
 from utils.complexity import count_parameters, network_sizes
 from utils.datasets import load_images
 from utils.gan import Gan, new_gan
@@ -152,7 +153,9 @@ def new_training(options, architecture, device):
         with_average=True, fast=options.run.fast == "on",
     )  # fmt: skip
     if options.run.compile and not network.g_spectral_norm:
-        gan.generator.compile(dynamic=False)
+        compile_generator(gan.generator)
+    if cfg.compiles_discriminator(options) and isinstance(architecture, Architecture):
+        compile_discriminator(gan.discriminator)
     return Training(gan)
 
 

@@ -6,6 +6,7 @@ import statistics
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -61,6 +62,28 @@ def compare(name, plain, fast, *, steps, repeats, device, **described):
     return {**row, "plain_busy": statistics.median(busy[plain]), "fast_busy": statistics.median(busy[fast]), "peak_mib": peak_mib(device)}
 
 
+class Spread(NamedTuple):
+    """The median of some runs, and their least and greatest; of a sum of measured times those are bounds."""
+
+    median: float
+    least: float
+    greatest: float
+
+    @classmethod
+    def of(cls, values):
+        return cls(statistics.median(values), min(values), max(values))
+
+    @classmethod
+    def sum(cls, spreads):
+        return cls(*map(sum, zip(*spreads)))
+
+    def times(self, factor):
+        return Spread(*(factor * value for value in self))
+
+    def __str__(self):
+        return f"{self.median:.4g} ({self.least:.4g} to {self.greatest:.4g})"
+
+
 def timed(work, device):
     """(seconds, share of the time that the processor's threads worked) of work(), the GPU's part awaited."""
     start, worked = time.perf_counter(), time.process_time()
@@ -97,8 +120,14 @@ def print_row(row):
 print_row.has_header = False
 
 
+def as_json(row):
+    """A row with its Spreads as {"median": ..., "least": ..., "greatest": ...}."""
+    return {name: value._asdict() if isinstance(value, Spread) else value for name, value in row.items()}
+
+
 def write_rows(path, rows, **more):
     """The environment and the rows as JSON."""
     if path:
-        Path(path).write_text(json.dumps({"environment": environment(), "rows": rows, **more}, indent=2) + "\n")
+        found = {"environment": environment(), "rows": [as_json(row) for row in rows], **more}
+        Path(path).write_text(json.dumps(found, indent=2) + "\n")
         print(f"wrote {path}")

@@ -79,10 +79,16 @@ class Discriminator(nn.Module):
 
     def forward(self, images, level=None):
         """(N, 3, R, R) -> logits (N, 1), by the blocks of `level` (0-based; all of them if None)."""
-        blocks = self.growing if level is None else self.growing[: level + 1]
+        with joint_weights(self._blocks(level), self.last, self.linear):
+            return self.logits(images, level)
+
+    def logits(self, images, level=None):
+        """`forward` with the layers' weights as they are: what may be compiled, as it updates nothing."""
         h = images
-        with joint_weights(blocks, self.last, self.linear):
-            for block in blocks:
-                h = block(h)
-            h = F.relu(self.last(h))
-            return self.linear(h.sum(dim=(2, 3)))
+        for block in self._blocks(level):
+            h = block(h)
+        h = F.relu(self.last(h))
+        return self.linear(h.sum(dim=(2, 3)))
+
+    def _blocks(self, level):
+        return self.growing if level is None else self.growing[: level + 1]

@@ -124,6 +124,7 @@ def search_autogan(search, options, level_of, images_of, reward_of, run, safe_po
             search.beam = best_candidates(search, options, reward_of, run)
             if iteration + 1 < iterations:
                 search.policy = new_policy(options, level + 1)  # both networks grow by being called with longer architectures
+                search.gan.forget_recordings()
         if (iteration + 1) % options.search.val_freq == 0:
             sample_grid(search, options, run)
         if search.collapsed:
@@ -165,11 +166,12 @@ def train_shared_gan(search, options, images, run, safe_point):
             gan, inputs.steps(first, last), setting_at, precision=options.run.precision, max_grad_norm=training.max_grad_norm
         )
 
+    before = None
     with tqdm(total=total_steps, desc=f"  GAN {images.resolution} px", initial=search.shared_steps, leave=False, disable=None) as bar:
         while search.shared_steps < total_steps and not search.collapsed:
             first = search.shared_steps
             last = min(first + options.run.print_freq, total_steps)
-            before = gan.snapshot()
+            before = gan.snapshot(before)
             losses = train(first, last)
             collapsed_at = search.collapse.first_collapse(*losses)
             if collapsed_at is not None:

@@ -91,9 +91,7 @@ def train_pair(pair, device, stop_signal=lambda: None, *, recipe, progress=False
     weights, figures, failure, losses = None, {}, "", []
     with _one_thread_on_cpu(device), _out_of_memory_is_the_users(pair, device):
         try:
-            gan = _grown_gan(pair, recipe, device)
-            _train(gan, losses, pair, recipe, partial_file, device, stop_signal, progress)
-            networks = _without_bypass(gan, pair, recipe)
+            networks = _trained(losses, pair, recipe, partial_file, device, stop_signal, progress)
             figures = _score(networks["average"].to(device).eval(), pair, recipe, device)
             weights = {name: network.state_dict() for name, network in networks.items()}
         except (Diverged, NonFiniteImages) as error:
@@ -107,9 +105,10 @@ def train_pair(pair, device, stop_signal=lambda: None, *, recipe, progress=False
     return result
 
 
-def _train(gan, losses, pair, recipe, partial_file, device, stop_signal, progress):
-    """Train to the end, from the partial checkpoint if there is one; appends (step, loss of the discriminator, of the generator)."""
-    step = 0
+def _trained(losses, pair, recipe, partial_file, device, stop_signal, progress):
+    """The networks of a pair, on the CPU, trained to the end from the partial checkpoint if there is one; fills in `losses`:
+    (step, loss of the discriminator, of the generator)."""
+    gan, step = _grown_gan(pair, recipe, device), 0
     if partial_file.is_file():
         with contextlib.suppress(DamagedCheckpoint):  # then it starts anew
             state = load_checkpoint(partial_file)
@@ -123,10 +122,14 @@ def _train(gan, losses, pair, recipe, partial_file, device, stop_signal, progres
     fade_steps = recipe.fade_steps if pair.grown_from else 0
     loss_at = loss_schedule(recipe.loss, seed, device=device)
 
+    fade_now = torch.zeros((), device=device)  # a recorded step reads it from the device
+
     def setting_at(step):
         fade = fade_at(step, fade_steps)
-        networks = partial(gan.generator, fade=fade), partial(gan.discriminator, fade=fade)
-        return Setting(*networks, loss_at(step), key="grown" if fade == 1 else None)  # a recording holds its fade
+        if fade == 1:
+            return Setting(gan.generator, gan.discriminator, loss_at(step), key="grown")
+        fade_now.fill_(fade)
+        return Setting(partial(gan.generator, fade=fade_now), partial(gan.discriminator, fade=fade_now), loss_at(step), key="fading")
 
     def faded(steps):
         for step, real, *noise in steps:
@@ -151,6 +154,7 @@ def _train(gan, losses, pair, recipe, partial_file, device, stop_signal, progres
             losses.append((step, d_losses[-1], last_known(g_losses)))
             safe_point.signal_number = stop_signal()
             safe_point()
+    return _without_bypass(gan, pair, recipe)
 
 
 def _grown_gan(pair, recipe, device):

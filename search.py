@@ -255,7 +255,7 @@ def new_shared_gan(options, device, resets=0):
         compile_discriminator(discriminator)
     return new_gan(
         generator, discriminator, device, g_lr=training.g_lr, d_lr=training.d_lr, betas=(training.beta1, training.beta2),
-        fast=options.run.fast == "on",
+        fast=options.run.fast == "on", precision=options.run.precision,
     )  # fmt: skip
 
 

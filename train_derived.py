@@ -150,7 +150,7 @@ def new_training(options, architecture, device):
         generator, discriminator = fast_form(generator), fast_form(discriminator)
     gan = new_gan(
         generator, discriminator, device, g_lr=training.g_lr, d_lr=training.d_lr, betas=(training.beta1, training.beta2),
-        with_average=True, fast=options.run.fast == "on",
+        with_average=True, fast=options.run.fast == "on", precision=options.run.precision,
     )  # fmt: skip
     if options.run.compile and not network.g_spectral_norm:
         compile_generator(gan.generator)

@@ -46,8 +46,6 @@ def compare(name, plain, fast, *, steps, repeats, device, **described):
     """
     times = {plain: [], fast: []}
     busy = {plain: [], fast: []}
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
     for repeat in range(repeats + 1):
         for work in (plain, fast):
             seconds, share = timed(work, device)
@@ -55,7 +53,7 @@ def compare(name, plain, fast, *, steps, repeats, device, **described):
                 times[work].append(seconds / steps * 1000)
                 busy[work].append(share)
     if device.type == "cuda":
-        busy = {work: [kernel_share(work, device)] for work in busy}
+        busy = {work: [kernel_share(work, steps * statistics.median(times[work]) / 1000)] for work in busy}
     ratios = [a / b for a, b in zip(times[plain], times[fast])]
     row = {"name": name, **described, "plain_ms": statistics.median(times[plain]), "fast_ms": statistics.median(times[fast])}
     row.update(ratio=statistics.median(ratios), ratio_min=min(ratios), ratio_max=max(ratios))
@@ -94,17 +92,19 @@ def timed(work, device):
     return seconds, min(1.0, (time.process_time() - worked) / seconds / torch.get_num_threads())
 
 
-def kernel_share(work, device):
-    """The share of the time of work() in which a kernel runs on the GPU, by PyTorch's profiler."""
+def kernel_share(work, seconds):
+    """The share of the `seconds` that work() takes in which a kernel runs on the GPU, by PyTorch's profiler, itself not counted."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
-        seconds, _ = timed(work, device)
+        work()
+        torch.cuda.synchronize()
     return min(1.0, sum(event.self_device_time_total for event in profile.key_averages()) / 1e6 / seconds)
 
 
 def peak_mib(device):
-    """Peak memory: of the device, or of the whole process so far on a CPU."""
+    """Peak memory: what a GPU has given out, PyTorch's caches and recorded steps included, or of the whole process so far on a CPU."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
+        free, total = torch.cuda.mem_get_info(device)
+        return (total - free) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -66,7 +66,8 @@ def measured_peaks(device, precision):
 def measure(setting, device, precision, steps, repeats):
     """The row of one setting, measured in this process."""
     level = setting["resolution"].bit_length() - 4
-    gan = build(device, fast=True, gf_dim=setting["width"], df_dim=setting["width"] // 2, levels=max(3, level + 1))
+    width = setting["width"]
+    gan = build(device, fast=True, gf_dim=width, df_dim=width // 2, levels=max(3, level + 1), precision=precision)
     images = RandomImages(steps * setting["batch"], setting["resolution"], device)
     beam = lower_beam(level, kept=setting["beam"])
     controller = Controller(level)

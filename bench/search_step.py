@@ -22,7 +22,8 @@ def rows(options):
         policy = Controller(level), lower_beam(level)
         for precision in options.precisions:
             plain_gan, fast_gan = (
-                build(options.device, fast=fast, gf_dim=width, df_dim=width // 2, compiled=options.compile and fast) for fast in (False, True)
+                build(options.device, fast=fast, gf_dim=width, df_dim=width // 2, precision=precision, compiled=options.compile and fast)
+                for fast in (False, True)
             )
             common = dict(images=images, steps=options.steps, policy=policy, level=level)
             plain = in_turn(partial(plain_steps, plain_gan, **common), repeats)

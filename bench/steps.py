@@ -36,7 +36,7 @@ class RandomImages:
         return (self.tensor[rows] for rows in order.to(self.device).split(batch_size))
 
 
-def build(device, *, fast, gf_dim, df_dim, architecture=None, levels=3, compiled=False):
+def build(device, *, fast, gf_dim, df_dim, architecture=None, levels=3, precision="float32", compiled=False):
     """A shared GAN, or with `architecture` a derived one with its average generator; the same weights either way.
 
     `compiled`: as --compile has it, the discriminator and a derived generator.
@@ -51,8 +51,9 @@ def build(device, *, fast, gf_dim, df_dim, architecture=None, levels=3, compiled
     if fast:
         generator, discriminator = fast_form(generator), fast_form(discriminator)
     gan = new_gan(
-        generator, discriminator, device, g_lr=2e-4, d_lr=2e-4, betas=(0.0, 0.9), with_average=architecture is not None, fast=fast
-    )
+        generator, discriminator, device, g_lr=2e-4, d_lr=2e-4, betas=(0.0, 0.9), with_average=architecture is not None, fast=fast,
+        precision=precision,
+    )  # fmt: skip
     if compiled:
         check_compiler(device)
         compile_discriminator(gan.discriminator)

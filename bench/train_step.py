@@ -23,9 +23,12 @@ def main():
     rows = []
     for precision, compiled in itertools.product(options.precisions, (False, True) if options.compile else (False,)):
         plain_gan, fast_gan = (
-            build(options.device, fast=fast, gf_dim=width, df_dim=width // 2, architecture=PUBLISHED, compiled=compiled and fast)
+            build(
+                options.device, fast=fast, gf_dim=width, df_dim=width // 2, architecture=PUBLISHED, precision=precision,
+                compiled=compiled and fast,
+            )
             for fast in (False, True)
-        )
+        )  # fmt: skip
         plain, fast = (
             partial(plain_steps, plain_gan, images, options.steps),
             partial(fast_steps, fast_gan, images, options.steps, precision=precision),

@@ -50,7 +50,7 @@ def image_seconds(generator, net, options, architecture=None):
 def level_row(level, net, options):
     """Hours of one level of the search."""
     width = options.search_width
-    gan = build(options.device, fast=True, gf_dim=width, df_dim=width // 2, compiled=options.compile)
+    gan = build(options.device, fast=True, gf_dim=width, df_dim=width // 2, precision=options.precisions[0], compiled=options.compile)
     beam = lower_beam(level)
     step, recording = step_seconds(gan, 8 << level, options, policy=(Controller(level), beam), level=level)
     architecture = lower_beam(level + 1)[0].architecture
@@ -91,7 +91,7 @@ def main():
 
     gan = build(
         options.device, fast=True, gf_dim=options.retraining_width, df_dim=options.retraining_width // 2, architecture=PUBLISHED,
-        compiled=options.compile,
+        precision=options.precisions[0], compiled=options.compile,
     )  # fmt: skip
     step, _ = step_seconds(gan, 32, options)
     image = image_seconds(gan.average.eval(), net, options)

@@ -5,6 +5,7 @@ Layer by layer it takes some twenty tiny operations per layer and pass, three qu
 """
 
 from contextlib import contextmanager
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -64,60 +65,82 @@ class JointSpectralNorm(nn.Module):
 
 def _normed(norms, weights):
     """The weights, each divided by its largest singular value as its norm's vectors find it."""
-    shapes, eps = [weight.shape for weight in weights], norms[0].eps
+    layouts, eps = tuple((weight.shape, weight.stride()) for weight in weights), norms[0].eps
     with torch.no_grad(), torch.autocast(weights[0].device.type, enabled=False):
-        matrices = _stack(weights)
-        u, v = (stacked.squeeze(1) for stacked in (_stack([norm._u[None] for norm in norms]), _stack(_rows(norms, shapes))))
+        matrices = _stack(weights, layouts)
+        inward, outward = _orders(layouts, weights[0].device)
+        us, vs = [norm._u for norm in norms], [norm._v for norm in norms]
+        v = _stack_vectors(vs, matrices.shape[2]).gather(1, inward)
         if norms[0].training:
             u = F.normalize(_times(matrices, v), dim=1, eps=eps)
             v = F.normalize(_times(matrices.mT, u), dim=1, eps=eps)
-            torch._foreach_copy_([norm._u for norm in norms], [row[: shape[0]] for row, shape in zip(u, shapes)])
-            torch._foreach_copy_(_rows(norms, shapes), _unstack(v[:, None], [(1, *shape[1:]) for shape in shapes]))
+            torch._foreach_copy_(us, _unstack_vectors(u, us))
+            torch._foreach_copy_(vs, _unstack_vectors(v.gather(1, outward), vs))
+        else:
+            u = _stack_vectors(us, matrices.shape[1])
         sigma = (u * _times(matrices, v)).sum(1)
-    return _Divided.apply(matrices, sigma, u, v, *weights)
+    return _Divided.apply(matrices, sigma, u, v, layouts, *weights)
 
 
 class _Divided(torch.autograd.Function):
     """Stacked matrices W / sigma, with sigma = u' W v and u, v constant, as a tuple of weights; the gradient goes to the weights."""
 
     @staticmethod
-    def forward(ctx, matrices, sigma, u, v, *weights):
+    def forward(ctx, matrices, sigma, u, v, layouts, *weights):
         normed = matrices / sigma[:, None, None]
         ctx.save_for_backward(normed, sigma, u, v)
-        ctx.shapes = [weight.shape for weight in weights]
-        return tuple(_unstack(normed, ctx.shapes))
+        ctx.layouts = layouts
+        return tuple(_unstack(normed, layouts))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, *gradients):
         normed, sigma, u, v = ctx.saved_tensors
-        gradient = _stack(gradients)
+        gradient = _stack(gradients, ctx.layouts)
         along = (gradient * normed).sum((1, 2))
         gradient -= (along[:, None] * u)[:, :, None] * v[:, None, :]
         gradient /= sigma[:, None, None]
-        return None, None, None, None, *_unstack(gradient, ctx.shapes)
+        return None, None, None, None, None, *_unstack(gradient, ctx.layouts)
 
 
-def _stack(weights):
-    """Weights (O, C, ...) as one tensor (layers, most O, most of the rest), filled up with zeros; a row's values in channels-last order."""
-    shapes = [weight.shape for weight in weights]
-    rows, columns = (max(sizes) for sizes in zip(*((len(weight), weight[0].numel()) for weight in weights)))
-    stacked = weights[0].new_zeros(len(weights), rows, columns)
-    torch._foreach_copy_(_unstack(stacked, shapes), list(weights))
+# Stacking: one matrix per layer, filled up with zeros to the size of the largest. A row holds its values in the order in which they lie
+# in the weight's memory (`layouts`: shapes and strides), so that copying them is fast and the parts are weights of the same layout.
+
+
+def _stack(tensors, layouts):
+    """Tensors (O, C, ...) -> (layers, most O, most of the rest)."""
+    rows, columns = max(shape[0] for shape, _ in layouts), max(shape[1:].numel() for shape, _ in layouts)
+    stacked = tensors[0].new_zeros(len(tensors), rows, columns)
+    places = _unstack(stacked, layouts)
+    for fills in (True, False):  # a GPU copies those that fill their place, most of them, in one kernel
+        pairs = [(place, tensor) for place, tensor in zip(places, tensors) if (tensor.numel() == rows * columns) is fills]
+        if pairs:
+            torch._foreach_copy_(*map(list, zip(*pairs)))
     return stacked
 
 
-def _unstack(stacked, shapes):
-    """Views of `_stack`'s tensor that have the weights' shapes."""
-    return [
-        matrix[: shape[0], : shape[1:].numel()].unflatten(1, (*shape[2:], shape[1])).movedim(-1, 1)
-        for matrix, shape in zip(stacked, map(torch.Size, shapes))
-    ]
+def _unstack(stacked, layouts):
+    """Views of `_stack`'s tensor with the shapes of what went into it."""
+    return [matrix.as_strided(shape, (stacked.stride(1), *strides[1:])) for matrix, (shape, strides) in zip(stacked, layouts)]
 
 
-def _rows(norms, shapes):
-    """The norms' right vectors as views of the shape of one row of their weights."""
-    return [norm._v.view(1, *shape[1:]) for norm, shape in zip(norms, shapes)]
+def _stack_vectors(vectors, length):
+    stacked = vectors[0].new_zeros(len(vectors), length)
+    torch._foreach_copy_(_unstack_vectors(stacked, vectors), vectors)
+    return stacked
+
+
+def _unstack_vectors(stacked, vectors):
+    return [row[: len(vector)] for row, vector in zip(stacked, vectors)]
+
+
+@lru_cache(maxsize=64)
+def _orders(layouts, device):
+    """Indices (layers, columns) that bring stacked right vectors, saved in the order of the shape (C, ...), to the order of memory, and back."""
+    inward = torch.arange(max(shape[1:].numel() for shape, _ in layouts)).repeat(len(layouts), 1)
+    for row, (shape, strides) in zip(inward, layouts):
+        row.as_strided(shape[1:], strides[1:]).copy_(torch.arange(shape[1:].numel()).view(shape[1:]))
+    return inward.to(device), inward.argsort(1).to(device)
 
 
 def _times(matrices, vectors):

@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 
+from utils.precision import fast_memory_format
 from utils.step_graphs import CudaRecorder, StepGraphs
 
 
@@ -78,13 +79,13 @@ class Gan:
         return self.graphs.run((update.__name__, setting.key, len(optimizer.state)), update_here, *inputs)
 
 
-def new_gan(generator, discriminator, device, *, g_lr, d_lr, betas, with_average=False, fast=True):
+def new_gan(generator, discriminator, device, *, g_lr, d_lr, betas, with_average=False, fast=True, precision="float32"):
     """A Gan of two networks, moved to the device, with Adam; the average generator begins as a copy.
 
-    `fast` keeps images channels last, which convolutions like better, updates all parameters in one kernel, and records steps on a
-    GPU; the same results to rounding.
+    `fast` keeps images in the order that convolutions of this `precision` like best, updates all parameters in one kernel, and records
+    steps on a GPU; the same results to rounding.
     """
-    layout = torch.channels_last if fast else torch.contiguous_format
+    layout = fast_memory_format(precision, device) if fast else torch.contiguous_format
     generator, discriminator = (network.to(device).to(memory_format=layout) for network in (generator, discriminator))
     average = copy.deepcopy(generator).requires_grad_(False) if with_average else None
     recorded = fast and device.type == "cuda"

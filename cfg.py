@@ -108,7 +108,7 @@ class RunOptions:
     precision: str = option(
         "float32", "of multiplications in training; the others are faster and move results; tf32 is a GPU's", choices=PRECISIONS
     )  # fmt: skip
-    compile: bool = option(False, "compile the feature network and, in train_derived, a generator without spectral norm; the same to rounding")
+    compile: bool = option(False, "compile the feature network, the discriminator and, in train_derived, the generator; the same to rounding")
     print_freq: int = option(100, "steps between looks at the losses: log, progress bar, dynamic reset", at_least=1)
     dry_run: bool = option(False, "print the resolved run as JSON and stop")
 
@@ -360,6 +360,11 @@ def check_resolution(options, levels, source):
             f"--img_size: {levels} cells ({source}) on --bottom_width {options.network.bottom_width} make {made} px images, "
             f"not {options.data.img_size}; set --img_size {made} or change the cells or --bottom_width"
         )
+
+
+def compiles_discriminator(options):
+    """Whether --compile reaches the discriminator: its norms must be joint, and WGAN-GP would differentiate its gradients."""
+    return options.run.compile and options.run.fast == "on" and options.training.loss == "hinge"
 
 
 def growing_steps(options):

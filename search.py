@@ -21,9 +21,9 @@ import cfg
 from models.architecture import Architecture, ArchitectureError
 from models.autogan import Discriminator
 from models.dggan import fade_images, growing_networks, inherit
+from models.fast_form import fast_form
 from models.growing_architecture import GrowingArchitecture, proggan_architecture
 from models.init import prepare
-from models.resampled import merge_resampling
 from models_search.candidates import Candidate, top_k
 from models_search.controller import Controller, UniformController, first_beam, reinforce, sample_architectures
 from models_search.dynamic_reset import CollapseDetector
@@ -60,6 +60,7 @@ from models_search.shared_gan import shared_generator
 from utils.adversarial import Diverged, Setting, last_known, refuse_non_finite, train_or_roll_back, train_steps
 from utils.checkpoint import write_atomically
 from utils.cli import UserError, run_script
+from utils.compiled import compile_discriminator
 from utils.complexity import network_sizes, refuse_too_large
 from utils.datasets import load_images
 from utils.gan import Gan, new_gan
@@ -134,6 +135,7 @@ def search_autogan(search, options, level_of, images_of, reward_of, run, safe_po
             search.beam = best_candidates(search, options, reward_of, run)
             if iteration + 1 < iterations:
                 search.policy = new_policy(options, level + 1)  # both networks grow by being called with longer architectures
+                search.gan.forget_recordings()
         if (iteration + 1) % options.search.val_freq == 0:
             sample_grid(search, options, run)
         if search.collapsed:
@@ -175,11 +177,12 @@ def train_shared_gan(search, options, images, run, safe_point):
             gan, inputs.steps(first, last, rollbacks), setting_at, precision=options.run.precision, max_grad_norm=training.max_grad_norm
         )
 
+    before = None
     with tqdm(total=total_steps, desc=f"  GAN {images.resolution} px", initial=search.shared_steps, leave=False, disable=None) as bar:
         while search.shared_steps < total_steps and not search.collapsed:
             first = search.shared_steps
             last = min(first + options.run.print_freq, total_steps)
-            before = gan.snapshot()
+            before = gan.snapshot(before)
             losses, search.rollbacks = train_or_roll_back(gan, partial(train, first, last), search.rollbacks, training.on_nan, run.log)
             collapsed_at = search.collapse.first_collapse(*losses)
             if collapsed_at is not None:
@@ -264,10 +267,12 @@ def new_shared_gan(options, device, resets=0):
         generator = prepare(generator, network.init_type, network.g_spectral_norm)
         discriminator = prepare(Discriminator(levels, network.df_dim), network.init_type, network.d_spectral_norm)
     if options.run.fast == "on":
-        generator, discriminator = merge_resampling(generator), merge_resampling(discriminator)
+        generator, discriminator = fast_form(generator), fast_form(discriminator)
+    if cfg.compiles_discriminator(options):
+        compile_discriminator(discriminator)
     return new_gan(
         generator, discriminator, device, g_lr=training.g_lr, d_lr=training.d_lr, betas=(training.beta1, training.beta2),
-        fast=options.run.fast == "on",
+        fast=options.run.fast == "on", precision=options.run.precision,
     )  # fmt: skip
 
 

@@ -15,11 +15,12 @@ import cfg
 from models.architecture import Architecture
 from models.autogan import Discriminator, Generator
 from models.dggan import GrowingDiscriminator, GrowingGenerator
+from models.fast_form import fast_form
 from models.init import prepare
-from models.resampled import merge_resampling
 from utils.adversarial import Setting, last_known, train_or_roll_back, train_steps
 from utils.checkpoint import load_checkpoint
 from utils.cli import UserError, run_script
+from utils.compiled import compile_discriminator, compile_generator
 from utils.complexity import count_parameters, network_sizes, refuse_too_large
 from utils.datasets import load_images
 from utils.gan import Gan, new_gan
@@ -154,13 +155,15 @@ def new_training(options, architecture, device):
             generator = prepare(generator, network.init_type, network.g_spectral_norm)
             discriminator = prepare(discriminator, network.init_type, network.d_spectral_norm)
     if options.run.fast == "on":
-        generator, discriminator = merge_resampling(generator), merge_resampling(discriminator)
+        generator, discriminator = fast_form(generator), fast_form(discriminator)
     gan = new_gan(
         generator, discriminator, device, g_lr=training.g_lr, d_lr=training.d_lr, betas=(training.beta1, training.beta2),
-        with_average=True, fast=options.run.fast == "on",
+        with_average=True, fast=options.run.fast == "on", precision=options.run.precision,
     )  # fmt: skip
     if options.run.compile and not network.g_spectral_norm:
-        gan.generator.compile(dynamic=False)
+        compile_generator(gan.generator)
+    if cfg.compiles_discriminator(options) and isinstance(architecture, Architecture):
+        compile_discriminator(gan.discriminator)
     return Training(gan)
 
 

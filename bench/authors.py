@@ -233,7 +233,7 @@ def rows_of(folder, level, options, width, repeats):
     drawn = [drawn_architectures(policy, steps, seed) for seed in range(repeats + 1)]  # compare's warm-up is a run too
     with Authors(folder, level=level, steps=steps, device=device, **sizes) as authors:
         for precision in options.precisions:
-            gan = build(device, fast=True, gf_dim=width, df_dim=width // 2, architecture=architecture)
+            gan = build(device, fast=True, gf_dim=width, df_dim=width // 2, architecture=architecture, precision=precision)
             check_same_work(authors, gan, level)
             theirs = partial(next, map(authors.train, cycle(drawn)))
             train = partial(fast_steps, gan, images, steps, policy=policy, level=level, precision=precision)

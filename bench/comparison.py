@@ -6,6 +6,7 @@ import statistics
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -45,8 +46,6 @@ def compare(name, plain, fast, *, steps, repeats, device, **described):
     """
     times = {plain: [], fast: []}
     busy = {plain: [], fast: []}
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
     for repeat in range(repeats + 1):
         for work in (plain, fast):
             seconds, share = timed(work, device)
@@ -54,11 +53,33 @@ def compare(name, plain, fast, *, steps, repeats, device, **described):
                 times[work].append(seconds / steps * 1000)
                 busy[work].append(share)
     if device.type == "cuda":
-        busy = {work: [kernel_share(work, device)] for work in busy}
+        busy = {work: [kernel_share(work, steps * statistics.median(times[work]) / 1000)] for work in busy}
     ratios = [a / b for a, b in zip(times[plain], times[fast])]
     row = {"name": name, **described, "plain_ms": statistics.median(times[plain]), "fast_ms": statistics.median(times[fast])}
     row.update(ratio=statistics.median(ratios), ratio_min=min(ratios), ratio_max=max(ratios))
     return {**row, "plain_busy": statistics.median(busy[plain]), "fast_busy": statistics.median(busy[fast]), "peak_mib": peak_mib(device)}
+
+
+class Spread(NamedTuple):
+    """The median of some runs, and their least and greatest; of a sum of measured times those are bounds."""
+
+    median: float
+    least: float
+    greatest: float
+
+    @classmethod
+    def of(cls, values):
+        return cls(statistics.median(values), min(values), max(values))
+
+    @classmethod
+    def sum(cls, spreads):
+        return cls(*map(sum, zip(*spreads)))
+
+    def times(self, factor):
+        return Spread(*(factor * value for value in self))
+
+    def __str__(self):
+        return f"{self.median:.4g} ({self.least:.4g} to {self.greatest:.4g})"
 
 
 def timed(work, device):
@@ -71,17 +92,19 @@ def timed(work, device):
     return seconds, min(1.0, (time.process_time() - worked) / seconds / torch.get_num_threads())
 
 
-def kernel_share(work, device):
-    """The share of the time of work() in which a kernel runs on the GPU, by PyTorch's profiler."""
+def kernel_share(work, seconds):
+    """The share of the `seconds` that work() takes in which a kernel runs on the GPU, by PyTorch's profiler, itself not counted."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
-        seconds, _ = timed(work, device)
+        work()
+        torch.cuda.synchronize()
     return min(1.0, sum(event.self_device_time_total for event in profile.key_averages()) / 1e6 / seconds)
 
 
 def peak_mib(device):
-    """Peak memory: of the device, or of the whole process so far on a CPU."""
+    """Peak memory: what a GPU has given out, PyTorch's caches and recorded steps included, or of the whole process so far on a CPU."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
+        free, total = torch.cuda.mem_get_info(device)
+        return (total - free) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -97,8 +120,14 @@ def print_row(row):
 print_row.has_header = False
 
 
+def as_json(row):
+    """A row with its Spreads as {"median": ..., "least": ..., "greatest": ...}."""
+    return {name: value._asdict() if isinstance(value, Spread) else value for name, value in row.items()}
+
+
 def write_rows(path, rows, **more):
     """The environment and the rows as JSON."""
     if path:
-        Path(path).write_text(json.dumps({"environment": environment(), "rows": rows, **more}, indent=2) + "\n")
+        found = {"environment": environment(), "rows": [as_json(row) for row in rows], **more}
+        Path(path).write_text(json.dumps(found, indent=2) + "\n")
         print(f"wrote {path}")

@@ -6,13 +6,12 @@ of reading its inputs and writing its outputs once at the measured bandwidth of 
 """
 
 import json
-import statistics
 import subprocess
 import sys
 from functools import partial
 
 import torch
-from comparison import bench_parser, peak_mib, timed, warm_ups, write_rows
+from comparison import Spread, as_json, bench_parser, peak_mib, timed, warm_ups, write_rows
 from steps import RandomImages, build, fast_steps, lower_beam
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -67,7 +66,8 @@ def measured_peaks(device, precision):
 def measure(setting, device, precision, steps, repeats):
     """The row of one setting, measured in this process."""
     level = setting["resolution"].bit_length() - 4
-    gan = build(device, fast=True, gf_dim=setting["width"], df_dim=setting["width"] // 2, levels=max(3, level + 1))
+    width = setting["width"]
+    gan = build(device, fast=True, gf_dim=width, df_dim=width // 2, levels=max(3, level + 1), precision=precision)
     images = RandomImages(steps * setting["batch"], setting["resolution"], device)
     beam = lower_beam(level, kept=setting["beam"])
     controller = Controller(level)
@@ -76,7 +76,7 @@ def measure(setting, device, precision, steps, repeats):
     )
     for _ in range(max(1, warm_ups(device))):
         run()
-    step = statistics.median(timed(run, device)[0] / steps for _ in range(repeats))
+    step = Spread.of([timed(run, device)[0] / steps for _ in range(repeats)])
     drawing = timed(lambda: sample_architectures(controller, beam, 782, torch.Generator()), torch.device("cpu"))[0] / 782
     peak = peak_mib(device)  # before the peaks are measured
     flops_per_second, bytes_per_second = measured_peaks(device, precision)
@@ -85,10 +85,10 @@ def measure(setting, device, precision, steps, repeats):
         run()
     limit = (least.arithmetic + least.traffic) / steps
     return {
-        **setting, "precision": precision, "step_ms": 1000 * step, "peak_mib": peak, "drawing_ms": 1000 * drawing,
-        "gflop": least.flops / steps / 1e9, "gflop_per_second": least.flops / steps / step / 1e9,
+        **setting, "precision": precision, "step_ms": step.times(1000), "peak_mib": peak, "drawing_ms": 1000 * drawing,
+        "gflop": least.flops / steps / 1e9, "gflop_per_second": least.flops / steps / step.median / 1e9,
         "peak_gflop_per_second": flops_per_second / 1e9, "gigabytes_per_second": bytes_per_second / 1e9,
-        "least_ms": 1000 * limit, "bound_by_arithmetic": least.arithmetic / (least.arithmetic + least.traffic), "times_least": step / limit,
+        "least_ms": 1000 * limit, "bound_by_arithmetic": least.arithmetic / (least.arithmetic + least.traffic), "times_least": step.median / limit,
     }  # fmt: skip
 
 
@@ -105,7 +105,7 @@ def main():
     options = parser.parse_args()
     precision, repeats = options.precisions[0], 1 if options.quick else options.repeats
     if options.one:
-        print(json.dumps(measure(json.loads(options.one), options.device, precision, options.steps, repeats)))
+        print(json.dumps(as_json(measure(json.loads(options.one), options.device, precision, options.steps, repeats))))
         return
     rows = []
     for setting in settings():
@@ -114,7 +114,8 @@ def main():
         command = [sys.executable, __file__, "--one", json.dumps(setting), "--device", options.device, "--precisions", precision]
         command += ["--repeats", repeats, "--steps", options.steps]
         output = subprocess.run([str(word) for word in command], check=True, stdout=subprocess.PIPE, text=True).stdout
-        rows.append(json.loads(output))
+        row = json.loads(output)
+        rows.append({**row, "step_ms": Spread(**row["step_ms"])})
         print("  ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in rows[-1].items()), flush=True)
     write_rows(options.json, rows)
 

@@ -21,14 +21,17 @@ def rows(options):
         images = RandomImages(options.steps * 64, resolution, options.device)
         policy = Controller(level), lower_beam(level)
         for precision in options.precisions:
-            plain_gan, fast_gan = (build(options.device, fast=fast, gf_dim=width, df_dim=width // 2) for fast in (False, True))
+            plain_gan, fast_gan = (
+                build(options.device, fast=fast, gf_dim=width, df_dim=width // 2, precision=precision, compiled=options.compile and fast)
+                for fast in (False, True)
+            )
             common = dict(images=images, steps=options.steps, policy=policy, level=level)
             plain = in_turn(partial(plain_steps, plain_gan, **common), repeats)
             fast = in_turn(partial(fast_steps, fast_gan, **common, precision=precision), repeats)
             for _ in range(warm_ups(options.device) * (repeats + 1)):
                 fast()
             yield compare(
-                "search", plain, fast, steps=options.steps, repeats=repeats, device=options.device, level=level + 1,
+                "search compiled" if options.compile else "search", plain, fast, steps=options.steps, repeats=repeats, device=options.device, level=level + 1,
                 resolution=resolution, width=width, precision=precision,
             )  # fmt: skip
 
@@ -43,6 +46,7 @@ def search_step_parser(description):
     """The options of `rows`."""
     parser = bench_parser(description)
     parser.add_argument("--gf_dim", type=int, default=128, help="width of the generator; the discriminator has half of it")
+    parser.add_argument("--compile", action="store_true", help="with the discriminator compiled")
     parser.add_argument("--steps", type=int, default=10, help="steps in a run: a multiple of five trains both networks in proportion")
     return parser
 

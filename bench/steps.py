@@ -9,11 +9,12 @@ from torch.utils.data import DataLoader
 
 from models.architecture import Architecture
 from models.autogan import Discriminator, Generator
+from models.fast_form import fast_form
 from models.init import prepare
-from models.resampled import merge_resampling
 from models_search.controller import Controller, first_beam, sample_architectures
 from models_search.shared_gan import shared_generator
 from utils.adversarial import Setting, discriminator_step, generator_step, train_steps
+from utils.compiled import check_compiler, compile_discriminator, compile_generator
 from utils.gan import new_gan, update_average
 from utils.images import from_uint8
 from utils.precision import multiplying
@@ -35,8 +36,11 @@ class RandomImages:
         return (self.tensor[rows] for rows in order.to(self.device).split(batch_size))
 
 
-def build(device, *, fast, gf_dim, df_dim, architecture=None, levels=3):
-    """A shared GAN, or with `architecture` a derived one with its average generator; the same weights either way."""
+def build(device, *, fast, gf_dim, df_dim, architecture=None, levels=3, precision="float32", compiled=False):
+    """A shared GAN, or with `architecture` a derived one with its average generator; the same weights either way.
+
+    `compiled`: as --compile has it, the discriminator and a derived generator.
+    """
     with global_seed(0, "bench"):
         if architecture is None:
             generator = shared_generator(levels, latent_dim=LATENT, gf_dim=gf_dim)
@@ -45,10 +49,17 @@ def build(device, *, fast, gf_dim, df_dim, architecture=None, levels=3):
         generator = prepare(generator)
         discriminator = prepare(Discriminator(levels, df_dim), with_spectral_norm=True)
     if fast:
-        merge_resampling(generator), merge_resampling(discriminator)
-    return new_gan(
-        generator, discriminator, device, g_lr=2e-4, d_lr=2e-4, betas=(0.0, 0.9), with_average=architecture is not None, fast=fast
-    )
+        generator, discriminator = fast_form(generator), fast_form(discriminator)
+    gan = new_gan(
+        generator, discriminator, device, g_lr=2e-4, d_lr=2e-4, betas=(0.0, 0.9), with_average=architecture is not None, fast=fast,
+        precision=precision,
+    )  # fmt: skip
+    if compiled:
+        check_compiler(device)
+        compile_discriminator(gan.discriminator)
+        if architecture:
+            compile_generator(gan.generator)
+    return gan
 
 
 def lower_beam(level, seed=0, kept=5):

@@ -5,10 +5,9 @@ The work is fixed: 90 iterations of 11,730 discriminator and 2,346 generator ste
 images scored. What is projected is the fast way's time in one precision; a run on a GPU also records each architecture's steps once.
 """
 
-import statistics
 from functools import partial
 
-from comparison import bench_parser, timed, warm_ups, write_rows
+from comparison import Spread, as_json, bench_parser, timed, warm_ups, write_rows
 from steps import LATENT, PUBLISHED, RandomImages, build, fast_steps, lower_beam
 
 from models_search.controller import Controller
@@ -26,39 +25,41 @@ SCORED_IMAGES = 50_000
 
 
 def step_seconds(gan, resolution, options, policy=None, level=None):
-    """(seconds of a step, further seconds of a step that is recorded first): the medians of --repeats runs."""
+    """(seconds of a step, further seconds of a step that is recorded first), each the Spread of --repeats runs."""
     images = RandomImages(options.steps * 64, resolution, options.device)
     seeds = range(options.repeats)
     run = partial(fast_steps, gan, images, options.steps, policy=policy, level=level, precision=options.precisions[0])
 
     def once_through():
-        return statistics.median(timed(partial(run, seed=seed), options.device)[0] / options.steps for seed in seeds)
+        return [timed(partial(run, seed=seed), options.device)[0] / options.steps for seed in seeds]
 
     *_, before_last = [once_through() for _ in range(max(1, warm_ups(options.device)))]
     last = once_through()
-    return last, max(0.0, before_last - last) if options.device.type == "cuda" else 0.0
+    is_recorded = options.device.type == "cuda"
+    return Spread.of(last), Spread.of([max(0.0, first - again) if is_recorded else 0.0 for first, again in zip(before_last, last)])
 
 
 def image_seconds(generator, net, options, architecture=None):
-    """Seconds to generate and score one image, the median of --repeats runs."""
+    """Seconds to generate and score one image: the Spread of --repeats runs."""
     sample = noise_sampler(partial(generator, architecture=architecture), LATENT, 0, device=options.device)
     score = partial(evaluate, sample, options.images, net, metrics=("is",), batch_size=100)
     score()
-    return statistics.median(timed(score, options.device)[0] / options.images for _ in range(options.repeats))
+    return Spread.of([timed(score, options.device)[0] / options.images for _ in range(options.repeats)])
 
 
 def level_row(level, net, options):
     """Hours of one level of the search."""
-    gan = build(options.device, fast=True, gf_dim=options.search_width, df_dim=options.search_width // 2)
+    width = options.search_width
+    gan = build(options.device, fast=True, gf_dim=width, df_dim=width // 2, precision=options.precisions[0], compiled=options.compile)
     beam = lower_beam(level)
     step, recording = step_seconds(gan, 8 << level, options, policy=(Controller(level), beam), level=level)
     architecture = lower_beam(level + 1)[0].architecture
     image = image_seconds(gan.generator.eval(), net, options, architecture)
     images = (ITERATIONS[level] * REWARDS_PER_ITERATION + CANDIDATES_PER_LEVEL) * IMAGES_PER_REWARD
-    training, scoring = ITERATIONS[level] * STEPS_PER_ITERATION * step / 3600, images * image / 3600
     return {
-        "level": level + 1, "resolution": 8 << level, "step_ms": 1000 * step, "recording_ms": 1000 * recording,
-        "images_per_second": 1 / image, "training_hours": training, "scoring_hours": scoring,
+        "level": level + 1, "resolution": 8 << level, "step_ms": step.times(1000), "recording_ms": recording.times(1000),
+        "image_ms": image.times(1000), "training_hours": step.times(ITERATIONS[level] * STEPS_PER_ITERATION / 3600),
+        "scoring_hours": image.times(images / 3600),
     }  # fmt: skip
 
 
@@ -70,7 +71,7 @@ def main():
     parser.add_argument("--images", type=int, default=300, help="images in a measured score")
     parser.add_argument("--feature_net", default="efficientnet-lite0", choices=FEATURE_NETS)
     parser.add_argument("--feature_precision", default="float32", choices=PRECISIONS)
-    parser.add_argument("--compile", action="store_true", help="compile the feature network and the derived generator")
+    parser.add_argument("--compile", action="store_true", help="compile the feature network and both networks; in the search the discriminator")
     parser.add_argument("--inception_path", help="weights of --feature_net inception")
     options = parser.parse_args()
     if options.quick:
@@ -83,19 +84,21 @@ def main():
     rows = []
     for level in range(3):
         rows.append(level_row(level, net, options))
-        print("  ".join(f"{name} {value:.4g}" for name, value in rows[-1].items()), flush=True)
-    hours = sum(row["training_hours"] + row["scoring_hours"] for row in rows)
-    print(f"the search: {hours:.2f} hours, {sum(row['scoring_hours'] for row in rows):.2f} of them scoring")
+        print("  ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
+    scoring = Spread.sum(row["scoring_hours"] for row in rows)
+    hours = Spread.sum([scoring, *(row["training_hours"] for row in rows)])
+    print(f"the search: {hours} hours, {scoring} of them scoring")
 
-    gan = build(options.device, fast=True, gf_dim=options.retraining_width, df_dim=options.retraining_width // 2, architecture=PUBLISHED)
-    if options.compile:
-        gan.generator.compile(dynamic=False)
+    gan = build(
+        options.device, fast=True, gf_dim=options.retraining_width, df_dim=options.retraining_width // 2, architecture=PUBLISHED,
+        precision=options.precisions[0], compiled=options.compile,
+    )  # fmt: skip
     step, _ = step_seconds(gan, 32, options)
     image = image_seconds(gan.average.eval(), net, options)
-    totals = {"search_hours": hours, "retraining_hours": RETRAINING_STEPS * step / 3600, "scoring_seconds": SCORED_IMAGES * image}
-    print(f"retraining a, {1000 * step:.4g} ms a step: {totals['retraining_hours']:.2f} hours for 50,000 generator iterations")
-    print(f"scoring 50,000 images: {totals['scoring_seconds']:.0f} s, {1 / image:.0f} images/s")
-    write_rows(options.json, rows, totals=totals, feature_net=net.name, precision=options.precisions[0])
+    totals = {"search_hours": hours, "retraining_hours": step.times(RETRAINING_STEPS / 3600), "scoring_seconds": image.times(SCORED_IMAGES)}
+    print(f"retraining a, {step.times(1000)} ms a step: {totals['retraining_hours']} hours for 50,000 generator iterations")
+    print(f"scoring 50,000 images: {totals['scoring_seconds']} s")
+    write_rows(options.json, rows, totals=as_json(totals), feature_net=net.name, precision=options.precisions[0])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from torch import nn
 
 from models.architecture import Architecture, ArchitectureError
 from models.blocks import Cell, DiscriminatorBlock, FirstDiscriminatorBlock
-from models.init import add_spectral_norm
+from models.spectral_norm import add_spectral_norm, joint_weights
 
 
 class Generator(nn.Module):
@@ -79,9 +79,16 @@ class Discriminator(nn.Module):
 
     def forward(self, images, level=None):
         """(N, 3, R, R) -> logits (N, 1), by the blocks of `level` (0-based; all of them if None)."""
-        blocks = self.growing if level is None else self.growing[: level + 1]
+        with joint_weights(self._blocks(level), self.last, self.linear):
+            return self.logits(images, level)
+
+    def logits(self, images, level=None):
+        """`forward` with the layers' weights as they are: what may be compiled, as it updates nothing."""
         h = images
-        for block in blocks:
+        for block in self._blocks(level):
             h = block(h)
         h = F.relu(self.last(h))
         return self.linear(h.sum(dim=(2, 3)))
+
+    def _blocks(self, level):
+        return self.growing if level is None else self.growing[: level + 1]

@@ -186,8 +186,8 @@ class GrowingGenerator(nn.Module):
         return generator
 
     def forward(self, latents, fade=1.0):
-        """(N, latent_dim), standard normal -> images (N, 3, R, R), around [-1, 1] but not bounded. `fade`: a float in [0, 1]."""
-        growth = self.growth if _checked(fade) < 1 else None
+        """(N, latent_dim), standard normal -> images (N, 3, R, R), around [-1, 1] but not bounded. `fade`: see `fading`."""
+        growth = self.growth if fading(fade) else None
         x = pixel_norm(latents)[:, :, None, None]
         for name, layer in self.layers.items():
             if growth and name == growth.inner:
@@ -195,7 +195,7 @@ class GrowingGenerator(nn.Module):
             x = self._step(name, layer, x)
             if growth and name == growth.outer:
                 old = self._step(name, self.bypass, before)
-                x = torch.lerp(upsample(old) if growth.doubled else old, x, fade)
+                x = _mixed(upsample(old) if growth.doubled else old, x, fade)
         return x
 
     def _step(self, name, layer, x):
@@ -218,18 +218,18 @@ class GrowingDiscriminator(nn.Module):
         self.halving = {_layer(level, 0) for level in range(1, len(architecture.discriminator))}
 
     def forward(self, images, fade=1.0):
-        """(N, 3, R, R) -> logits (N, 1). They depend on the whole batch (minibatch deviation). `fade`: a float in [0, 1]."""
+        """(N, 3, R, R) -> logits (N, 1). They depend on the whole batch (minibatch deviation). `fade`: see `fading`."""
         resolution = self.architecture.resolution
         if images.shape[1:] != (3, resolution, resolution):
             raise ValueError(f"this discriminator reads images (N, 3, {resolution}, {resolution}), not {tuple(images.shape)}")
-        growth = self.growth if _checked(fade) < 1 else None
+        growth = self.growth if fading(fade) else None
         x = images
         for name, layer in self.layers.items():
             if growth and name == growth.outer:
                 old = self._step(name, self.bypass, downsample(x) if growth.doubled else x)
             x = self._step(name, layer, x)
             if growth and name == growth.inner:
-                x = torch.lerp(old, x, fade)
+                x = _mixed(old, x, fade)
         return x.flatten(1)
 
     def _step(self, name, layer, x):
@@ -241,10 +241,18 @@ class GrowingDiscriminator(nn.Module):
         return downsample(x) if name in self.halving else x
 
 
-def _checked(fade):
+def fading(fade):
+    """Whether a network still computes its parent's part too: a float in [0, 1) says so, and any 0-d tensor, whose value is not read."""
+    if torch.is_tensor(fade):
+        return True
     if not 0 <= fade <= 1:
         raise ValueError(f"fade is in [0, 1], not {fade}")
-    return fade
+    return fade < 1
+
+
+def _mixed(old, new, fade):
+    """(1 - fade) old + fade new."""
+    return torch.lerp(old, new, fade.to(new.dtype) if torch.is_tensor(fade) else fade)
 
 
 @torch.no_grad()

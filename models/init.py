@@ -1,7 +1,8 @@
 """How weights begin. Initialise first, add spectral norm second: wrapped layers ignore a later initialisation."""
 
 from torch import nn
-from torch.nn.utils.parametrizations import spectral_norm
+
+from models.spectral_norm import add_spectral_norm
 
 INITIALISATIONS = {
     "normal": lambda weight: nn.init.normal_(weight, 0.0, 0.02),
@@ -20,14 +21,6 @@ def initialise(network, init_type="xavier_uniform"):
         elif isinstance(layer, nn.BatchNorm2d):
             nn.init.normal_(layer.weight, 1.0, 0.02)
             nn.init.zeros_(layer.bias)
-    return network
-
-
-def add_spectral_norm(network):
-    """Divide the weight of every convolution and linear layer by its largest singular value, in place. Returns the network."""
-    for layer in list(network.modules()):
-        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
-            spectral_norm(layer)
     return network
 
 

@@ -51,14 +51,12 @@ def mean_of_conv(conv, x, *, merged=False):
         return F.avg_pool2d(conv(x), 2)
     if conv.kernel_size == (1, 1):
         return conv(F.avg_pool2d(x, 2))
-    return F.conv2d(x, _sums_of_2x2(conv.weight) / 4, conv.bias, stride=2, padding=conv.padding)
+    return F.conv2d(x, _sums_of_2x2(conv.weight, divisor=4), conv.bias, stride=2, padding=conv.padding)
 
 
-def _sums_of_2x2(weight):
-    """(O, C, k, k) -> (O, C, k + 1, k + 1): the kernel convolved with a 2x2 of ones."""
-    padded = F.pad(weight, (1, 1, 1, 1))
-    rows = padded[..., 1:, :] + padded[..., :-1, :]
-    return rows[..., 1:] + rows[..., :-1]
+def _sums_of_2x2(weight, divisor=1):
+    """(O, C, k, k) -> (O, C, k + 1, k + 1): the kernel convolved with a 2x2 of ones, and divided."""
+    return F.avg_pool2d(weight, 2, stride=1, padding=1, divisor_override=divisor)
 
 
 def _conv_of_deconv(conv, x, deconv):

@@ -101,13 +101,14 @@ def test_the_number_of_workers_does_not_change_the_result(type_command, tmp_path
 def test_a_search_that_stops_goes_on_without_training_a_finished_network_again(
     type_command, tmp_path, pictures, monkeypatch, finished, call, by_signal
 ):
-    trained, original = [], utils.progressive._train
+    trained, original = [], utils.progressive._trained
 
-    def counting(gan, losses, rollbacks, pair, *rest):
-        original(gan, losses, rollbacks, pair, *rest)
+    def counting(losses, rollbacks, pair, *rest):
+        networks = original(losses, rollbacks, pair, *rest)
         trained.append(pair.file.name)
+        return networks
 
-    monkeypatch.setattr(utils.progressive, "_train", counting)
+    monkeypatch.setattr(utils.progressive, "_trained", counting)
     stops, heal = stop_at(call, monkeypatch, by_signal)
     with pytest.raises(stops):
         type_command(f"{DGGAN} {pictures}")

@@ -7,8 +7,8 @@ import torch
 
 from models.architecture import Architecture
 from models.autogan import Discriminator, Generator
+from models.fast_form import fast_form
 from models.init import prepare
-from models.resampled import merge_resampling
 from models_search.search_space import random_architecture
 from models_search.shared_gan import shared_generator
 from utils.adversarial import Setting, train_steps
@@ -23,7 +23,7 @@ def losses_of(*, fast, architectures, steps=100, derived=None, device="cpu", pre
         discriminator = prepare(Discriminator(1, 8), with_spectral_norm=True)
         generator = prepare(generator)
         if fast:
-            generator, discriminator = merge_resampling(generator), merge_resampling(discriminator)
+            generator, discriminator = fast_form(generator), fast_form(discriminator)
         generator, discriminator, device = generator.to(dtype), discriminator.to(dtype), torch.device(device)
         real, noise = torch.randn(steps, 8, 3, 8, 8).to(dtype), torch.randn(steps, 2, 8, 8).to(dtype)
     gan = new_gan(generator, discriminator, device, g_lr=2e-4, d_lr=2e-4, betas=(0.0, 0.9), fast=fast, with_average=True)

@@ -8,7 +8,8 @@ from parity import BOUND, largest_errors
 
 from models.architecture import Architecture
 from models.autogan import Discriminator, Generator
-from models.init import add_spectral_norm, initialise, prepare
+from models.init import initialise, prepare
+from models.spectral_norm import add_spectral_norm
 from models_search.search_space import every_cell, random_architecture
 from models_search.shared_gan import derived_state, shared_generator
 from utils.complexity import count_macs, count_parameters

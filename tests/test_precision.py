@@ -1,6 +1,7 @@
 """Precision and compilation: exact and eager by default, named and checked otherwise."""
 
 import shutil
+from functools import partial
 
 import pytest
 import torch
@@ -9,11 +10,11 @@ from torch import nn
 import cfg
 from models.architecture import Architecture
 from models.autogan import Discriminator, Generator
+from models.fast_form import fast_form
 from models.init import prepare
-from models.resampled import merge_resampling
 from utils.adversarial import Setting, train_steps
 from utils.cli import UserError
-from utils.compiled import check_compiler
+from utils.compiled import check_compiler, compile_discriminator, compile_generator
 from utils.gan import new_gan
 from utils.inception import FeatureNet, load_feature_net
 from utils.precision import PRECISIONS, check_precision, in_precision, multiplying
@@ -116,21 +117,25 @@ def test_a_compiled_feature_network_gives_the_same_features():
 
 
 @needs_compiler
-def test_a_compiled_generator_trains_like_the_generator():
-    """In float64: images, logits' gradients and batch norm's statistics over three steps of both networks."""
-    losses = []
+def test_compiled_networks_train_like_the_networks():
+    """In float64, over three steps of both: images, gradients, batch norm's statistics and spectral norm's vectors."""
+    losses, states = [], []
     for compiled in (False, True):
         torch.manual_seed(0)
-        generator = merge_resampling(prepare(Generator.of(Architecture.parse("1 0 1 1"), latent_dim=4, gf_dim=4))).double()
-        discriminator = prepare(Discriminator(1, 4), with_spectral_norm=True).double()
+        generator = fast_form(prepare(Generator.of(Architecture.parse("1 0 1 1"), latent_dim=4, gf_dim=4))).double()
+        discriminator = fast_form(prepare(Discriminator(2, 4), with_spectral_norm=True)).double()
         gan = new_gan(generator, discriminator, CPU, g_lr=1e-3, d_lr=1e-3, betas=(0.0, 0.9))
         if compiled:
-            gan.generator.compile(dynamic=False)
+            compile_generator(gan.generator)
+            compile_discriminator(gan.discriminator)
         given = torch.Generator().manual_seed(0)
         steps = [(s, *(torch.randn(2, *shape, generator=given).double() for shape in ((3, 8, 8), (4,), (4,)))) for s in range(3)]
-        losses.append(train_steps(gan, steps, lambda step, gan=gan: Setting(gan.generator, gan.discriminator)))
+        losses.append(train_steps(gan, steps, lambda step, gan=gan: Setting(gan.generator, partial(gan.discriminator, level=0))))
+        states.append({**gan.generator.state_dict(), **gan.discriminator.state_dict()})
     for mine, theirs in zip(*losses):
         assert mine == pytest.approx(theirs, rel=1e-9)
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, rtol=1e-6, atol=1e-9, msg=name)
 
 
 def test_a_machine_that_cannot_compile_says_so_in_one_line(monkeypatch):

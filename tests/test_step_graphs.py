@@ -1,11 +1,13 @@
 """Recorded training steps are the steps themselves. The recorder of these tests replays in Python what a GPU replays as a CUDA graph."""
 
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import torch
 from test_fast import losses_of
 
+from models.dggan import growing_networks
 from models_search.search_space import random_architecture
 from utils.adversarial import Setting, train_steps
 from utils.gan import new_gan
@@ -24,10 +26,10 @@ class ReplayingRecorder:
     failed, gan, memory_is_short = False, None, False
 
     def __init__(self):
-        self.recorded = self.replayed = 0
+        self.recorded = self.replayed = self.started_anew = 0
 
     def start_anew(self):
-        pass
+        self.started_anew += 1
 
     def is_short_of_memory(self):
         return self.memory_is_short
@@ -109,27 +111,29 @@ def test_a_call_is_recorded_at_its_second_run_and_replayed_from_there_on():
     assert (recorder.recorded, recorder.replayed) == (1, 3)
 
 
-def test_the_least_recently_used_recording_is_dropped():
+@pytest.mark.parametrize("capacity, memory_is_short", [(2, False), (9, True)])
+def test_without_room_for_another_recording_all_are_dropped(capacity, memory_is_short):
+    """Never one alone: in PyTorch 2.14 the others would write to memory that is no longer theirs."""
     recorder = ReplayingRecorder()
-    graphs = StepGraphs(recorder, capacity=2)
-    for key in "aabba" + "cc" + "a" + "bb":  # c displaces b
+    graphs = StepGraphs(recorder, capacity)
+    for key in "aabbc":
         graphs.run(key, torch.neg, torch.ones(()))
-    assert recorder.recorded == 4  # a, b, c, and b again
+    recorder.memory_is_short = memory_is_short
+    assert graphs.run("c", torch.neg, torch.ones(())) == -1
+    recorder.memory_is_short = False
+    assert (recorder.recorded, recorder.started_anew) == (2, 1)
+    for key in "caca":
+        graphs.run(key, torch.neg, torch.ones(()))
+    assert recorder.recorded == 4
 
 
-def test_where_memory_is_short_the_older_half_of_the_recordings_makes_room():
+def test_a_call_that_cannot_be_recorded_takes_the_recordings_with_it():
     recorder = ReplayingRecorder()
     graphs = StepGraphs(recorder)
-    for key in "aabbccdd":
+    for key in "aab":
         graphs.run(key, torch.neg, torch.ones(()))
-    graphs.run("e", torch.neg, torch.ones(()))
-    recorder.memory_is_short = True
-    assert graphs.run("e", torch.neg, torch.ones(())) == -1
-    recorder.memory_is_short = False
-    before = recorder.recorded
-    for key in "dce" + "a":
-        graphs.run(key, torch.neg, torch.ones(()))
-    assert recorder.recorded == before + 1  # e's turn came again, d and c were still there, a is gone
+    recorder.record = lambda call, inputs: None
+    assert graphs.run("b", torch.neg, torch.ones(())) == -1 and recorder.started_anew == 1
 
 
 def test_an_optimiser_that_has_come_to_train_more_parameters_is_recorded_anew(monkeypatch):
@@ -155,6 +159,40 @@ def test_a_loss_that_draws_random_numbers_is_recorded_with_new_ones_for_every_st
 
         losses.append(train_steps(gan, steps_of(6), setting_at))
     assert losses[0] == losses[1] and recorder.recorded > 0
+
+
+def test_a_growth_that_fades_in_is_recorded_once_for_all_its_steps():
+    """The recording reads how far it has faded in from the device."""
+    losses = []
+    for recorder in (None, ReplayingRecorder()):
+        torch.manual_seed(0)
+        networks = growing_networks("4: G 3x2 D 3x2 | 8: G 3x2 D 3x2", "4: G 3x2 D 3x2", latent_dim=4)
+        gan = new_gan(*networks, torch.device("cpu"), g_lr=1e-3, d_lr=1e-3, betas=(0.0, 0.9))
+        gan.graphs, fade = recorder and StepGraphs(recorder), torch.zeros(())
+
+        def setting_at(step, gan=gan, fade=fade):
+            fade.fill_(step / 8)
+            return Setting(partial(gan.generator, fade=fade), partial(gan.discriminator, fade=fade), key="fading")
+
+        given = torch.Generator().manual_seed(0)
+        steps = [(s, torch.randn(2, 3, 8, 8, generator=given), *torch.randn(2, 2, 4, generator=given)) for s in range(8)]
+        losses.append(train_steps(gan, steps, setting_at))
+    assert losses[0] == losses[1] and recorder.replayed >= 8
+
+
+def test_a_snapshot_is_written_over_an_earlier_one():
+    gan = small_gan()
+    setting = Setting(gan.generator, gan.discriminator)
+    kept = gan.snapshot(gan.snapshot())
+    train_steps(gan, steps_of(3), lambda step: setting, lr_factor=lambda step: 0.5)  # now the optimisers have averages
+    first = gan.snapshot(kept)
+    train_steps(gan, steps_of(3), lambda step: setting, lr_factor=lambda step: 0.25)
+    second = gan.snapshot(first)
+    losses = train_steps(gan, steps_of(3), lambda step: setting)
+    assert second["generator"]["0.weight"] is first["generator"]["0.weight"] is not kept["generator"]["0.weight"]
+    gan.load_state_dict(second)
+    assert gan.generator_optimizer.param_groups[0]["lr"] == 0.25e-3
+    assert train_steps(gan, steps_of(3), lambda step: setting) == losses
 
 
 def test_loading_a_state_forgets_the_recordings():
@@ -216,6 +254,23 @@ def test_cuda_graphs_replay_exactly_what_they_recorded(monkeypatch):
     assert recorded == plain
     for mine, theirs in zip(gan.generator.state_dict().values(), plain_gan.generator.state_dict().values()):
         assert torch.equal(mine, theirs)
+
+
+@needs_cuda
+def test_recordings_survive_each_other_and_the_allocator():
+    """What breaks if one recording alone is dropped: the workspace of the others' matrix products is given to someone else."""
+    recorder = CudaRecorder(torch.device("cuda"))
+    factors = torch.randn(2, 512, 512, device="cuda")
+    graphs = StepGraphs(recorder, capacity=2)
+    with graphs.stream():
+        expected = [(factors[0] @ factors[1]).sum() * scale for scale in (1.0, 2.0, 3.0)]
+        for key in (0, 0, 1, 1, 2, 2, 0, 0, 1, 1):
+            product = graphs.run(key, lambda scale: (factors[0] @ factors[1]).sum() * scale, torch.tensor(key + 1.0, device="cuda"))
+            torch.cuda.empty_cache()
+            filled = torch.full((2**24,), 7.0, device="cuda")
+            torch.testing.assert_close(product, expected[key])
+            assert (filled == 7).all()
+    assert not recorder.failed
 
 
 @needs_cuda

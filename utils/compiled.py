@@ -1,7 +1,7 @@
-"""torch.compile for the feature network and a derived generator: the same results to rounding after about a minute of compiling.
+"""torch.compile for what runs many times in one form: the same results to rounding after about a minute of compiling.
 
-Not for networks with spectral norm: PyTorch 2.15 compiles two passes through a discriminator, of which each updates the norm's vectors,
-to gradients that are wrong from the fourth decimal on (docs/BENCHMARKS.md).
+Not for spectral norm: PyTorch 2.15 compiles two passes through a discriminator, of which each updates the norm's vectors, to gradients
+that are wrong from the fourth decimal on (docs/BENCHMARKS.md).
 """
 
 import logging
@@ -19,3 +19,14 @@ def check_compiler(device):
     except Exception as error:  # whatever a compiler can raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"--compile: torch.compile does not work here ({reason}); install a C++ compiler or leave the option out") from None
+
+
+def compile_generator(generator):
+    """Compile a generator of one architecture, without spectral norm, in place."""
+    generator.compile(dynamic=False)
+
+
+def compile_discriminator(discriminator):
+    """Compile what a discriminator does once its weights are normed, in place. Its gradients cannot be differentiated any more."""
+    torch.compiler.config.recompile_limit = max(torch.compiler.config.recompile_limit, 32)  # levels x batch sizes x what needs gradients
+    discriminator.logits = torch.compile(discriminator.logits, dynamic=False)

@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 
+from utils.precision import fast_memory_format
 from utils.step_graphs import CudaRecorder, StepGraphs
 
 
@@ -39,12 +40,25 @@ class Gan:
                 _load_optimizer(part, state[name])
             else:
                 part.load_state_dict(state[name])
+        self.forget_recordings()
+
+    def forget_recordings(self):
+        """Free what recorded steps hold: those to come are others."""
         if self.graphs:
             self.graphs.clear()
 
-    def snapshot(self):
-        """A copy of the state, to load after further steps."""
-        return copy.deepcopy(self.state_dict())
+    def snapshot(self, earlier=None):
+        """A copy of the state, to load after further steps; written over an `earlier` one if that has the same tensors."""
+        state = self.state_dict()
+        live, kept = [], []
+        _map_tensors(live.append, state)
+        _map_tensors(kept.append, earlier)
+        if [tensor.shape for tensor in kept] != [tensor.shape for tensor in live]:
+            kept = [torch.empty_like(tensor) for tensor in live]
+        for like in {(tensor.device, tensor.dtype) for tensor in live}:  # one call for all tensors of a kind
+            torch._foreach_copy_(*([t for t in tensors if (t.device, t.dtype) == like] for tensors in (kept, live)))
+        copies = iter(kept)
+        return _map_tensors(lambda tensor: next(copies), state)
 
     def scale_learning_rates(self, factor):
         """Set both learning rates to `factor` times the initial ones."""
@@ -65,13 +79,13 @@ class Gan:
         return self.graphs.run((update.__name__, setting.key, len(optimizer.state)), update_here, *inputs)
 
 
-def new_gan(generator, discriminator, device, *, g_lr, d_lr, betas, with_average=False, fast=True):
+def new_gan(generator, discriminator, device, *, g_lr, d_lr, betas, with_average=False, fast=True, precision="float32"):
     """A Gan of two networks, moved to the device, with Adam; the average generator begins as a copy.
 
-    `fast` keeps images channels last, which convolutions like better, updates all parameters in one kernel, and records steps on a
-    GPU; the same results to rounding.
+    `fast` keeps images in the order that convolutions of this `precision` like best, updates all parameters in one kernel, and records
+    steps on a GPU; the same results to rounding.
     """
-    layout = torch.channels_last if fast else torch.contiguous_format
+    layout = fast_memory_format(precision, device) if fast else torch.contiguous_format
     generator, discriminator = (network.to(device).to(memory_format=layout) for network in (generator, discriminator))
     average = copy.deepcopy(generator).requires_grad_(False) if with_average else None
     recorded = fast and device.type == "cuda"
@@ -86,6 +100,15 @@ def new_gan(generator, discriminator, device, *, g_lr, d_lr, betas, with_average
     for adam in adams:
         adam._warned_capturable_if_run_uncaptured = True  # a step's first run is not recorded, on purpose
     return Gan(generator, discriminator, *adams, average, StepGraphs(CudaRecorder(device)) if recorded else None)
+
+
+def _map_tensors(change, state):
+    """Nested dicts and lists with change(tensor) in the place of each tensor, in their order."""
+    if torch.is_tensor(state):
+        return change(state)
+    if isinstance(state, dict):
+        return {name: _map_tensors(change, part) for name, part in state.items()}
+    return [_map_tensors(change, part) for part in state] if isinstance(state, list) else state
 
 
 def _set_lr(group, lr):

@@ -92,9 +92,7 @@ def train_pair(pair, device, stop_signal=lambda: None, *, recipe, progress=False
     weights, figures, failure, losses, rollbacks = None, {}, "", [], []
     with _one_thread_on_cpu(device), _out_of_memory_is_the_users(pair, device):
         try:
-            gan = _grown_gan(pair, recipe, device)
-            _train(gan, losses, rollbacks, pair, recipe, partial_file, device, stop_signal, progress)
-            networks = _without_bypass(gan, pair, recipe)
+            networks = _trained(losses, rollbacks, pair, recipe, partial_file, device, stop_signal, progress)
             figures = _score(networks["average"].to(device).eval(), pair, recipe, device)
             weights = {name: network.state_dict() for name, network in networks.items()}
         except (Diverged, NonFiniteImages) as error:
@@ -108,12 +106,12 @@ def train_pair(pair, device, stop_signal=lambda: None, *, recipe, progress=False
     return result
 
 
-def _train(gan, losses, rollbacks, pair, recipe, partial_file, device, stop_signal, progress):
-    """Train to the end, from the partial checkpoint if there is one.
+def _trained(losses, rollbacks, pair, recipe, partial_file, device, stop_signal, progress):
+    """The networks of a pair, on the CPU, trained to the end from the partial checkpoint if there is one.
 
     Appends (step, loss of the discriminator, of the generator) to `losses`, and to `rollbacks` what there was to say of each.
     """
-    step = 0
+    gan, step = _grown_gan(pair, recipe, device), 0
     if partial_file.is_file():
         with contextlib.suppress(DamagedCheckpoint):  # then it starts anew
             state = load_checkpoint(partial_file)
@@ -127,10 +125,14 @@ def _train(gan, losses, rollbacks, pair, recipe, partial_file, device, stop_sign
     fade_steps = recipe.fade_steps if pair.grown_from else 0
     loss_at = loss_schedule(recipe.loss, seed, device=device)
 
+    fade_now = torch.zeros((), device=device)  # a recorded step reads it from the device
+
     def setting_at(step):
         fade = fade_at(step, fade_steps)
-        networks = partial(gan.generator, fade=fade), partial(gan.discriminator, fade=fade)
-        return Setting(*networks, loss_at(step), key="grown" if fade == 1 else None)  # a recording holds its fade
+        if fade == 1:
+            return Setting(gan.generator, gan.discriminator, loss_at(step), key="grown")
+        fade_now.fill_(fade)
+        return Setting(partial(gan.generator, fade=fade_now), partial(gan.discriminator, fade=fade_now), loss_at(step), key="fading")
 
     def faded(steps):
         for step, real, *noise in steps:
@@ -160,6 +162,7 @@ def _train(gan, losses, rollbacks, pair, recipe, partial_file, device, stop_sign
             losses.append((step, d_losses[-1], last_known(g_losses)))
             safe_point.signal_number = stop_signal()
             safe_point(due=step == recipe.total_steps)  # what is trained to the end is only scored again
+    return _without_bypass(gan, pair, recipe)
 
 
 def _grown_gan(pair, recipe, device):
@@ -170,7 +173,7 @@ def _grown_gan(pair, recipe, device):
     for network, parent in zip(grown, parents):
         recipe.inherit(network, parent)
     gan = new_gan(
-        *grown, device, g_lr=recipe.g_lr, d_lr=recipe.d_lr, betas=recipe.betas, with_average=True, fast=recipe.fast
+        *grown, device, g_lr=recipe.g_lr, d_lr=recipe.d_lr, betas=recipe.betas, with_average=True, fast=recipe.fast, precision=recipe.precision
     )  # fmt: skip
     if parents:
         recipe.inherit(gan.average, parents[2])

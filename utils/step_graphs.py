@@ -3,40 +3,38 @@
 At 8x8 a step is several hundred kernels that each run for less time than Python takes to start them. A recorded step starts with one call.
 """
 
+import contextlib
 import warnings
-from collections import OrderedDict
-from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
 
-CAPACITY = 2048  # more than the steps that the 720 architectures of a beam of five have at the third level
+CAPACITY = 4096  # more than the steps that the 720 architectures of a beam of five have at the third level
 
 
 class StepGraphs:
     """Runs calls that read their inputs, update tensors in place and return one tensor: the first time as they are, later as a recording.
 
-    A key names what a call does, and must change whenever the call would touch other tensors than before. The least recently used
-    recordings are dropped beyond `capacity`.
+    A key names what a call does, and must change whenever the call would touch other tensors than before. Beyond `capacity`
+    recordings, or where memory is short, all are dropped, never one alone: in some versions of PyTorch (2.14) the end of one takes
+    away the workspace that the matrix products of the others write to.
     """
 
     def __init__(self, recorder, capacity=CAPACITY):
         self._recorder, self._capacity = recorder, capacity
-        self._recordings = OrderedDict()  # None where a call has run once and is not recorded yet
+        self._seen, self._recordings = set(), {}
 
     def run(self, key, call, *inputs):
         """call(*inputs), a tensor. The first run is not recorded: it allocates what lasts, such as gradients and Adam's averages."""
         key = (key, *((tensor.shape, tensor.dtype) for tensor in inputs))
-        first_time = key not in self._recordings
-        recording = None if first_time else self._recordings[key] or self._record(call, inputs)
-        self._recordings[key] = recording
-        self._recordings.move_to_end(key)
-        if len(self._recordings) > self._capacity:
-            self._recordings.popitem(last=False)
-        return recording(*inputs) if recording else call(*inputs)
+        if key in self._seen and key not in self._recordings:
+            self._record(key, call, inputs)
+        self._seen.add(key)
+        return self._recordings.get(key, call)(*inputs)
 
     def clear(self):
-        """Forget everything: the tensors that the recordings work on have been replaced."""
+        """Forget everything: the tensors that the recordings work on have been replaced, or other steps are to come."""
+        self._seen.clear()
         self._recordings.clear()
         self._recorder.start_anew()
 
@@ -44,14 +42,17 @@ class StepGraphs:
         """A context for the runs: the stream that the recorder records."""
         return self._recorder.stream()
 
-    def _record(self, call, inputs):
+    def _record(self, key, call, inputs):
         if self._recorder.failed:
-            return None
-        if self._recorder.is_short_of_memory():  # the older half goes, and this call's turn comes again
-            for _ in range(len(self._recordings) // 2):
-                self._recordings.popitem(last=False)
-            return None
-        return self._recorder.record(call, inputs)
+            return
+        if len(self._recordings) >= self._capacity or self._recorder.is_short_of_memory():
+            self.clear()  # this call's turn comes again
+            return
+        recording = self._recorder.record(call, inputs)
+        if recording:
+            self._recordings[key] = recording
+        else:
+            self.clear()
 
 
 @lru_cache
@@ -76,9 +77,13 @@ class CudaRecorder:
         self._pool = torch.cuda.graph_pool_handle()
 
     def is_short_of_memory(self):
+        if self._free_share() < self.LEAST_FREE_MEMORY:
+            torch.cuda.empty_cache()  # what PyTorch keeps for eager use is no use to a recording
+        return self._free_share() < self.LEAST_FREE_MEMORY
+
+    def _free_share(self):
         free, total = torch.cuda.mem_get_info(self._device)
-        reserved = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
-        return free + reserved < self.LEAST_FREE_MEMORY * total
+        return free / total
 
     def record(self, call, inputs):
         """A function like `call` that replays it, or None if it cannot be recorded; nothing is computed while recording."""
@@ -96,6 +101,8 @@ class CudaRecorder:
                 graph.capture_end()
         except RuntimeError as error:
             CudaRecorder.failed = graph  # kept, as older versions of PyTorch may still point to it
+            with contextlib.suppress(RuntimeError, AttributeError):  # and may think that the recording still goes on
+                torch._C._cuda_endAllocateToPool(self._device.index or 0, self._pool)
             reason = str(error.__context__ or error).splitlines()[0]
             warnings.warn(f"training steps cannot be recorded as CUDA graphs here, so they are slower: {reason}", stacklevel=2)
             return None
@@ -107,7 +114,7 @@ class CudaRecorder:
 
         return replay
 
-    @contextmanager
+    @contextlib.contextmanager
     def stream(self):
         """Everything inside runs on the stream that is recorded, after what was started before and before what comes after."""
         outside = torch.cuda.current_stream(self._device)

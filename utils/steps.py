@@ -24,7 +24,7 @@ class StepInputs:
         self.images, self.seed, self.batch_size = images, seed, batch_size
         self.generator_batch_size, self.latent_dim, self.generator_every = generator_batch_size, latent_dim, generator_every
         self.steps_per_epoch = math.ceil(images.num_images / batch_size)
-        self._blocks = {}
+        self._blocks, self._batches, self._next_step = {}, None, None
 
     def steps(self, first, last, rollbacks=0):
         """Yield (step, real (n, 3, R, R) float in [-1, 1], noise (n, latent_dim), generator noise or None) for first <= step < last.
@@ -32,20 +32,23 @@ class StepInputs:
         n is the batch size but for an epoch's last step, which has what is left over, as in the authors' code. After another number
         of rollbacks the noise is another.
         """
-        step = first
-        while step < last:
-            epoch, batch = divmod(step, self.steps_per_epoch)
-            batches = min(last - step, self.steps_per_epoch - batch)
+        for step in range(first, last):
+            real = from_uint8(self._images(step))
+            noise = self._noise("discriminator", step, 1, self.batch_size, rollbacks)[: len(real)]
+            trains_generator = step % self.generator_every == 0
+            generator_noise = (
+                self._noise("generator", step, self.generator_every, self.generator_batch_size, rollbacks) if trains_generator else None
+            )
+            yield step, real, noise, generator_noise
+
+    def _images(self, step):
+        """The uint8 images of a step. Those who read them go on from step to step; they start anew for an epoch or after a jump."""
+        epoch, batch = divmod(step, self.steps_per_epoch)
+        if step != self._next_step or batch == 0:
             order = epoch_order(self.images.num_images, self.seed, epoch)
-            part = order[batch * self.batch_size : (batch + batches) * self.batch_size]
-            for real in self.images.batches(part, self.batch_size):
-                noise = self._noise("discriminator", step, 1, self.batch_size, rollbacks)[: len(real)]
-                trains_generator = step % self.generator_every == 0
-                generator_noise = (
-                    self._noise("generator", step, self.generator_every, self.generator_batch_size, rollbacks) if trains_generator else None
-                )
-                yield step, from_uint8(real), noise, generator_noise
-                step += 1
+            self._batches = self.images.batches(order[batch * self.batch_size :], self.batch_size)
+        self._next_step = step + 1
+        return next(self._batches)
 
     def _noise(self, network, step, every, count, rollbacks):
         """(count, latent_dim) for one step, out of a block drawn at once; `every` so many steps need some."""

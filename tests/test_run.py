@@ -10,7 +10,7 @@ from threading import Barrier
 import numpy as np
 import pytest
 import torch
-from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.event_pb2 import Event
 
 from utils.checkpoint import load_latest, save_checkpoint
 from utils.cli import run_script
@@ -113,18 +113,26 @@ def events_of(path):
     return events
 
 
-def test_tensorboard_shows_figures_and_pictures_at_once_and_drops_what_a_run_going_on_does_again(tmp_path):
+def test_tensorboard_shows_figures_and_pictures_at_once(tmp_path):
     run = Run.create(tmp_path, "run", {})
-    run.save({}, 2)
     run.record(3, {"loss": 1.5, "unknown": None}, "train")
     run.grid("grid", torch.zeros(2, 3, 8, 8), 3)
     (path,) = run.logs.glob("events*")
     _, figure, picture = events_of(path)
     assert (figure.step, figure.summary.value[0].tag, figure.summary.value[0].simple_value) == (3, "train/loss", 1.5)
     assert (picture.step, picture.summary.value[0].tag, picture.summary.value[0].image.height) == (3, "samples", 8)
-    path.unlink()
-    again = Run.reopen(run.folder, load_run(run.folder))
-    assert run.metrics.read_text() == ""
-    again.finish({})
+
+
+def test_a_run_going_on_loses_nothing_from_before_its_checkpoint_in_tensorboard_or_metrics(tmp_path):
+    run = Run.create(tmp_path, "run", {})
+    run.record(700, {"loss": 1.5}, "train")  # a search's checkpoints count iterations, its figures training steps
+    run.save({}, 2)
+    run.record(800, {"loss": 1.4}, "train")
     (path,) = run.logs.glob("events*")
-    assert events_of(path)[1].step == 2 and events_of(path)[1].session_log.status == SessionLog.START
+    path.rename(f"{path}.first")  # its name is the second it was opened in
+    again = Run.reopen(run.folder, load_run(run.folder))
+    again.finish({})
+    assert [json.loads(line)["step"] for line in run.metrics.read_text().splitlines()] == [700]
+    events = [event for path in sorted(run.logs.glob("events*"), reverse=True) for event in events_of(path)]
+    assert [event.step for event in events if event.summary.value] == [700, 800]
+    assert not any(event.HasField("session_log") for event in events)  # TensorBoard purges all tags from such an event's step on

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.event_pb2 import Event
 from tqdm import tqdm
 
 from utils.checkpoint import load_latest, save_checkpoint, write_atomically
@@ -58,14 +58,14 @@ class Run:
 
     @classmethod
     def reopen(cls, path, state):
-        """The folder of a checkpoint that `load_run` gave; figures logged after that checkpoint are dropped, they come again."""
+        """The folder of a checkpoint that `load_run` gave; figures that metrics.jsonl got after it are dropped, they come again."""
         run = cls(run_folder(path))
-        run._open(state["step"], state["metrics_bytes"])
+        run._open(state["metrics_bytes"])
         run.log(f"going on with {run.folder} from step {state['step']}")
         return run
 
-    def _open(self, step=None, metrics_bytes=0):
-        """Lock the folder and open the logs, to go on from `step` and from that many bytes of metrics.jsonl."""
+    def _open(self, metrics_bytes=0):
+        """Lock the folder and open the logs, to go on from so many bytes of metrics.jsonl."""
         self._lock = open(self.folder / ".lock", "a")  # held open: the lock ends with the process, however that ends
         try:
             fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,9 +74,8 @@ class Run:
         self.metrics.touch()
         os.truncate(self.metrics, min(metrics_bytes, self.metrics.stat().st_size))
         # Not SummaryWriter: its thread dies of a full disk, and the program then waits for it for ever.
+        # It is told of no new session: that would take away all that stands at later steps, and tags count different things.
         self._tensorboard = EventsWriter(str(self.logs / "events"))
-        if step is not None:
-            self._tensorboard.write_event(Event(step=step, session_log=SessionLog(status=SessionLog.START)))  # what came later is forgotten
 
     def log(self, message):
         """One line on the console, above any progress bar, and in log.txt."""

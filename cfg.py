@@ -279,6 +279,10 @@ def resolve(script, values, explicit=()):
 
 def resumed(options, saved):
     """Options of the run being gone on with: the saved ones but for what may differ; refuses to change what the run computes."""
+    script = "search" if "max_search_iter" in saved else "train_derived"
+    if script != options.script:
+        path = options.run.load_path
+        raise UserError(f"--load_path: {path} is a run of {script}.py; go on with it by: python {script}.py --load_path {shlex.quote(path)}")
     values = {**saved, "load_path": options.run.load_path, "dry_run": options.run.dry_run}
     for name in options.explicit - THIS_CALL_ONLY:
         value = options.flat()[name]

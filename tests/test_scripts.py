@@ -169,6 +169,16 @@ def test_what_a_run_computes_cannot_be_changed_when_it_goes_on(fail_command, fin
     assert "--gf_dim: the run was started with 4" in fail_command(f"search --load_path {only_run(finished_runs, 's')} --gf_dim 8")
 
 
+@pytest.mark.parametrize("wrong, right, name", [("search", "train_derived", "t"), ("train_derived", "search", "s")])
+def test_a_run_of_the_other_script_is_refused_with_the_command_that_goes_on_with_it(fail_command, finished_runs, wrong, right, name):
+    run = only_run(finished_runs, name)
+    assert f"go on with it by: python {right}.py --load_path {run}" in fail_command(f"{wrong} --load_path {run}")
+
+
+def test_a_search_goes_on_by_its_own_method_only(fail_command, finished_runs):
+    assert "--method: the run was started with autogan" in fail_command(f"search --method dggan --load_path {only_run(finished_runs, 's')}")
+
+
 def test_two_processes_never_write_to_one_run(fail_command, finished_runs):
     run = only_run(finished_runs, "t")
     holding = "import fcntl, sys; file = open(sys.argv[1], 'a'); fcntl.lockf(file, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"

@@ -408,7 +408,7 @@ def run_autogan(options, state):
         run.save(checkpoint_of(search, options), search.iteration)
 
     started = time.monotonic()
-    with SafePoint(save, f"go on with --load_path {run.folder}") as safe_point:
+    with SafePoint(save, f"go on with --load_path {run.folder}", note=run.note) as safe_point:
         reward_of = reward_in(search, options, feature_net, real_of, run)
         beam = search_autogan(search, options, level_of, images_of, reward_of, run, safe_point)
     write_derived(run, beam, options)
@@ -597,7 +597,8 @@ def run_dggan(options, state):
         save(tree)
 
     started = time.monotonic()
-    with SafePoint(lambda: None, f"go on with --load_path {run.folder}") as safe_point, worker_processes(devices, safe_point) as in_order:
+    safe_point = SafePoint(lambda: None, f"go on with --load_path {run.folder}", note=run.note)
+    with safe_point, worker_processes(devices, safe_point) as in_order:
         tree = search_dggan(tree, plan, actions_on(plan, options), trainer(options, in_order, run), save)
     beam = best_architectures(tree, options.data.img_size, plan.kept)
     resolutions = best_of_resolutions(tree, options.growth.growth_iterations * options.training.dis_batch_size)

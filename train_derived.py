@@ -260,9 +260,11 @@ def main():
     run.log(f"architecture {architecture}, {count_parameters(training.gan.generator):,} parameters, {images.num_images} images of {images.name}")
 
     started = time.monotonic()
-    with SafePoint(
-        lambda: run.save(checkpoint_of(training, options, architecture), training.step), f"go on with --load_path {run.folder}"
-    ) as safe_point:
+
+    def save():
+        run.save(checkpoint_of(training, options, architecture), training.step)
+
+    with SafePoint(save, f"go on with --load_path {run.folder}", note=run.note) as safe_point:
         score = scorer(options, feature_nets, reals, run, architecture)
         train(training, options, inputs, steps_of(options, images.num_images), score, run, safe_point)
     write_results(run, training, options, architecture, time.monotonic() - started)

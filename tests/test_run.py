@@ -1,8 +1,12 @@
 """A run's folder when things go wrong: a full disk, a folder that is taken away, several runs at once, logs cut short."""
 
 import json
+import os
 import resource
 import shutil
+import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Barrier
@@ -10,13 +14,14 @@ from threading import Barrier
 import numpy as np
 import pytest
 import torch
+from running import ROOT
 from tensorboardX.proto.event_pb2 import Event
 
 from utils.checkpoint import load_latest, save_checkpoint
 from utils.cli import run_script
 from utils.growth_picture import save_growth_picture
 from utils.real_statistics import RealStatistics, save_statistics
-from utils.run import Run, load_run
+from utils.run import Run, SafePoint, StopRequested, load_run
 
 STATE = {"network": {f"weight {index}": torch.randn(400) for index in range(20)}}
 
@@ -136,3 +141,41 @@ def test_a_run_going_on_loses_nothing_from_before_its_checkpoint_in_tensorboard_
     events = [event for path in sorted(run.logs.glob("events*"), reverse=True) for event in events_of(path)]
     assert [event.step for event in events if event.summary.value] == [700, 800]
     assert not any(event.HasField("session_log") for event in events)  # TensorBoard purges all tags from such an event's step on
+
+
+def test_a_signal_is_answered_at_once_and_a_stopped_run_says_so_in_its_log(tmp_path, capfd):
+    run = Run.create(tmp_path, "run", {})
+    safe_point = SafePoint(lambda: run.save({}, 1), "go on with --load_path RUN", note=run.note)
+    with pytest.raises(StopRequested) as ending, safe_point:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert "stopping at the next safe point; once more ends at once without saving" in capfd.readouterr().err
+        safe_point()
+    assert ending.value.exit_code == 130 and load_run(run.folder)["step"] == 1
+    assert (run.logs / "log.txt").read_text().endswith(" stopped by SIGINT; go on with --load_path RUN\n")
+
+
+def test_whatever_fails_once_a_signal_has_come_is_a_stop_in_one_line(tmp_path, capsys):
+    def script():
+        with SafePoint(lambda: None, "go on with --load_path RUN"):
+            os.kill(os.getpid(), signal.SIGINT)
+            raise RuntimeError("g++ was killed\nand a thousand lines more")
+
+    with pytest.raises(SystemExit) as ending:
+        run_script(script)
+    *_, line = capsys.readouterr().err.splitlines()
+    assert ending.value.code == 130 and line.startswith("stopped: by SIGINT; go on with --load_path RUN, from the last checkpoint")
+    assert line.endswith("(RuntimeError: g++ was killed)")
+
+
+def test_without_a_signal_a_failure_stays_what_it_is():
+    with pytest.raises(RuntimeError, match="a bug"), SafePoint(lambda: None, "go on"):
+        raise RuntimeError("a bug")
+
+
+def test_lines_of_the_log_reach_a_pipe_at_once(tmp_path):
+    program = "import sys, time; from utils.run import Run; Run.create(sys.argv[1], 'run', {}).log('a line'); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE, cwd=ROOT) as process:
+        try:
+            assert process.stdout.readline() == b"a line\n" and process.poll() is None
+        finally:
+            process.kill()

@@ -8,6 +8,7 @@
         Samples/       grids of images on fixed noise
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -80,6 +81,11 @@ class Run:
     def log(self, message):
         """One line on the console, above any progress bar, and in log.txt."""
         tqdm.write(message)
+        sys.stdout.flush()  # into a pipe or a file, lines would wait for hours
+        self.note(message)
+
+    def note(self, message):
+        """One line in log.txt alone."""
         with open(self.logs / "log.txt", "a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
 
@@ -143,11 +149,12 @@ class StopRequested(Ending):
 class SafePoint:
     """Call it wherever the run could be saved: it calls `save()` when that is due, and ends the run there if a signal asked for it.
 
-    Used as a context manager: inside, SIGINT and SIGTERM take note instead of killing; a second one ends the program at once.
+    Used as a context manager: inside, SIGINT and SIGTERM take note instead of killing; a second one ends the program at once. The
+    end by a signal is told to `note`.
     """
 
-    def __init__(self, save, resume_hint, interval_seconds=600):
-        self.save, self.resume_hint, self.interval_seconds = save, resume_hint, interval_seconds
+    def __init__(self, save, resume_hint, interval_seconds=600, note=lambda message: None):
+        self.save, self.resume_hint, self.interval_seconds, self.note = save, resume_hint, interval_seconds, note
         self.last_save, self.signal_number = time.monotonic(), None
 
     def __call__(self, due=False):
@@ -158,17 +165,26 @@ class SafePoint:
             raise StopRequested(self.signal_number, self.resume_hint)
 
     def __enter__(self):
-        self.previous = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        self.previous = {number: signal.signal(number, self._take_note) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, kind, error, traceback):
         for number, handler in self.previous.items():
             signal.signal(number, handler)
+        if self.signal_number and error and not isinstance(error, Ending):
+            # Ctrl-C goes to all processes of a terminal: what fails then, such as a compiler that was at work, has been ended by it.
+            cause = f"{kind.__name__}: {error}".splitlines()[0][:200]
+            error = StopRequested(self.signal_number, f"{self.resume_hint}, from the last checkpoint: nothing was saved now ({cause})")
+        if isinstance(error, StopRequested):
+            self.note(f"{error.label} {error}")
+            raise error from None
 
-    def _note(self, signal_number, frame):
+    def _take_note(self, signal_number, frame):
         if self.signal_number:
             os._exit(128 + signal_number)
         self.signal_number = signal_number
+        with contextlib.suppress(OSError):  # not print: the program may be in the middle of one
+            os.write(2, b"\nstopping at the next safe point; once more ends at once without saving\n")
 
 
 def write_json(path, content):

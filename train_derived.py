@@ -28,9 +28,12 @@ from utils.images import save_gif
 from utils.losses import loss_schedule
 from utils.precision import check_precision
 from utils.randomness import global_seed, random_generator
-from utils.run import Run, SafePoint, device_memory, load_run, pick_device
+from utils.run import Run, SafePoint, device_memory, load_run, pick_device, progress_line
 from utils.scoring import feature_nets_of, real_statistics_for, score_generator
 from utils.steps import StepInputs
+
+
+STEPS_PER_LINE = 1000  # of the log
 
 
 @dataclass
@@ -65,6 +68,7 @@ def train(training, options, inputs, total_steps, score, run, safe_point):
         if settings.score_start:
             score(training)
     bar = tqdm(total=total_steps // n_critic, initial=training.step // n_critic, desc="training", unit="iteration", disable=None)
+    started, first = time.monotonic(), training.step
     with bar:
         while training.step < total_steps:
             stops = (every * (training.step // every + 1) for every in (options.run.print_freq, epoch))
@@ -72,8 +76,13 @@ def train(training, options, inputs, total_steps, score, run, safe_point):
             (d_losses, g_losses), training.rollbacks = train_or_roll_back(
                 gan, partial(train_until, last), training.rollbacks, options.training.on_nan, run.log
             )  # fmt: skip
+            is_line_due = last // STEPS_PER_LINE > training.step // STEPS_PER_LINE
             training.step = last
-            run.record(last, {"d_loss": d_losses[-1], "g_loss": last_known(g_losses), "g_lr": current_lr(gan)}, "train")
+            figures = {"d_loss": d_losses[-1], "g_loss": last_known(g_losses), "g_lr": current_lr(gan)}
+            run.record(last, figures, "train")
+            if is_line_due:
+                place, of = last // n_critic, total_steps // n_critic
+                run.log(progress_line(f"iteration {place}", of, figures, time.monotonic() - started, last - first, total_steps - last))
             bar.update(last // n_critic - bar.n)
 
             epochs_done, is_end = divmod(last, epoch), last == total_steps

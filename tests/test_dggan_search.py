@@ -86,6 +86,12 @@ def test_a_search_leaves_pictures_of_the_tree_of_every_node_and_of_every_steps_b
     assert (finished / "Samples" / f"node_{tree.index(best):03d}.png").read_bytes() == (finished / "Samples/best_of_step_02.png").read_bytes()
 
 
+def test_every_score_in_the_log_carries_the_networks_name(finished):
+    log = (finished / "Log" / "log.txt").read_text()
+    assert log.count("FID ") == log.count("efficientnet-lite0 FID ") == len(tree_of(finished)) + 2  # and the best at 8 and at 16 px
+    assert log.count("IS ") == log.count("efficientnet-lite0 IS ") == len(tree_of(finished))
+
+
 def test_the_weights_of_pruned_networks_are_removed(finished):
     kept = {f"node_{index:03d}.pth" for index, node in enumerate(tree_of(finished)) if node.kept}
     assert kept == {path.name for path in (finished / "Model").glob("node_*")}

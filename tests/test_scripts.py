@@ -1,6 +1,7 @@
 """The scripts as a user runs them: seed command lines, dry runs, mistakes, and runs that stop and go on."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -146,6 +147,23 @@ def test_a_training_that_stops_and_goes_on_equals_the_uninterrupted_one(type_com
     assert_equal_runs(run, only_run(finished_runs, "t"))
 
 
+def test_a_search_logs_a_line_an_iteration_and_rewards_with_the_networks_name(finished_runs):
+    log = (only_run(finished_runs, "s") / "Log" / "log.txt").read_text()
+    for iteration in range(1, 5):
+        assert re.search(rf" iteration {iteration} of 4: d_loss \S+, g_loss \S+, mean reward \(efficientnet-lite0 IS\) \S+, about \S+ left", log)
+    assert len(re.findall(r"   reward \S+ \(efficientnet-lite0 IS\)\n", log)) == 2 + 2 + 2
+
+
+def test_a_training_logs_a_line_every_so_many_steps(tmp_path, monkeypatch):
+    script = load_script("train_derived")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(script, "STEPS_PER_LINE", 8)
+    monkeypatch.setattr(sys, "argv", TINY_TRAINING.replace("--score_start", "--val_freq 9").split())
+    script.main()
+    log = (only_run(tmp_path, "t") / "Log" / "log.txt").read_text()
+    assert re.findall(r" iteration (\d+) of 10: d_loss", log) == ["4", "8"]
+
+
 def test_a_dynamic_reset_stops_at_the_step_of_the_rule_however_often_the_losses_are_looked_at(type_command, tmp_path):
     """A threshold that any losses fall below: the reset comes at the same step with another --print_freq, and the run is the same."""
     for name, print_freq in (("often", 1), ("seldom", 100)):
@@ -215,6 +233,8 @@ def test_random_search_runs_with_fid_rewards_at_another_bottom_width(type_comman
     type_command(TINY_SEARCH + " --controller random --reward fid --exp_name random --bottom_width 3 --img_size 24")
     rewards = json.loads((only_run(tmp_path, "random") / "results.json").read_text())["rewards"]
     assert all(0 < reward < 1 for reward in rewards)
+    log = (only_run(tmp_path, "random") / "Log" / "log.txt").read_text()
+    assert all(f"reward {reward:.4g} (efficientnet-lite0 1/FID)" in log for reward in rewards)
 
 
 def test_spectral_norm_in_the_generator_is_trained_saved_and_loaded(type_command, tmp_path):

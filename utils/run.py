@@ -119,6 +119,16 @@ class Run:
         self._tensorboard.close()
 
 
+def progress_line(position, total, figures, seconds, done, left):
+    """A line for the log, such as "iteration 3 of 90: d_loss 1.21, g_loss 0.33, about 1:02:40 left".
+
+    figures: {name: number or None}. The time is what `left` takes where `done` took so many seconds.
+    """
+    parts = [f"{name} {value:.4g}" for name, value in figures.items() if value is not None]
+    parts.append(f"about {tqdm.format_interval(seconds / done * left)} left")
+    return f"{position} of {total}: {', '.join(parts)}"
+
+
 def run_folder(path):
     """The run that --load_path names: its folder, or a checkpoint in its Model folder."""
     path = Path(path)

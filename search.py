@@ -392,7 +392,7 @@ def run_autogan(options, state):
     device = pick_device(options.run.device)
     check_precision("--precision", options.run.precision, device)
     refuse_too_large(describe(options, growing_steps), device_memory(device))
-    image_set = load_images(data.dataset, data.data_path, image_size=data.img_size)
+    image_set = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2)
     feature_net = load_feature_net(**scoring.network(), compiled=options.run.compile, device=device)
 
     @lru_cache(maxsize=1)
@@ -602,7 +602,8 @@ def run_dggan(options, state):
         print(json.dumps(describe_growth(options, plan), indent=2))
         return
 
-    load_images(options.data.dataset, options.data.data_path, image_size=options.data.img_size)  # a mistake shows before the run begins
+    # A mistake shows before the run begins.
+    load_images(options.data.dataset, options.data.data_path, image_size=options.data.img_size, fewest=2)
     names = figure_names(recipe_of(options).feature_net_on(devices[0]).name)
     tree = tree_from_json(state["tree"]) if state else planted(plan.root)
     run = Run.reopen(options.run.load_path, state) if state else Run.create("logs", options.run.exp_name, options.flat())

@@ -116,7 +116,7 @@ def main():
         return
 
     device = pick_device(options.run.device)
-    images = load_images(data.dataset, data.data_path, options.test.split, data.img_size).resized(
+    images = load_images(data.dataset, data.data_path, options.test.split, data.img_size, fewest=2).resized(
         data.img_size, device, num_workers=data.num_workers
     )
     feature_nets = feature_nets_of(**scoring.network(), compiled=options.run.compile, device=device)

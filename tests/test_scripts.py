@@ -9,7 +9,10 @@ import pytest
 import torch
 from running import ROOT, assert_equal_states, load_script, only_run, stop_at
 
-from utils.checkpoint import load_checkpoint
+from models.dggan import GrowingGenerator
+from models.growing_architecture import proggan_architecture
+from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.datasets import load_images
 
 TINY = "--dataset digits --feature_net efficientnet-lite0 --device cpu -gen_bs 8 -dis_bs 256 --latent_dim 8 --is_splits 1 --n_critic 2"
 TINY_SEARCH = (
@@ -99,6 +102,16 @@ def test_both_protocols_are_one_flag(type_command, capsys):
 )
 def test_a_mistake_gets_one_line_that_names_the_option(fail_command, command, words):
     assert words in fail_command(command)
+
+
+@pytest.mark.parametrize("command", ["search", "search --method dggan", "train_derived --gen_model autogan_cifar10_a", "test --load_path NODE"])
+def test_one_image_is_refused_before_a_run_begins(fail_command, tmp_path, command):
+    load_images("digits").picture(0).save(tmp_path / "a.png")
+    small = GrowingGenerator(proggan_architecture(4, 4), 8).state_dict()
+    save_checkpoint(tmp_path / "node.pth", {"architecture": str(proggan_architecture(4, 4)), "gan": {"average": small}})
+    command = command.replace("NODE", f"{tmp_path / 'node.pth'} --img_size 4")
+    words = "holds 1 image, too few; give 2 at least"
+    assert words in fail_command(f"{command} --dataset folder --data_path {tmp_path} --device cpu --feature_net efficientnet-lite0")
 
 
 @pytest.fixture(scope="module")

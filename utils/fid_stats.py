@@ -37,9 +37,7 @@ def main():
         raise UserError(f"--output: cannot make {options.output.parent} ({error.strerror}); give another file") from None
     if not os.access(options.output.parent, os.W_OK):
         raise UserError(f"--output: cannot write into {options.output.parent}; give another file")
-    images = load_images(options.dataset, options.data_path, options.split).resized(options.img_size, options.device)
-    if images.num_images < 2:
-        raise UserError(f"--data_path: {options.data_path} holds one image; a covariance needs two at least")
+    images = load_images(options.dataset, options.data_path, options.split, fewest=2).resized(options.img_size, options.device)
     networks = networks_of(options)
     if len(networks) == 2:
         differences = _differences(images, networks, options.batch_size)

@@ -392,8 +392,8 @@ def run_autogan(options, state):
     device = pick_device(options.run.device)
     check_precision("--precision", options.run.precision, device)
     refuse_too_large(describe(options, growing_steps), device_memory(device))
-    image_set = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2)
     feature_net = load_feature_net(**scoring.network(), compiled=options.run.compile, device=device)
+    image_set = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2)
 
     @lru_cache(maxsize=1)
     def images_of(level):
@@ -602,9 +602,8 @@ def run_dggan(options, state):
         print(json.dumps(describe_growth(options, plan), indent=2))
         return
 
-    # A mistake shows before the run begins.
-    load_images(options.data.dataset, options.data.data_path, image_size=options.data.img_size, fewest=2)
     names = figure_names(recipe_of(options).feature_net_on(devices[0]).name)
+    load_images(options.data.dataset, options.data.data_path, image_size=options.data.img_size, fewest=2)  # a mistake shows now
     tree = tree_from_json(state["tree"]) if state else planted(plan.root)
     run = Run.reopen(options.run.load_path, state) if state else Run.create("logs", options.run.exp_name, options.flat())
     save = saver(options, names, run)

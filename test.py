@@ -116,10 +116,10 @@ def main():
         return
 
     device = pick_device(options.run.device)
+    feature_nets = feature_nets_of(**scoring.network(), compiled=options.run.compile, device=device)
     images = load_images(data.dataset, data.data_path, options.test.split, data.img_size, fewest=2).resized(
         data.img_size, device, num_workers=data.num_workers
     )
-    feature_nets = feature_nets_of(**scoring.network(), compiled=options.run.compile, device=device)
     metrics = ("is", "fid", *options.test.metrics)
     reals = real_statistics_for(feature_nets, images, fid_stat=scoring.fid_stat, sample_size=FEATURE_SAMPLE if options.test.metrics else 0)
 

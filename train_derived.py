@@ -250,10 +250,10 @@ def main():
     device = pick_device(options.run.device)
     check_precision("--precision", options.run.precision, device)
     refuse_too_large(describe(options, architecture), device_memory(device))
+    feature_nets = feature_nets_of(**scoring.network(), compiled=options.run.compile, device=device)
     images = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2).resized(
         data.img_size, device, num_workers=data.num_workers
     )
-    feature_nets = feature_nets_of(**scoring.network(), compiled=options.run.compile, device=device)
     reals = real_statistics_for(feature_nets, images, fid_stat=scoring.fid_stat)
 
     training = new_training(options, architecture, device)

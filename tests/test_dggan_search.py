@@ -241,7 +241,7 @@ def test_the_growing_experiments_pass_options_that_exist(script, type_command, c
         ("--method proggan --growth_width 400000", "--growth_width"),
         ("--method proggan --actions double", "--actions: the list doubles 1 times"),
         ("--method proggan --workers 0", "--workers"),
-        ("--method proggan --dataset folder --data_path nowhere", "--data_path"),
+        ("--method proggan --feature_net efficientnet-lite0 --dataset folder --data_path nowhere", "--data_path"),
         ("--method growing", "--method"),
         ("--reward swd", "--reward"),
     ],

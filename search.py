@@ -135,13 +135,13 @@ def search_autogan(search, options, level_of, images_of, reward_of, reward_name,
         if rewards:
             figures[f"mean reward ({reward_name})"] = sum(rewards) / len(rewards)
         run.log(progress_line(f"iteration {iteration + 1}", iterations, figures, time.monotonic() - started, 1, iterations - iteration - 1))
+        if (iteration + 1) % options.search.val_freq == 0 or iteration + 1 == iterations:
+            sample_grid(search, options, run)
         if iteration + 1 == iterations or level_of(iteration + 1) > level:
             search.beam = best_candidates(search, options, reward_of, reward_name, run)
             if iteration + 1 < iterations:
                 search.policy = new_policy(options, level + 1)  # both networks grow by being called with longer architectures
                 search.gan.forget_recordings()
-        if (iteration + 1) % options.search.val_freq == 0:
-            sample_grid(search, options, run)
         if search.collapsed:
             search.resets += 1
             run.log(f"iteration {iteration + 1}: the losses have collapsed, so the shared GAN starts anew")

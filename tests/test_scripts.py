@@ -170,6 +170,11 @@ def test_a_search_logs_a_line_an_iteration_and_rewards_with_the_networks_name(fi
     assert len(re.findall(r"   reward \S+ \(efficientnet-lite0 IS\)\n", log)) == 2 + 2 + 2
 
 
+def test_a_search_ends_with_a_grid_however_short_it_is(type_command, tmp_path):
+    type_command(TINY_SEARCH.replace("--max_search_iter 4 --grow_step1 1 --grow_step2 2", "--max_search_iter 1 --grow_steps --img_size 8"))
+    assert [path.name for path in (only_run(tmp_path, "s") / "Samples").iterdir()] == ["iteration_001.png"]
+
+
 def test_a_training_logs_a_line_every_so_many_steps(tmp_path, monkeypatch):
     script = load_script("train_derived")
     monkeypatch.chdir(tmp_path)

@@ -100,7 +100,7 @@ class ScoringOptions:
 
 @dataclass(frozen=True)
 class RunOptions:
-    exp_name: str = option("run", "name of the run's folder: logs/EXP_NAME_TIME")
+    exp_name: str = option("run", "name of the run's folder: logs/EXP_NAME_TIME, of test.py logs_eval/EXP_NAME_TIME")
     load_path: str = option(None, "a run's folder, to go on with it", kind=str)
     random_seed: int = option(12345, "seed of everything random", at_least=0)
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
@@ -234,6 +234,8 @@ def parse(script, arguments=None):
         for field in dataclasses.fields(GROUPS[group_name]):
             _add_argument(group, field, defaults.get(field.name, field.default))
     given, explicit = vars(parser.parse_args(arguments)), _explicitly_given(parser, arguments)
+    if not given["exp_name"] or "/" in given["exp_name"]:
+        raise UserError(f"--exp_name: '{given['exp_name']}' is not the name of a folder; give one without /")
     dependent = METHOD_DEFAULTS.get(_method(given), {}) | PROTOCOL_DEFAULTS.get(given.get("protocol"), {})
     given |= {name: value for name, value in dependent.items() if name in given and name not in explicit}
     return resolve(script, given, explicit)

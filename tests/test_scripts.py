@@ -94,6 +94,8 @@ def test_both_protocols_are_one_flag(type_command, capsys):
         ("search --dataset digits --device tpu", "--device"),
         ("search --dataset digits --inception_path nowhere.pth", "--inception_path"),
         ("search --load_path nowhere", "--load_path"),
+        ("search --exp_name=", "--exp_name: '' is not the name of a folder"),
+        ("test --exp_name ../../x", "--exp_name: '../../x' is not the name of a folder"),
         ("train_derived", "--arch"),
         ("train_derived --arch 1 0 1", "--arch: cell 1 takes 4 tokens"),
         ("train_derived --arch 1 0 1 1", "--img_size 8"),

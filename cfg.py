@@ -279,6 +279,17 @@ def resolve(script, values, explicit=()):
     return Options(script=script, explicit=frozenset(explicit), **groups)
 
 
+def on_the_data_of(options, saved):
+    """Options of test.py for the run whose options are `saved`: its images and feature network, unless the command line names others."""
+    told = {"img_size"}
+    if "dataset" not in options.explicit:
+        told |= {"dataset", "data_path"}
+    if not options.explicit & {"feature_net", "inception_path", "inception_backend"}:
+        told |= {"feature_net", "inception_path", "feature_precision"}
+    values = {name: saved[name] for name in told - options.explicit if name in saved}
+    return resolve(options.script, {**options.flat(), "load_path": options.run.load_path, "dry_run": options.run.dry_run, **values}, options.explicit)
+
+
 def resumed(options, saved):
     """Options of the run being gone on with: the saved ones but for what may differ; refuses to change what the run computes."""
     script = "search" if "max_search_iter" in saved else "train_derived"

@@ -114,7 +114,7 @@ def test_one_image_is_refused_before_a_run_begins(fail_command, tmp_path, comman
     load_images("digits").picture(0).save(tmp_path / "a.png")
     small = GrowingGenerator(proggan_architecture(4, 4), 8).state_dict()
     save_checkpoint(tmp_path / "node.pth", {"architecture": str(proggan_architecture(4, 4)), "gan": {"average": small}})
-    command = command.replace("NODE", f"{tmp_path / 'node.pth'} --img_size 4")
+    command = command.replace("NODE", f"{tmp_path / 'node.pth'}")
     words = "holds 1 image, too few; give 2 at least"
     assert words in fail_command(f"{command} --dataset folder --data_path {tmp_path} --device cpu --feature_net efficientnet-lite0")
 
@@ -242,7 +242,7 @@ def test_a_searchs_result_is_trained_and_scored(type_command, tmp_path, finished
     assert (run / "Samples" / "training.gif").stat().st_size > 0
     assert list((run / "Log").glob("events*")) and (run / "Log" / "log.txt").is_file()
 
-    type_command(f"test {TINY.replace('-gen_bs 8 -dis_bs 256 --latent_dim 8', '').replace('--n_critic 2', '')} --load_path {run} --num_eval_imgs 8")
+    type_command(f"test --device cpu --is_splits 1 --num_eval_imgs 8 --load_path {run}")
     (scored,) = (tmp_path / "logs_eval").iterdir()
     best = load_checkpoint(run / "Model" / "checkpoint_best.pth")["best"]
     scores = json.loads((scored / "results.json").read_text())["scores"]
@@ -250,6 +250,17 @@ def test_a_searchs_result_is_trained_and_scored(type_command, tmp_path, finished
     assert "--rank" in fail_command(f"train_derived --arch_file {derived} --rank 3")
     assert "--gf_dim" in fail_command(f"test --load_path {run} --gf_dim 8")
     assert "search" in fail_command(f"test --load_path {only_run(finished_runs, 's') / 'Model' / 'checkpoint.pth'}")
+
+
+def test_a_run_is_scored_on_its_own_data_unless_the_command_line_names_other(type_command, capsys, finished_runs):
+    def resolved(arguments):
+        type_command(f"test --dry_run --load_path {only_run(finished_runs, 't')} {arguments}")
+        options = json.loads(capsys.readouterr().out)["options"]
+        return [options[name] for name in ("dataset", "data_path", "feature_net", "inception_path")]
+
+    assert resolved("") == ["digits", "./data", "efficientnet-lite0", None]
+    assert resolved("--data_path elsewhere") == ["digits", "elsewhere", "efficientnet-lite0", None]
+    assert resolved("--dataset stl10 --inception_path a.pth") == ["stl10", "./data", "inception", "a.pth"]
 
 
 def test_random_search_runs_with_fid_rewards_at_another_bottom_width(type_command, tmp_path):
@@ -265,7 +276,7 @@ def test_spectral_norm_in_the_generator_is_trained_saved_and_loaded(type_command
     run = only_run(tmp_path, "t")
     average = load_checkpoint(run / "Model" / "checkpoint.pth")["gan"]["average"]
     assert "cells.0.first.pre.conv.parametrizations.weight.original" in average
-    type_command(f"test --dataset digits --feature_net efficientnet-lite0 --device cpu --is_splits 1 --num_eval_imgs 8 --load_path {run}")
+    type_command(f"test --device cpu --is_splits 1 --num_eval_imgs 8 --load_path {run}")
     (scored,) = (tmp_path / "logs_eval").iterdir()
     final = json.loads((run / "results.json").read_text())["final"]
     assert json.loads((scored / "results.json").read_text())["scores"]["fid"] == pytest.approx(final["fid"], rel=1e-6)

@@ -184,7 +184,7 @@ class SafePoint:
         if self.signal_number and error and not isinstance(error, Ending):
             # Ctrl-C goes to all processes of a terminal: what fails then, such as a compiler that was at work, has been ended by it.
             cause = f"{kind.__name__}: {error}".splitlines()[0][:200]
-            error = StopRequested(self.signal_number, f"{self.resume_hint}, from the last checkpoint: nothing was saved now ({cause})")
+            error = StopRequested(self.signal_number, f"not saved ({cause}); if there is a checkpoint, {self.resume_hint}")
         if isinstance(error, StopRequested):
             self.note(f"{error.label} {error}")
             raise error from None

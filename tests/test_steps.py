@@ -84,3 +84,11 @@ def test_images_read_for_every_batch_give_the_steps_of_resident_ones(num_workers
     streamed = numbered_images(max_resident_bytes=0, num_workers=num_workers)
     assert streamed.tensor is None
     assert_equal_steps(inputs_of(streamed).steps(1, 8), inputs_of(numbered_images()).steps(1, 8))
+
+
+@pytest.mark.parametrize("max_resident_bytes", [None, 0])
+def test_steps_taken_in_pieces_and_some_of_them_again_are_those_of_going_through(max_resident_bytes):
+    through = list(inputs_of(numbered_images()).steps(0, 12))
+    inputs = inputs_of(numbered_images(max_resident_bytes=max_resident_bytes))
+    for first, last in ((0, 2), (2, 5), (5, 5), (5, 8), (5, 7), (7, 12)):
+        assert_equal_steps(inputs.steps(first, last), through[first:last])

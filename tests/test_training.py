@@ -1,0 +1,119 @@
+"""Training as the scripts do it: how long, at which learning rates, and from which weights after a dynamic reset."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from running import assert_equal_states, load_script
+
+import cfg
+from models_search.controller import first_beam
+from models_search.dynamic_reset import CollapseDetector
+from utils.datasets import load_images
+from utils.steps import StepInputs
+
+CPU = torch.device("cpu")
+NETWORKS = "--dataset digits --img_size 8 --latent_dim 8 --df_dim 4 --gf_dim 4 -gen_bs 4 -dis_bs 150 --n_critic 2"  # 12 steps an epoch
+SEARCH = f"{NETWORKS} --grow_steps --max_search_iter 1 --shared_epoch 1 --ctrl_step 1 --num_candidate 2 --topk 1 --hid_size 8"
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_images("digits").resized(8)
+
+
+def run_that_records(figures):
+    """A run that keeps nothing but the recorded figures, in a list."""
+    return SimpleNamespace(record=lambda step, found, prefix: figures.append(found), log=lambda text: None, grid=lambda *images: None)
+
+
+def go_on(due=False):
+    """A safe point where nothing happens."""
+
+
+def updates(gan):
+    """How often the discriminator and the generator have been updated."""
+    return [max(int(state["step"]) for state in adam.state.values()) for adam in (gan.discriminator_optimizer, gan.generator_optimizer)]
+
+
+# Dynamic reset: the generator's window of three losses is full after step 4, its third; then any losses are below the threshold 1e6.
+
+
+def new_search(script, command):
+    options = cfg.parse("search", f"{SEARCH} --dynamic_reset_window 3 {command}".split())
+    detector = CollapseDetector(options.search.dynamic_reset_window, options.search.dynamic_reset_threshold)
+    gan, policy = script.new_shared_gan(options, CPU), script.new_policy(options, level=0)
+    return script.Search(gan, policy, first_beam(options.search.hid_size), detector), options
+
+
+@pytest.mark.parametrize("print_freq", [1, 2, 5, 100])
+def test_a_collapsed_gan_is_the_one_at_the_step_of_the_rule_however_seldom_the_losses_are_looked_at(digits, print_freq):
+    script = load_script("search")
+    search, options = new_search(script, f"--dynamic_reset_threshold 1e6 --print_freq {print_freq}")
+    script.train_shared_gan(search, options, digits, run_that_records([]), go_on)
+    assert search.collapsed and updates(search.gan) == [5, 3]
+
+    def stop():
+        raise KeyboardInterrupt
+
+    stopped, options = new_search(script, "--dynamic_reset_threshold 0 --print_freq 5")
+    with pytest.raises(KeyboardInterrupt):
+        script.train_shared_gan(stopped, options, digits, run_that_records([]), stop)
+    assert not stopped.collapsed
+    assert_equal_states(search.gan.state_dict(), stopped.gan.state_dict())
+
+
+@pytest.mark.parametrize("threshold, resets", [(1e6, 1), (0, 0)])
+def test_after_a_dynamic_reset_both_networks_have_other_weights_and_both_optimisers_are_new(digits, threshold, resets):
+    script = load_script("search")
+    search, options = new_search(script, f"--dynamic_reset_threshold {threshold}")
+    trained, first = search.gan, script.new_shared_gan(options, CPU)
+    script.search_autogan(search, options, lambda iteration: 0, lambda level: digits, lambda *purpose: 1.0, run_that_records([]), go_on)
+    assert search.resets == resets
+    if not resets:
+        assert search.gan is trained and updates(trained) == [12, 6]
+        return
+    for earlier in (trained, first):
+        for network in ("generator", "discriminator"):
+            pairs = zip(getattr(search.gan, network).parameters(), getattr(earlier, network).parameters())
+            assert not any(torch.equal(mine, theirs) for mine, theirs in pairs if mine.dim() > 1)
+    adams = search.gan.generator_optimizer, search.gan.discriminator_optimizer
+    assert not any(adam.state for adam in adams)
+    for adam, network in zip(adams, (search.gan.generator, search.gan.discriminator)):
+        assert [id(parameter) for parameter in adam.param_groups[0]["params"]] == [id(parameter) for parameter in network.parameters()]
+
+
+# Length and learning rate
+
+
+def train(command, images, score=lambda training: None):
+    """A training by a train_derived command: its Gan and the figures it recorded."""
+    script, figures = load_script("train_derived"), []
+    options = cfg.parse("train_derived", f"{NETWORKS} --arch 1 0 1 1 {command}".split())
+    training = script.new_training(options, cfg.generator_architecture(options), CPU)
+    inputs = StepInputs(
+        images, options.run.random_seed, batch_size=options.training.dis_batch_size, latent_dim=options.network.latent_dim,
+        generator_batch_size=options.training.gen_batch_size, generator_every=options.training.n_critic,
+    )  # fmt: skip
+    script.train(training, options, inputs, script.steps_of(options, images.num_images), score, run_that_records(figures), go_on)
+    return training.gan, figures
+
+
+@pytest.mark.parametrize(
+    "command, expected",
+    [("--max_iter 5", [10, 5]), ("--max_iter 4 --n_critic 3", [12, 4]), ("--max_epoch 1", [24, 12]), ("--max_epoch 2 -dis_bs 1000", [8, 4])],
+)
+def test_training_takes_max_iter_generator_steps_or_n_critic_times_max_epoch_passes(digits, command, expected):
+    assert updates(train(command, digits)[0]) == expected
+
+
+def test_learning_rates_fall_linearly_from_generator_step_to_generator_step(digits):
+    """As in the authors' code: set after a generator step, by that step's number."""
+    gan, figures = train("--max_iter 4 --n_critic 2 --print_freq 1 --lr_decay --g_lr 0.004 --d_lr 0.008", digits)
+    assert [found["g_lr"] for found in figures] == pytest.approx([0.004 * (1 - step / 8) for step in (0, 0, 2, 2, 4, 4, 6, 6)])
+    assert gan.discriminator_optimizer.param_groups[0]["lr"] == pytest.approx(0.008 * (1 - 6 / 8))
+
+
+def test_without_decay_learning_rates_stay(digits):
+    _, figures = train("--max_iter 3 --print_freq 1 --g_lr 0.004", digits)
+    assert [found["g_lr"] for found in figures] == pytest.approx([0.004] * 6)

@@ -216,3 +216,27 @@ def test_spectral_norm_in_the_generator_is_trained_saved_and_loaded(type_command
     (scored,) = (tmp_path / "logs_eval").iterdir()
     final = json.loads((run / "results.json").read_text())["final"]
     assert json.loads((scored / "results.json").read_text())["scores"]["fid"] == pytest.approx(final["fid"], rel=1e-6)
+
+
+def results_of(run, is_fused):
+    """results.json of a run on the CPU in float32, whose optimisers are fused in the fast way alone."""
+    gan = load_checkpoint(run / "Model" / "checkpoint.pth")["gan"]
+    for network in ("generator", "discriminator"):
+        assert gan[f"{network}_optimizer"]["param_groups"][0]["fused"] == is_fused
+        assert {tensor.dtype for tensor in gan[network].values()} <= {torch.float32, torch.int64}
+    return json.loads((run / "results.json").read_text())
+
+
+def test_the_plain_way_of_searching_finds_what_the_fast_way_does(type_command, tmp_path, finished_runs):
+    type_command(f"{TINY_SEARCH} --fast off")
+    plain, fast = results_of(only_run(tmp_path, "s"), False), results_of(only_run(finished_runs, "s"), True)
+    assert plain.keys() == fast.keys() and plain["architectures"] == fast["architectures"]
+    assert plain["rewards"] == pytest.approx(fast["rewards"], rel=0.05)
+
+
+def test_the_plain_way_of_training_scores_as_the_fast_way_does(type_command, tmp_path, finished_runs):
+    type_command(f"{TINY_TRAINING} --max_iter 1 --val_freq 9 --sample_freq 9 --fast off")
+    plain, fast = results_of(only_run(tmp_path, "t"), False), results_of(only_run(finished_runs, "t"), True)
+    assert plain.keys() == fast.keys() and plain["architecture"] == fast["architecture"]
+    assert plain["final"].keys() == fast["final"].keys()
+    assert plain["history"][0]["fid"] == pytest.approx(fast["history"][0]["fid"], rel=1e-3)

@@ -218,6 +218,12 @@ def test_spectral_norm_in_the_generator_is_trained_saved_and_loaded(type_command
     assert json.loads((scored / "results.json").read_text())["scores"]["fid"] == pytest.approx(final["fid"], rel=1e-6)
 
 
+def test_a_training_updates_its_generator_max_iter_times_and_its_discriminator_n_critic_times_as_often(finished_runs):
+    gan = load_checkpoint(only_run(finished_runs, "t") / "Model" / "checkpoint.pth")["gan"]
+    updates = [max(int(state["step"]) for state in gan[f"{name}_optimizer"]["state"].values()) for name in ("generator", "discriminator")]
+    assert updates == [10, 20]
+
+
 def results_of(run, is_fused):
     """results.json of a run on the CPU in float32, whose optimisers are fused in the fast way alone."""
     gan = load_checkpoint(run / "Model" / "checkpoint.pth")["gan"]

@@ -1,4 +1,4 @@
-"""Training as the scripts do it: how long, at which learning rates, from which weights after a dynamic reset, and that it learns."""
+"""Training as the scripts do it: how long, at which rates, from which weights after a dynamic reset, and that it learns."""
 
 import dataclasses
 from types import SimpleNamespace
@@ -93,7 +93,7 @@ def test_after_a_dynamic_reset_both_networks_have_other_weights_and_both_optimis
 def train(command, images, score=lambda training: None):
     """A training by a train_derived command: its Gan and the figures it recorded."""
     script, figures = load_script("train_derived"), []
-    options = cfg.parse("train_derived", f"{NETWORKS} --arch 1 0 1 1 {command}".split())
+    options = cfg.parse("train_derived", f"{NETWORKS} --arch 1 0 1 1 --max_iter 3 {command}".split())
     training = script.new_training(options, cfg.generator_architecture(options), CPU)
     inputs = StepInputs(
         images, options.run.random_seed, batch_size=options.training.dis_batch_size, latent_dim=options.network.latent_dim,
@@ -105,7 +105,7 @@ def train(command, images, score=lambda training: None):
 
 @pytest.mark.parametrize(
     "command, expected",
-    [("--max_iter 5", [10, 5]), ("--max_iter 4 --n_critic 3", [12, 4]), ("--max_epoch 1", [24, 12]), ("--max_epoch 2 -dis_bs 1000", [8, 4])],
+    [("--max_iter 5", [10, 5]), ("--max_iter 4 --n_critic 3", [12, 4]), ("--max_epoch 1", [24, 12]), ("--max_epoch 2 -dis_bs 999", [8, 4])],
 )
 def test_training_takes_max_iter_generator_steps_or_n_critic_times_max_epoch_passes(digits, command, expected):
     assert updates(train(command, digits)[0]) == expected
@@ -121,6 +121,54 @@ def test_learning_rates_fall_linearly_from_generator_step_to_generator_step(digi
 def test_without_decay_learning_rates_stay(digits):
     _, figures = train("--max_iter 3 --print_freq 1 --g_lr 0.004", digits)
     assert [found["g_lr"] for found in figures] == pytest.approx([0.004] * 6)
+
+
+# Options of both scripts' trainings
+
+
+def search(command, images):
+    """The same of a search command: the shared GAN after an iteration's training, and the figures it recorded."""
+    script, figures = load_script("search"), []
+    search, options = new_search(script, command)
+    script.train_shared_gan(search, options, images, run_that_records(figures), go_on)
+    return search.gan, figures
+
+
+@pytest.mark.parametrize("script", [search, train])
+def test_max_grad_norm_reaches_training(digits, script):
+    """Adam divides by the gradients' size, but for gradients far below its epsilon."""
+
+    def moved(max_grad_norm):
+        first, trained = (script(f"--max_grad_norm {max_grad_norm} {rates}", digits)[0] for rates in ("--g_lr 1e-12 --d_lr 1e-12", ""))
+        return [
+            sum((a - b).norm().item() for a, b in zip(getattr(trained, name).parameters(), getattr(first, name).parameters()))
+            for name in ("generator", "discriminator")
+        ]
+
+    for clipped, free in zip(moved(1e-10), moved(0)):
+        assert clipped < 0.1 * free
+
+
+@pytest.mark.parametrize("script", [search, train])
+def test_the_loss_that_is_asked_for_is_trained_on(digits, script):
+    hinge, wgan_gp = (script(f"--loss {loss} --print_freq 1", digits)[1][0]["d_loss"] for loss in ("hinge", "wgan-gp"))
+    assert wgan_gp != pytest.approx(hinge, rel=0.1)
+
+
+@pytest.mark.parametrize("script", [search, train])
+def test_optimisers_have_the_rates_asked_for(digits, script):
+    gan, _ = script("--g_lr 0.001 --d_lr 0.002 --beta1 0.3 --beta2 0.7", digits)
+    for adam, lr in ((gan.generator_optimizer, 0.001), (gan.discriminator_optimizer, 0.002)):
+        assert (adam.param_groups[0]["lr"], adam.param_groups[0]["betas"]) == (lr, (0.3, 0.7))
+
+
+def test_the_average_forgets_as_fast_as_asked(digits):
+    def averages(ema_decay, max_iter=2):
+        gan, _ = train(f"--ema_decay {ema_decay} --max_iter {max_iter}", digits)
+        return dict(gan.average.named_parameters()), dict(gan.generator.named_parameters())
+
+    assert_equal_states(*averages(ema_decay=0))
+    assert_equal_states(averages(ema_decay=1, max_iter=1)[0], averages(ema_decay=1)[0])
 
 
 # Learning

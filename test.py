@@ -12,12 +12,14 @@ import cfg
 from models.architecture import Architecture, ArchitectureError
 from models.autogan import Discriminator, Generator
 from models.dggan import GrowingDiscriminator, GrowingGenerator
+from models.fast_form import fast_form
 from models.growing_architecture import GrowingArchitecture
 from utils.checkpoint import DamagedCheckpoint, load_authors_generator, load_checkpoint
 from utils.cli import UserError, run_script
 from utils.complexity import count_parameters, network_sizes
 from utils.datasets import load_images
 from utils.feature_sums import FEATURE_SAMPLE
+from utils.gan import placed
 from utils.randomness import random_generator
 from utils.run import Run, pick_device, run_folder
 from utils.scoring import feature_nets_of, real_statistics_for, score_generator
@@ -26,7 +28,7 @@ GENERATORS = {Architecture: Generator, GrowingArchitecture: GrowingGenerator}
 
 
 def load_generator(path, options):
-    """(generator, what it was loaded from) of a run's folder or of a .pth file, of this project or the authors'."""
+    """(generator, the precision it was trained in, what it was loaded from) of a run's folder or a .pth file, ours or the authors'."""
     path = Path(path)
     if path.is_dir():
         models = run_folder(path) / "Model"
@@ -42,7 +44,7 @@ def load_generator(path, options):
             raise not_ours from None
         if told is None:
             raise UserError(f"--gen_model: {path} does not tell its architecture; name it with --gen_model or --arch") from None
-        return from_weights(told, weights, options), path
+        return from_weights(told, weights, options), "float32", path
     if "architecture" not in state:
         raise UserError(f"--load_path: {path} is of a search, not of one generator; train one of its derived.json first")
     if state["gan"] is None:
@@ -50,7 +52,7 @@ def load_generator(path, options):
     saved = cfg.parse_architecture(state["architecture"])
     if told not in (None, saved):
         raise UserError(f"--arch: the checkpoint's architecture is {saved}, not {told}; leave --arch and --gen_model out")
-    return from_weights(saved, state["gan"]["average"], options), path
+    return from_weights(saved, state["gan"]["average"], options), state.get("options", {}).get("precision", "float32"), path
 
 
 def from_weights(architecture, weights, options):
@@ -105,7 +107,7 @@ def main():
     if options.run.load_path is None and not options.run.dry_run:
         raise UserError("--load_path: no checkpoint to score; give a run's folder or a .pth file")
     if options.run.load_path:
-        generator, source = load_generator(options.run.load_path, options)
+        generator, precision, source = load_generator(options.run.load_path, options)
     else:
         architecture = cfg.generator_architecture(options)
         if architecture is None:
@@ -124,7 +126,9 @@ def main():
     reals = real_statistics_for(feature_nets, images, fid_stat=scoring.fid_stat, sample_size=FEATURE_SAMPLE if options.test.metrics else 0)
 
     run = Run.create("logs_eval", options.run.exp_name, options.flat())
-    generator = generator.to(device).eval()
+    if options.run.fast == "on":
+        generator = fast_form(generator)
+    generator = placed(generator, device, options.run.fast == "on", precision).eval()
     run.log(f"loaded {source}: architecture {generator.architecture}, {count_parameters(generator):,} parameters")
     fixed = random_generator(options.run.random_seed, "grid")
     with torch.inference_mode():

@@ -201,6 +201,17 @@ def test_a_searchs_result_is_trained_and_scored(type_command, tmp_path, finished
     assert "search" in fail_command(f"test --load_path {only_run(finished_runs, 's') / 'Model' / 'checkpoint.pth'}")
 
 
+def test_a_checkpoint_is_scored_as_training_has_scored_it(type_command, tmp_path):
+    """Enough images that another order of sums would move some value over the edge where it is truncated."""
+    scoring = "--dataset digits --feature_net efficientnet-lite0 --device cpu --is_splits 1 --num_eval_imgs 200"
+    type_command(f"train_derived {scoring} -gen_bs 16 -dis_bs 16 --latent_dim 8 --gf_dim 16 --df_dim 4 --gen_model e2gan_cifar10 --max_iter 8")
+    type_command(f"test {scoring} --load_path {only_run(tmp_path, 'derive')}")
+    final = json.loads((only_run(tmp_path, "derive") / "results.json").read_text())["final"]
+    (scored,) = (tmp_path / "logs_eval").iterdir()
+    scores = json.loads((scored / "results.json").read_text())["scores"]
+    assert (scores["fid"], scores["is_mean"]) == pytest.approx((final["fid"], final["is_mean"]), rel=1e-9)
+
+
 def test_random_search_runs_with_fid_rewards_at_another_bottom_width(type_command, tmp_path):
     type_command(TINY_SEARCH + " --controller random --reward fid --exp_name random --bottom_width 3 --img_size 24")
     rewards = json.loads((only_run(tmp_path, "random") / "results.json").read_text())["rewards"]

@@ -131,13 +131,13 @@ def search_autogan(search, options, level_of, images_of, reward_of, run, safe_po
         level = level_of(iteration)
         train_shared_gan(search, options, images_of(level), run, safe_point)
         train_controller(search, options, reward_of, run, safe_point)
+        if (iteration + 1) % options.search.val_freq == 0:
+            sample_grid(search, options, run)
         if iteration + 1 == iterations or level_of(iteration + 1) > level:
             search.beam = best_candidates(search, options, reward_of, run)
             if iteration + 1 < iterations:
                 search.policy = new_policy(options, level + 1)  # both networks grow by being called with longer architectures
                 search.gan.forget_recordings()
-        if (iteration + 1) % options.search.val_freq == 0:
-            sample_grid(search, options, run)
         if search.collapsed:
             search.resets += 1
             run.log(f"iteration {iteration}: the losses have collapsed, so the shared GAN starts anew")

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from PIL import Image
 from running import ROOT, assert_equal_states, load_script, only_run, stop_at
 
 from utils.checkpoint import load_checkpoint
@@ -111,6 +112,11 @@ def finished_runs(tmp_path_factory):
             monkeypatch.setattr(sys, "argv", [script, *arguments])
             load_script(script).main()
     return folder
+
+
+def test_the_grid_at_the_end_of_a_level_shows_the_level_that_was_trained(finished_runs):
+    """Iteration 2 is the second level's last: ten images of 16 px, each with a border and pixels four wide."""
+    assert Image.open(only_run(finished_runs, "s") / "Samples" / "iteration_002.png").width == 4 * (10 * (16 + 1) + 1)
 
 
 def assert_equal_runs(run, finished):

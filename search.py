@@ -433,6 +433,8 @@ def search_dggan(tree, plan, actions_of, train, save):
     for step in range(tree[-1].step + 1, plan.growing_steps + 1):
         for parent in kept_nodes(tree, step - 1):
             tree = with_children(tree, parent, actions_of(tree, parent, step))
+        if tree[-1].step < step:  # no parent has an action left to try
+            break
         tree = pruned(train(tree, step), step, plan.kept)
         save(tree)
     return tree
@@ -454,7 +456,7 @@ def growth_plan(options, memory):
         else:
             plan = proggan_plan(root, actions, final)
     with naming("--growing_steps"):
-        check_steps(plan.growing_steps, growth.start_resolution, final)
+        check_steps(plan.growing_steps, growth.start_resolution, final, plan.actions)
     with naming("--growth_width, --filters"):
         check_plan_fits(plan, final, memory, is_search, options.network.latent_dim)
     return plan

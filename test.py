@@ -17,7 +17,7 @@ from models.growing_architecture import GrowingArchitecture
 from utils.checkpoint import DamagedCheckpoint, load_authors_generator, load_checkpoint
 from utils.cli import UserError, run_script
 from utils.complexity import count_parameters, network_sizes
-from utils.datasets import load_images
+from utils.datasets import DATASETS, load_images
 from utils.feature_sums import FEATURE_SAMPLE
 from utils.gan import placed
 from utils.randomness import random_generator
@@ -118,12 +118,17 @@ def main():
         return
 
     device = pick_device(options.run.device)
-    images = load_images(data.dataset, data.data_path, options.test.split, data.img_size).resized(
-        data.img_size, device, num_workers=data.num_workers
-    )
+    metrics = {"is", "fid", *options.test.metrics}
+    images = None
+    if not scoring.fid_stat or "swd" in metrics:
+        images = load_images(data.dataset, data.data_path, options.test.split, data.img_size).resized(
+            data.img_size, device, num_workers=data.num_workers
+        )
     feature_nets = feature_nets_of(**scoring.network(), compiled=options.run.compile, device=device)
-    metrics = ("is", "fid", *options.test.metrics)
-    reals = real_statistics_for(feature_nets, images, fid_stat=scoring.fid_stat, sample_size=FEATURE_SAMPLE if options.test.metrics else 0)
+    reals = real_statistics_for(
+        feature_nets, images, fid_stat=scoring.fid_stat, sample_size=FEATURE_SAMPLE if {"kid", "precision_recall"} & metrics else 0,
+        data=DATASETS[data.dataset], split=options.test.split, resolution=data.img_size,
+    )  # fmt: skip
 
     run = Run.create("logs_eval", options.run.exp_name, options.flat())
     if options.run.fast == "on":
@@ -138,7 +143,8 @@ def main():
         generator, feature_nets, reals, num_images=scoring.num_eval_imgs, batch_size=scoring.eval_batch_size, splits=scoring.is_splits,
         seed=options.run.random_seed, metrics=metrics, real_images=images, progress="scoring",
     )  # fmt: skip
-    run.log(f"{scores.num_fake} generated against {scores.num_real} real images ({data.dataset}, {options.test.split}): {scores.text()}")
+    compared = ", ".join(filter(None, (scores.data, scores.split)))
+    run.log(f"{scores.num_fake} generated against {scores.num_real or 'the'} real images ({compared}): {scores.text()}")
     if differences:
         run.log("torch against TensorFlow: " + ", ".join(f"{name} {value:.1e}" for name, value in differences.items() if value is not None))
     run.finish({**describe(options, generator), "scores": scores.as_dict(), "backend_differences": differences})

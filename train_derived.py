@@ -22,7 +22,7 @@ from utils.checkpoint import load_checkpoint
 from utils.cli import UserError, run_script
 from utils.compiled import compile_discriminator, compile_generator
 from utils.complexity import count_parameters, network_sizes, refuse_too_large
-from utils.datasets import load_images
+from utils.datasets import DATASETS, load_images
 from utils.gan import Gan, new_gan
 from utils.images import save_gif
 from utils.losses import loss_schedule
@@ -245,7 +245,9 @@ def main():
         data.img_size, device, num_workers=data.num_workers
     )
     feature_nets = feature_nets_of(**scoring.network(), compiled=options.run.compile, device=device)
-    reals = real_statistics_for(feature_nets, images, fid_stat=scoring.fid_stat)
+    reals = real_statistics_for(
+        feature_nets, images, fid_stat=scoring.fid_stat, data=DATASETS[data.dataset], split="train", resolution=data.img_size
+    )
 
     training = new_training(options, architecture, device)
     if state:

@@ -4,12 +4,14 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from running import ROOT, assert_equal_states, load_script, only_run, stop_at
 
 from utils.checkpoint import load_checkpoint
+from utils.real_statistics import RealStatistics, save_statistics
 
 TINY = "--dataset digits --feature_net efficientnet-lite0 --device cpu -gen_bs 8 -dis_bs 256 --latent_dim 8 --is_splits 1 --n_critic 2"
 TINY_SEARCH = (
@@ -216,6 +218,52 @@ def test_a_checkpoint_is_scored_as_training_has_scored_it(type_command, tmp_path
     (scored,) = (tmp_path / "logs_eval").iterdir()
     scores = json.loads((scored / "results.json").read_text())["scores"]
     assert (scores["fid"], scores["is_mean"]) == pytest.approx((final["fid"], final["is_mean"]), rel=1e-9)
+
+
+SCORING = "--feature_net efficientnet-lite0 --device cpu --is_splits 1 --num_eval_imgs 4"
+
+
+def statistics_file(folder, **provenance):
+    """A file for --fid_stat, of images that nobody has."""
+    known = {"feature_net": "efficientnet-lite0", "data": "STL-10", "split": "train", "resolution": 32, "num_images": 7, **provenance}
+    save_statistics(RealStatistics(np.zeros(1280), np.eye(1280), **known), folder / "real.npz")
+    return folder / "real.npz"
+
+
+class Unavailable:
+    """A data set that can neither be found nor downloaded."""
+
+    base_folder = "none"
+
+    def __init__(self, **options):
+        raise OSError("no network")
+
+
+def test_with_statistics_of_the_real_images_no_data_set_is_needed(type_command, tmp_path, monkeypatch, finished_runs):
+    monkeypatch.setattr("utils.datasets.STL10", Unavailable)
+    file = statistics_file(tmp_path)
+    type_command(f"test {SCORING} --load_path {only_run(finished_runs, 't')} --dataset stl10 --data_path nowhere --fid_stat {file}")
+    (scored,) = (tmp_path / "logs_eval").iterdir()
+    assert "4 generated against 7 real images (STL-10, train): " in (scored / "Log" / "log.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    "arguments, provenance, words",
+    [
+        ("", {"resolution": 16}, "the resolution 16, the images are scored with 32"),
+        ("", {"data": "CIFAR-10"}, "the data set CIFAR-10, the images are scored with STL-10"),
+        ("--split test", {}, "the split train, the images are scored with test"),
+        ("--metrics kid", {}, "holds no features"),
+        ("--metrics swd", {}, "--data_path"),
+    ],
+)
+def test_statistics_of_other_images_than_those_to_compare_with_are_refused(
+    fail_command, tmp_path, monkeypatch, finished_runs, arguments, provenance, words
+):
+    monkeypatch.setattr("utils.datasets.STL10", Unavailable)
+    file = statistics_file(tmp_path, **provenance)
+    command = f"test {SCORING} --load_path {only_run(finished_runs, 't')} --dataset stl10 --data_path nowhere --fid_stat {file}"
+    assert words in fail_command(f"{command} {arguments}")
 
 
 def test_random_search_runs_with_fid_rewards_at_another_bottom_width(type_command, tmp_path):

@@ -9,7 +9,6 @@ python search.py --method dggan --dataset cifar10
 
 import json
 import shutil
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -407,13 +406,12 @@ def run_autogan(options, state):
     def save():
         run.save(checkpoint_of(search, options), search.iteration)
 
-    started = time.monotonic()
     with SafePoint(save, f"go on with --load_path {run.folder}") as safe_point:
         reward_of = reward_in(search, options, feature_net, real_of, run)
         beam = search_autogan(search, options, level_of, images_of, reward_of, run, safe_point)
     write_derived(run, beam, options)
     run.finish({"architectures": [str(c.architecture) for c in beam], "rewards": [c.score for c in beam], "resets": search.resets,
-                "hours": (time.monotonic() - started) / 3600})
+                "hours": run.seconds() / 3600})
 
 
 # --------------------------------------------------------------------------------------------------------------------------------
@@ -598,7 +596,6 @@ def run_dggan(options, state):
     if not state:
         save(tree)
 
-    started = time.monotonic()
     with SafePoint(lambda: None, f"go on with --load_path {run.folder}") as safe_point, worker_processes(devices, safe_point) as in_order:
         tree = search_dggan(tree, plan, actions_on(plan, options), trainer(options, in_order, run), save)
     beam = best_architectures(tree, options.data.img_size, plan.kept)
@@ -614,7 +611,7 @@ def run_dggan(options, state):
         "method": options.search.method, "feature_net": options.scoring.feature_net,
         "architectures": [str(candidate.architecture) for candidate in beam], "rewards": [candidate.score for candidate in beam],
         "resolutions": resolutions, "networks": len(tree), "failed": sum(bool(node.failure) for node in tree),
-        "hours": (time.monotonic() - started) / 3600,
+        "hours": run.seconds() / 3600,
     })  # fmt: skip
 
 

@@ -4,7 +4,6 @@ python train_derived.py --gen_model autogan_cifar10_a --dataset cifar10 --exp_na
 """
 
 import json
-import time
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -212,13 +211,13 @@ def describe(options, architecture):
     }
 
 
-def write_results(run, training, options, architecture, seconds):
+def write_results(run, training, options, architecture):
     """results.json, a GIF of the sample grids, and the closing lines."""
     resolved = describe(options, architecture)
     pictures = sorted(run.samples.glob("iteration_*.png"))
     gif = save_gif(pictures, run.samples / "training.gif")
     results = {name: resolved[name] for name in ("architecture", "resolution", "generator_parameters", "generator_macs")}
-    run.finish({**results, "final": training.history[-1], "best": training.best, "history": training.history, "seconds": seconds})
+    run.finish({**results, "final": training.history[-1], "best": training.best, "history": training.history, "seconds": run.seconds()})
     run.log(f"samples {pictures[-1]}, their history {gif}")
     run.log(f"results {run.folder / 'results.json'}; to score it again:")
     run.log("  " + cfg.command("test", options, load_path=run.folder, exp_name="test"))
@@ -261,13 +260,12 @@ def main():
     run = Run.reopen(options.run.load_path, state) if state else Run.create("logs", options.run.exp_name, options.flat())
     run.log(f"architecture {architecture}, {count_parameters(training.gan.generator):,} parameters, {images.num_images} images of {images.name}")
 
-    started = time.monotonic()
     with SafePoint(
         lambda: run.save(checkpoint_of(training, options, architecture), training.step), f"go on with --load_path {run.folder}"
     ) as safe_point:
         score = scorer(options, feature_nets, reals, run, architecture)
         train(training, options, inputs, steps_of(options, images.num_images), score, run, safe_point)
-    write_results(run, training, options, architecture, time.monotonic() - started)
+    write_results(run, training, options, architecture)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from running import ROOT, assert_equal_states, load_script, only_run, stop_at
 
-from utils.checkpoint import load_checkpoint
+from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.real_statistics import RealStatistics, save_statistics
 
 TINY = "--dataset digits --feature_net efficientnet-lite0 --device cpu -gen_bs 8 -dis_bs 256 --latent_dim 8 --is_splits 1 --n_critic 2"
@@ -152,6 +152,19 @@ def test_a_training_that_stops_and_goes_on_equals_the_uninterrupted_one(type_com
     run = only_run(tmp_path, "t")
     type_command(f"train_derived --load_path {run}")
     assert_equal_runs(run, only_run(finished_runs, "t"))
+
+
+def test_a_run_that_goes_on_counts_the_time_of_all_its_sessions(type_command, tmp_path, monkeypatch):
+    stops, heal = stop_at(4, monkeypatch)
+    with pytest.raises(stops):
+        type_command(TINY_TRAINING)
+    heal()
+    run = only_run(tmp_path, "t")
+    file = run / "Model" / "checkpoint.pth"
+    save_checkpoint(file, {**load_checkpoint(file), "seconds": 5000.0})
+    type_command(f"train_derived --load_path {run}")
+    assert 5000 < json.loads((run / "results.json").read_text())["seconds"] < 5100
+    assert 5000 < load_checkpoint(file)["seconds"] < 5100
 
 
 def test_a_dynamic_reset_stops_at_the_step_of_the_rule_however_often_the_losses_are_looked_at(type_command, tmp_path):

@@ -35,6 +35,11 @@ class Run:
         self.folder = Path(folder)
         self.models, self.logs, self.samples = (self.folder / name for name in ("Model", "Log", "Samples"))
         self.metrics = self.logs / "metrics.jsonl"
+        self._seconds_before, self._since = 0.0, time.monotonic()
+
+    def seconds(self):
+        """How long the run has taken, sessions before this one included, each up to its last checkpoint."""
+        return self._seconds_before + time.monotonic() - self._since
 
     @classmethod
     def create(cls, root, exp_name, config):
@@ -60,6 +65,7 @@ class Run:
     def reopen(cls, path, state):
         """The folder of a checkpoint that `load_run` gave; figures logged after that checkpoint are dropped, they come again."""
         run = cls(run_folder(path))
+        run._seconds_before = state.get("seconds", 0.0)  # none in checkpoints of earlier versions
         run._open(state["step"], state["metrics_bytes"])
         run.log(f"going on with {run.folder} from step {state['step']}")
         return run
@@ -104,8 +110,8 @@ class Run:
         self._tensorboard.flush()
 
     def save(self, state, step, best=False):
-        """Write Model/checkpoint.pth (or checkpoint_best.pth) at `step`, and how long metrics.jsonl is there."""
-        state = {**state, "step": step, "metrics_bytes": self.metrics.stat().st_size}
+        """Write Model/checkpoint.pth (or checkpoint_best.pth) at `step`, how long metrics.jsonl is there, and how long the run has taken."""
+        state = {**state, "step": step, "metrics_bytes": self.metrics.stat().st_size, "seconds": self.seconds()}
         save_checkpoint(self.models / ("checkpoint_best.pth" if best else "checkpoint.pth"), state)
 
     def finish(self, results):

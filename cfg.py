@@ -205,6 +205,8 @@ SCRIPT_DEFAULTS = {
     "train_derived": {"exp_name": "derive"},
     "test": {"exp_name": "test"},
 }
+# A reward is one score, by one backend.
+SCRIPT_CHOICES = {"search": {"inception_backend": ("torch", "tf")}}
 # ProgGAN's training, wherever the networks are growing ones. 800,000 images to fade and 800,000 more are 100,000 steps of 16.
 GROWING_DEFAULTS = {
     "latent_dim": 512, "dis_batch_size": 16, "gen_batch_size": 16, "g_lr": 1e-3, "d_lr": 1e-3, "beta2": 0.99, "n_critic": 1,
@@ -232,7 +234,8 @@ def parse(script, arguments=None):
     for group_name in group_names:
         group = parser.add_argument_group(group_name)
         for field in dataclasses.fields(GROUPS[group_name]):
-            _add_argument(group, field, defaults.get(field.name, field.default))
+            choices = SCRIPT_CHOICES.get(script, {}).get(field.name, field.metadata["choices"])
+            _add_argument(group, field, defaults.get(field.name, field.default), choices)
     given, explicit = vars(parser.parse_args(arguments)), _explicitly_given(parser, arguments)
     dependent = METHOD_DEFAULTS.get(_method(given), {}) | PROTOCOL_DEFAULTS.get(given.get("protocol"), {})
     given |= {name: value for name, value in dependent.items() if name in given and name not in explicit}
@@ -269,7 +272,7 @@ def resolve(script, values, explicit=()):
         fields = dataclasses.fields(GROUPS[group_name])
         for field in fields:
             _check_range(field, values[field.name])
-        groups[group_name] = GROUPS[group_name](**{field.name: values[field.name] for field in fields})
+        groups[group_name] = GROUPS[group_name](**{field.name: _frozen(values[field.name]) for field in fields})
     scored = "rl_num_eval_img" if "search" in groups else "num_eval_imgs"
     images, parts = values[scored], values["is_splits"]
     if parts > images:
@@ -277,12 +280,17 @@ def resolve(script, values, explicit=()):
     return Options(script=script, explicit=frozenset(explicit), **groups)
 
 
+def _frozen(value):
+    """A list as a tuple: argparse makes lists where defaults are tuples."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 def resumed(options, saved):
     """Options of the run being gone on with: the saved ones but for what may differ; refuses to change what the run computes."""
     values = {**saved, "load_path": options.run.load_path, "dry_run": options.run.dry_run}
     for name in options.explicit - THIS_CALL_ONLY:
         value = options.flat()[name]
-        if name not in FREE_ON_RESUME and value != saved.get(name, value):
+        if name not in FREE_ON_RESUME and value != _frozen(saved.get(name, value)):
             raise UserError(f"--{name}: the run was started with {saved[name]}, not {value}; leave the option out or start a new run")
         values[name] = value
     return resolve(options.script, {**options.flat(), **values}, options.explicit)
@@ -392,20 +400,20 @@ def _ranked_text(path, rank):
         raise UserError(f"--arch_file: no file {path}; give the derived.json that a search wrote") from None
     except (ValueError, KeyError, TypeError):
         raise UserError(f"--arch_file: {path} is not a derived.json; give the one that a search wrote") from None
-    if rank > len(texts):
+    if not 1 <= rank <= len(texts):
         raise UserError(f"--rank: {path} holds {len(texts)} architectures; give 1 to {len(texts)}")
     return str(texts[rank - 1])
 
 
-def _add_argument(group, field, default):
+def _add_argument(group, field, default, choices):
     details = field.metadata
     names = (*details["flags"], f"--{field.name}")
     if details["kind"] is bool:
         group.add_argument(*names, dest=field.name, action="store_true", help=details["help"])
         return
     arguments = dict(dest=field.name, default=default, help=details["help"], type=details["kind"])
-    if details["choices"]:
-        arguments.update(choices=details["choices"])
+    if choices:
+        arguments.update(choices=choices)
     else:
         arguments.update(metavar=getattr(details["kind"], "__name__", "value").upper() if details["kind"] is not true_or_false else "BOOL")
     if details["nargs"]:

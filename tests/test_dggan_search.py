@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 from dataclasses import replace
@@ -16,7 +17,7 @@ from models.growing_architecture import GrowingArchitecture, proggan_architectur
 from models_search.growth import GrowResolution, GrowthError, check_steps, dggan_plan, every_action, legal_actions
 from models_search.growth_tree import actions_to, planted, tree_from_json
 from utils.adversarial import Diverged
-from utils.checkpoint import load_checkpoint
+from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.cli import Ending
 from utils.losses import loss_schedule
 from utils.progressive import fade_at
@@ -158,6 +159,17 @@ def test_proggan_is_the_list_of_doublings(type_command, tmp_path, pictures):
     run = only_run(tmp_path, "p")
     assert [(node.action, node.kept) for node in tree_of(run)] == [(None, True), ("double", True)]
     assert json.loads((run / "derived.json").read_text())["architectures"][0]["architecture"] == str(proggan_architecture(16, width=4))
+
+
+def test_a_run_that_goes_on_may_be_told_again_what_it_was_started_with(type_command, fail_command, tmp_path, finished):
+    """By a list as by its default, a tuple."""
+    run = tmp_path / "copy"
+    shutil.copytree(finished, run)
+    type_command(f"search --load_path {run} --kernels 3 --filters 4 8 --growing_steps 2 --dry_run")
+    assert "--filters: the run was started with (4, 8), not (4, 9)" in fail_command(f"search --load_path {run} --filters 4 9")
+    state = load_checkpoint(run / "Model" / "checkpoint.pth")
+    save_checkpoint(run / "Model" / "checkpoint.pth", {**state, "options": {**state["options"], "kernels": [3, 7]}})
+    type_command(f"search --load_path {run} --kernels 3 7 --dry_run")
 
 
 def test_the_winner_is_scored_continued_and_trained_from_scratch(type_command, fail_command, tmp_path, pictures, finished):

@@ -95,6 +95,7 @@ def test_both_protocols_are_one_flag(type_command, capsys):
         ("train_derived --arch 1 0 1 1", "--img_size 8"),
         ("train_derived --arch_file nowhere.json", "--arch_file"),
         ("train_derived --gen_model autogan_cifar10_d", "--gen_model"),
+        ("search --inception_backend both", "--inception_backend: invalid choice: 'both'"),
         ("test", "--load_path"),
         ("test --load_path nowhere.pth", "--load_path"),
     ],
@@ -217,7 +218,8 @@ def test_a_searchs_result_is_trained_and_scored(type_command, tmp_path, finished
     best = load_checkpoint(run / "Model" / "checkpoint_best.pth")["best"]
     scores = json.loads((scored / "results.json").read_text())["scores"]
     assert scores["fid"] == pytest.approx(best["fid"], rel=1e-6) and scores["is_mean"] == pytest.approx(best["is_mean"], rel=1e-6)
-    assert "--rank" in fail_command(f"train_derived --arch_file {derived} --rank 3")
+    for rank in (3, 0, -5):
+        assert "--rank: " in fail_command(f"train_derived --arch_file {derived} --rank {rank}")
     assert "--gf_dim" in fail_command(f"test --load_path {run} --gf_dim 8")
     assert "search" in fail_command(f"test --load_path {only_run(finished_runs, 's') / 'Model' / 'checkpoint.pth'}")
 

@@ -61,11 +61,13 @@ def from_weights(architecture, weights, options):
         generator = GENERATORS[type(architecture)].from_state(architecture, weights)
     except ArchitectureError as error:
         raise UserError(f"--load_path: {error}; name the right --gen_model or --arch") from None
+    is_growing = isinstance(architecture, GrowingArchitecture)
+    if is_growing:
+        cfg.refuse_unread(options, "growing")
     actual = widths_of(generator)
     for name, value in actual.items():
         if name in options.explicit and getattr(options.network, name) != value:
             raise UserError(f"--{name}: the checkpoint has {value}, not {getattr(options.network, name)}; leave the option out")
-    is_growing = isinstance(architecture, GrowingArchitecture)
     made = architecture.resolution if is_growing else generator.bottom_width << architecture.levels
     if options.data.img_size != made:
         raise UserError(f"--img_size: the checkpoint makes {made} px images, not {options.data.img_size}; set --img_size {made}")

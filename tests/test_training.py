@@ -93,7 +93,8 @@ def test_after_a_dynamic_reset_both_networks_have_other_weights_and_both_optimis
 def train(command, images, score=lambda training: None):
     """A training by a train_derived command: its Gan and the figures it recorded."""
     script, figures = load_script("train_derived"), []
-    options = cfg.parse("train_derived", f"{NETWORKS} --arch 1 0 1 1 --max_iter 3 {command}".split())
+    length = "" if "--max_epoch" in command else "--max_iter 3"
+    options = cfg.parse("train_derived", f"{NETWORKS} --arch 1 0 1 1 {length} {command}".split())
     training = script.new_training(options, cfg.generator_architecture(options), CPU)
     inputs = StepInputs(
         images, options.run.random_seed, batch_size=options.training.dis_batch_size, latent_dim=options.network.latent_dim,

@@ -401,7 +401,7 @@ def run_autogan(options, state):
     search = Search(new_shared_gan(options, device), new_policy(options, level=0), first_beam(options.search.hid_size), detector)
     if state:
         restore(search, state, options)
-    run = Run.reopen(options.run.load_path, state) if state else Run.create("logs", options.run.exp_name, options.flat())
+    run = Run.reopen(options.run.load_path, state) if state else Run.create("logs", options.run.exp_name, options.flat(), device)
 
     def save():
         run.save(checkpoint_of(search, options), search.iteration)
@@ -591,7 +591,7 @@ def run_dggan(options, state):
     load_images(options.data.dataset, options.data.data_path, image_size=options.data.img_size)  # a mistake shows before the run begins
     recipe_of(options).feature_net_on(devices[0])
     tree = tree_from_json(state["tree"]) if state else planted(plan.root)
-    run = Run.reopen(options.run.load_path, state) if state else Run.create("logs", options.run.exp_name, options.flat())
+    run = Run.reopen(options.run.load_path, state) if state else Run.create("logs", options.run.exp_name, options.flat(), devices[0])
     save = saver(options, run)
     if not state:
         save(tree)

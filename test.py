@@ -132,7 +132,7 @@ def main():
         data=DATASETS[data.dataset], split=options.test.split, resolution=data.img_size,
     )  # fmt: skip
 
-    run = Run.create("logs_eval", options.run.exp_name, options.flat())
+    run = Run.create("logs_eval", options.run.exp_name, options.flat(), device)
     if options.run.fast == "on":
         generator = fast_form(generator)
     generator = placed(generator, device, options.run.fast == "on", precision).eval()

@@ -3,8 +3,10 @@
 import json
 import resource
 import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from threading import Barrier
 
 import numpy as np
@@ -16,7 +18,7 @@ from utils.checkpoint import load_latest, save_checkpoint
 from utils.cli import run_script
 from utils.growth_picture import save_growth_picture
 from utils.real_statistics import RealStatistics, save_statistics
-from utils.run import Run, load_run
+from utils.run import Run, code_commit, load_run
 
 STATE = {"network": {f"weight {index}": torch.randn(400) for index in range(20)}}
 
@@ -128,3 +130,24 @@ def test_tensorboard_shows_figures_and_pictures_at_once_and_drops_what_a_run_goi
     again.finish({})
     (path,) = run.logs.glob("events*")
     assert events_of(path)[1].step == 2 and events_of(path)[1].session_log.status == SessionLog.START
+
+
+def test_a_runs_configuration_names_the_device_that_computes_and_the_versions(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    run = Run.create(tmp_path, "run", {}, torch.device("cpu"))
+    environment = json.loads((run.folder / "config.json").read_text())["environment"]
+    assert (environment["device"], environment["gpu"]) == ("cpu", None)
+    assert environment["numpy"] == np.__version__ and {"torch", "torchvision", "Pillow", "python", "commit"} <= environment.keys()
+
+
+def test_a_runs_configuration_names_the_commit_of_the_code(tmp_path):
+    git = partial(subprocess.check_output, cwd=tmp_path, text=True)
+    (tmp_path / "code.py").write_text("first")
+    assert code_commit(tmp_path) is None
+    git(["git", "init", "--quiet"])
+    git(["git", "add", "code.py"])
+    git(["git", "-c", "user.name=N", "-c", "user.email=E", "commit", "--quiet", "--message", "first"])
+    commit = git(["git", "rev-parse", "HEAD"]).strip()
+    assert code_commit(tmp_path) == commit
+    (tmp_path / "code.py").write_text("second")
+    assert code_commit(tmp_path) == f"{commit} (modified)"

@@ -432,13 +432,13 @@ def _epilog(group_names):
     return f"{kind} the defaults are {stated}."
 
 
-def check_resolution(options, levels, source):
-    """Refuse an --img_size that the cells do not produce."""
+def check_resolution(options, levels, source, cells="the cells"):
+    """Refuse an --img_size that the cells do not produce; `cells` says where to change them."""
     made = options.network.bottom_width << levels
     if made != options.data.img_size:
         raise UserError(
             f"--img_size: {levels} cells ({source}) on --bottom_width {options.network.bottom_width} make {made} px images, "
-            f"not {options.data.img_size}; set --img_size {made} or change the cells or --bottom_width"
+            f"not {options.data.img_size}; set --img_size {made} or change {cells} or --bottom_width"
         )
 
 
@@ -455,7 +455,7 @@ def growing_steps(options):
     name = "--grow_steps" if search.grow_steps is not None else "--grow_step1, --grow_step2"
     if list(steps) != sorted(set(steps)) or (steps and not 0 < min(steps) <= max(steps) < search.max_search_iter):
         raise UserError(f"{name}: {list(steps)} must rise between 0 and --max_search_iter {search.max_search_iter}; give smaller or distinct steps")
-    check_resolution(options, 1 + len(steps), name)
+    check_resolution(options, 1 + len(steps), name, cells="--grow_steps (an iteration for each cell but the first)")
     if search.reward == "swd":
         raise UserError("--reward: swd is a reward of --method dggan and proggan; use is or fid")
     if search.topk > search.num_candidate:

@@ -60,6 +60,8 @@ class Generator(nn.Module):
         `architecture` says which candidates run, and may be shorter than the network; a derived generator knows its own.
         """
         architecture = architecture or self.architecture
+        if architecture.levels > len(self.cells):
+            raise ValueError(f"an architecture of {architecture.levels} cells for a generator that has {len(self.cells)}")
         h = self.linear(z).view(-1, self.gf_dim, self.bottom_width, self.bottom_width)
         features = []
         for cell, spec in zip(self.cells, architecture.cells):

@@ -140,6 +140,7 @@ def test_a_runs_configuration_names_the_device_that_computes_and_the_versions(tm
     assert environment["numpy"] == np.__version__ and {"torch", "torchvision", "Pillow", "python", "commit"} <= environment.keys()
 
 
+@pytest.mark.skipif(not shutil.which("git"), reason="no git")
 def test_a_runs_configuration_names_the_commit_of_the_code(tmp_path):
     git = partial(subprocess.check_output, cwd=tmp_path, text=True)
     (tmp_path / "code.py").write_text("first")

@@ -79,6 +79,7 @@ def test_both_protocols_are_one_flag(type_command, capsys):
         ("search --gf_dim 0", "--gf_dim: must be at least 1"),
         ("search --g_lr nan", "--g_lr"),
         ("search --img_size 33", "--img_size"),
+        ("search --img_size 64", "--grow_steps (an iteration for each cell but the first)"),
         ("search --topk 11", "--topk"),
         ("search --gf_dim 100000000 --device cpu", "--gf_dim"),
         ("train_derived --arch 1 0 1 1 --img_size 8 --latent_dim 99999999999 --device cpu", "--latent_dim"),

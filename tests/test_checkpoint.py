@@ -147,7 +147,7 @@ def test_the_authors_released_files_load(tmp_path, published, old_format):
 
 
 @pytest.mark.parametrize("told", ["autogan_cifar10_a", "autogan_cifar10_c", "1 0 1 1 | 1 0 1 1 1"])
-def test_a_released_file_is_never_loaded_as_another_network(tmp_path, told):
+def test_a_released_file_is_not_loaded_as_a_network_that_leaves_weights_over(tmp_path, told):
     """Of b's weights each of these uses but a part, and would be scored as if it were b."""
     published = Architecture.parse("autogan_cifar10_b")
     torch.save(authors_published_names(published, Generator.of(published, latent_dim=8, gf_dim=4).state_dict()), tmp_path / "b.pth")

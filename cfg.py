@@ -21,6 +21,7 @@ from utils.cli import Parser, UserError
 PRECISIONS = ("float32", "tf32", "bfloat16")  # those of utils.precision, which needs torch
 TRAINING_SCRIPTS, SCORING_SCRIPTS = ("search", "train_derived"), ("train_derived", "test")
 
+
 def option(
     default, help, *, kind=None, flags=(), choices=None, nargs=None, at_least=None, above=None, at_most=None,
     scripts=None, methods=None, tolerated=False, instead_of=(),

@@ -127,7 +127,7 @@ class ScoringOptions:
 
 @dataclass(frozen=True)
 class RunOptions:
-    exp_name: str = option("run", "name of the run's folder: logs/EXP_NAME_TIME")
+    exp_name: str = option("run", "name of the run's folder: logs/EXP_NAME_TIME, of test.py logs_eval/EXP_NAME_TIME")
     load_path: str = option(None, "a run's folder, to go on with it; in test.py what to score: a run's folder or a .pth file", kind=str)
     random_seed: int = option(12345, "seed of everything random", at_least=0)
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
@@ -269,6 +269,8 @@ def parse(script, arguments=None):
             choices = SCRIPT_CHOICES.get(script, {}).get(field.name, field.metadata["choices"])
             _add_argument(group, field, defaults.get(field.name, field.default), choices, _help(field, script))
     given, explicit = vars(parser.parse_args(arguments)), _explicitly_given(parser, arguments)
+    if not given["exp_name"] or "/" in given["exp_name"]:
+        raise UserError(f"--exp_name: '{given['exp_name']}' is not the name of a folder; give one without /")
     dependent = METHOD_DEFAULTS.get(_method(given), {}) | PROTOCOL_DEFAULTS.get(given.get("protocol"), {})
     given |= {name: value for name, value in dependent.items() if name in given and name not in explicit}
     options = resolve(script, given, explicit)
@@ -320,8 +322,23 @@ def _frozen(value):
     return tuple(value) if isinstance(value, list) else value
 
 
+def on_the_data_of(options, saved):
+    """Options of test.py for the run whose options are `saved`: its images and feature network, unless the command line names others."""
+    told = {"img_size"}
+    if "dataset" not in options.explicit:
+        told |= {"dataset", "data_path"}
+    if not options.explicit & {"feature_net", "inception_path", "inception_backend"}:
+        told |= {"feature_net", "inception_path", "feature_precision"}
+    values = {name: saved[name] for name in told - options.explicit if name in saved}
+    return resolve(options.script, {**options.flat(), "load_path": options.run.load_path, "dry_run": options.run.dry_run, **values}, options.explicit)
+
+
 def resumed(options, saved):
     """Options of the run being gone on with: the saved ones but for what may differ; refuses to change what the run computes."""
+    script = "search" if "max_search_iter" in saved else "train_derived"
+    if script != options.script:
+        path = options.run.load_path
+        raise UserError(f"--load_path: {path} is a run of {script}.py; go on with it by: python {script}.py --load_path {shlex.quote(path)}")
     values = {**saved, "load_path": options.run.load_path, "dry_run": options.run.dry_run}
     for name in options.explicit - THIS_CALL_ONLY:
         value = options.flat()[name]

@@ -9,6 +9,7 @@ python search.py --method dggan --dataset cifar10
 
 import json
 import shutil
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -66,18 +67,19 @@ from utils.gan import Gan, new_gan
 from utils.growth_picture import save_growth_picture
 from utils.inception import load_feature_net
 from utils.losses import loss_schedule
-from utils.metrics import NonFiniteImages, evaluate
+from utils.metrics import NonFiniteImages, evaluate, figure_name
 from utils.precision import check_precision
 from utils.progressive import Pair, Recipe, feature_net_on, images_at, train_pair
 from utils.randomness import derived_seed, global_seed, random_generator, seed_after
 from utils.real_statistics import real_statistics
-from utils.run import Run, SafePoint, device_memory, load_run, pick_device, worker_devices, write_json
+from utils.run import Run, SafePoint, device_memory, load_run, pick_device, progress_line, worker_devices, write_json
 from utils.scoring import noise_sampler
 from utils.steps import StepInputs
 from utils.workers import worker_processes
 
 CONTROLLERS = {"controller": Controller, "random": UniformController}
 LOWEST_REWARD = {"is": 1.0, "fid": 0.0}
+REWARD_NAMES = {"is": "IS", "fid": "1/FID"}
 
 
 # --------------------------------------------------------------------------------------------------------------------------------
@@ -119,27 +121,30 @@ class Search:
     rollbacks: int = 0
 
 
-def search_autogan(search, options, level_of, images_of, reward_of, run, safe_point):
+def search_autogan(search, options, level_of, images_of, reward_of, reward_name, run, safe_point):
     """Algorithm 1: train the shared GAN, train the controller, keep the best architectures at the end of a level, and grow.
 
     `level_of(iteration)` is the growing schedule, `images_of(level)` gives the real images, and `reward_of(architecture, *purpose)`
-    scores an architecture in the shared GAN as it is. Returns the beam: the best architectures, best first.
+    scores an architecture in the shared GAN as it is, by what `reward_name` says. Returns the beam: the best architectures, best first.
     """
     iterations = options.search.max_search_iter
     for iteration in tqdm(range(search.iteration, iterations), "search", initial=search.iteration, total=iterations, disable=None):
-        level = level_of(iteration)
-        train_shared_gan(search, options, images_of(level), run, safe_point)
-        train_controller(search, options, reward_of, run, safe_point)
-        if (iteration + 1) % options.search.val_freq == 0:
+        level, started = level_of(iteration), time.monotonic()
+        figures = train_shared_gan(search, options, images_of(level), run, safe_point)
+        rewards = train_controller(search, options, reward_of, run, safe_point)
+        if rewards:
+            figures[f"mean reward ({reward_name})"] = sum(rewards) / len(rewards)
+        run.log(progress_line(f"iteration {iteration + 1}", iterations, figures, time.monotonic() - started, 1, iterations - iteration - 1))
+        if (iteration + 1) % options.search.val_freq == 0 or iteration + 1 == iterations:
             sample_grid(search, options, run)
         if iteration + 1 == iterations or level_of(iteration + 1) > level:
-            search.beam = best_candidates(search, options, reward_of, run)
+            search.beam = best_candidates(search, options, reward_of, reward_name, run)
             if iteration + 1 < iterations:
                 search.policy = new_policy(options, level + 1)  # both networks grow by being called with longer architectures
                 search.gan.forget_recordings()
         if search.collapsed:
             search.resets += 1
-            run.log(f"iteration {iteration}: the losses have collapsed, so the shared GAN starts anew")
+            run.log(f"iteration {iteration + 1}: the losses have collapsed, so the shared GAN starts anew")
             search.gan = new_shared_gan(options, images_of(level).device, search.resets)
         search.iteration, search.shared_steps, search.controller_steps, search.collapsed = iteration + 1, 0, 0, False
         safe_point(due=True)
@@ -150,7 +155,7 @@ def train_shared_gan(search, options, images, run, safe_point):
     """Some epochs of adversarial training, an architecture drawn for every step from the fixed policy (section 3.3.1).
 
     The losses are looked at every --print_freq steps, in one transfer. Where the reset rule held at an earlier step, the networks
-    go back to the last look and run to exactly that step, and the iteration's training ends.
+    go back to the last look and run to exactly that step, and the iteration's training ends. Returns the losses last looked at.
     """
     gan, level, training = search.gan, search.policy.controller.level, options.training
     inputs = StepInputs(
@@ -176,7 +181,7 @@ def train_shared_gan(search, options, images, run, safe_point):
             gan, inputs.steps(first, last, rollbacks), setting_at, precision=options.run.precision, max_grad_norm=training.max_grad_norm
         )
 
-    before = None
+    before, figures = None, {}
     with tqdm(total=total_steps, desc=f"  GAN {images.resolution} px", initial=search.shared_steps, leave=False, disable=None) as bar:
         while search.shared_steps < total_steps and not search.collapsed:
             first = search.shared_steps
@@ -189,16 +194,18 @@ def train_shared_gan(search, options, images, run, safe_point):
                 gan.load_state_dict(before)
                 train(first, first + collapsed_at + 1, search.rollbacks)
             search.shared_steps = last
-            run.record(search.iteration * total_steps + last, {"d_loss": losses[0][-1], "g_loss": last_known(losses[1])}, "shared_gan")
+            figures = {"d_loss": losses[0][-1], "g_loss": last_known(losses[1])}
+            run.record(search.iteration * total_steps + last, figures, "shared_gan")
             bar.update(last - first)
             safe_point()
+    return figures
 
 
 def train_controller(search, options, reward_of, run, safe_point):
-    """Some REINFORCE updates, the shared GAN fixed (section 3.3.2)."""
-    settings, policy = options.search, search.policy
+    """Some REINFORCE updates, the shared GAN fixed (section 3.3.2). Returns their mean rewards."""
+    settings, policy, rewards = options.search, search.policy, []
     if policy.optimizer is None:  # random search learns nothing
-        return
+        return rewards
 
     def update(step, rollbacks):
         drawn = random_generator(seed_after(rollbacks, options.run.random_seed), "rollout", search.iteration, step)
@@ -215,13 +222,15 @@ def train_controller(search, options, reward_of, run, safe_point):
             step = search.controller_steps
             figures, search.rollbacks = train_or_roll_back(policy, partial(update, step), search.rollbacks, options.training.on_nan, run.log)
             run.record(search.iteration * settings.ctrl_step + step, {**figures, "level": policy.controller.level}, "controller")
+            rewards.append(figures["reward"])
             search.controller_steps += 1
             bar.update()
-            bar.set_postfix(reward=f"{figures['reward']:.3f}", refresh=False)
+            bar.set_postfix(reward=f"{figures['reward']:.4g}", refresh=False)
             safe_point()
+    return rewards
 
 
-def best_candidates(search, options, reward_of, run):
+def best_candidates(search, options, reward_of, reward_name, run):
     """Draw --num_candidate distinct architectures, score them and keep the --topk best with their LSTM states (section 3.3.3)."""
     settings, controller = options.search, search.policy.controller
     drawn = random_generator(options.run.random_seed, "candidates", search.iteration)
@@ -240,7 +249,7 @@ def best_candidates(search, options, reward_of, run):
     beam = top_k(candidates, settings.topk)
     run.log(f"level {controller.level + 1}: the best of {len(candidates)} architectures")
     for rank, candidate in enumerate(beam, 1):
-        run.log(f"  {rank}. {candidate.architecture}   reward {candidate.score:.3f}")
+        run.log(f"  {rank}. {candidate.architecture}   reward {candidate.score:.4g} ({reward_name})")
     return beam
 
 
@@ -383,8 +392,8 @@ def run_autogan(options, state):
     device = pick_device(options.run.device)
     check_precision("--precision", options.run.precision, device)
     refuse_too_large(describe(options, growing_steps), device_memory(device))
-    image_set = load_images(data.dataset, data.data_path, image_size=data.img_size)
     feature_net = load_feature_net(**scoring.network(), compiled=options.run.compile, device=device)
+    image_set = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2)
 
     @lru_cache(maxsize=1)
     def images_of(level):
@@ -406,9 +415,10 @@ def run_autogan(options, state):
     def save():
         run.save(checkpoint_of(search, options), search.iteration)
 
-    with SafePoint(save, f"go on with --load_path {run.folder}") as safe_point:
+    with SafePoint(save, f"go on with --load_path {run.folder}", note=run.note) as safe_point:
         reward_of = reward_in(search, options, feature_net, real_of, run)
-        beam = search_autogan(search, options, level_of, images_of, reward_of, run, safe_point)
+        reward_name = figure_name(REWARD_NAMES[options.search.reward], feature_net.name)
+        beam = search_autogan(search, options, level_of, images_of, reward_of, reward_name, run, safe_point)
     write_derived(run, beam, options)
     run.finish({"architectures": [str(c.architecture) for c in beam], "rewards": [c.score for c in beam], "resets": search.resets,
                 "hours": run.seconds() / 3600})
@@ -515,7 +525,12 @@ def node_file(run, index):
     return run.models / f"node_{index:03d}.pth"
 
 
-def trainer(options, in_order, run):
+def figure_names(feature_net):
+    """{figure of a node: how it is printed}; the sliced Wasserstein distance needs no network."""
+    return {"fid": figure_name("FID", feature_net), "is_mean": figure_name("IS", feature_net), "swd": "SWD"}
+
+
+def trainer(options, in_order, names, run):
     """A function that trains and scores the nodes of a growing step, as many at once as `in_order` does, and records them in turn."""
     train_one = partial(train_pair, recipe=recipe_of(options), progress=options.growth.workers == 1)
     reward_of = {"fid": lambda figures: -figures["fid"], "swd": lambda figures: -figures["swd"], "is": lambda figures: figures["is_mean"]}
@@ -532,7 +547,7 @@ def trainer(options, in_order, run):
                 tree = with_failure(tree, index, result["failure"])
             else:
                 tree = with_score(tree, index, reward_of[options.search.reward](result["figures"]), **result["figures"])
-            run.log(node_line(tree, index))
+            run.log(node_line(tree, index, names))
         if not any(tree[index].score is not None for index in indices):
             raise Diverged(f"no network of growing step {step} could be trained: {tree[indices[0]].failure}")
         return tree
@@ -540,14 +555,14 @@ def trainer(options, in_order, run):
     return train
 
 
-def saver(options, run):
+def saver(options, names, run):
     """A function that saves a growth tree: to go on from, as JSON and as a picture; weights that pruning has dropped are removed."""
 
     def save(tree):
         step, kept = tree[-1].step, kept_nodes(tree, tree[-1].step)
         run.save({"options": options.flat(), "tree": tree_to_json(tree)}, step)
         write_atomically(run.folder / "growth_tree.json", lambda file: file.write(tree_to_json(tree).encode()))
-        save_growth_picture(boxes(tree, options.data.img_size), run.folder / "growth_tree.png")
+        save_growth_picture(boxes(tree, options.data.img_size, names["fid"]), run.folder / "growth_tree.png")
         for index, node in enumerate(tree):
             if node.kept is False:
                 node_file(run, index).unlink(missing_ok=True)
@@ -588,20 +603,21 @@ def run_dggan(options, state):
         print(json.dumps(describe_growth(options, plan), indent=2))
         return
 
-    load_images(options.data.dataset, options.data.data_path, image_size=options.data.img_size)  # a mistake shows before the run begins
-    recipe_of(options).feature_net_on(devices[0])
+    names = figure_names(recipe_of(options).feature_net_on(devices[0]).name)
+    load_images(options.data.dataset, options.data.data_path, image_size=options.data.img_size, fewest=2)  # a mistake shows now
     tree = tree_from_json(state["tree"]) if state else planted(plan.root)
     run = Run.reopen(options.run.load_path, state) if state else Run.create("logs", options.run.exp_name, options.flat(), devices[0])
-    save = saver(options, run)
+    save = saver(options, names, run)
     if not state:
         save(tree)
 
-    with SafePoint(lambda: None, f"go on with --load_path {run.folder}") as safe_point, worker_processes(devices, safe_point) as in_order:
-        tree = search_dggan(tree, plan, actions_on(plan, options), trainer(options, in_order, run), save)
+    safe_point = SafePoint(lambda: None, f"go on with --load_path {run.folder}", note=run.note)
+    with safe_point, worker_processes(devices, safe_point) as in_order:
+        tree = search_dggan(tree, plan, actions_on(plan, options), trainer(options, in_order, names, run), save)
     beam = best_architectures(tree, options.data.img_size, plan.kept)
     resolutions = best_of_resolutions(tree, options.growth.growth_iterations * options.training.dis_batch_size)
     for resolution, entry in resolutions.items():
-        run.log(f"best at {resolution} px: FID {entry['fid']:.2f}, node {entry['node']}, {', '.join(entry['actions']) or 'the root'}")
+        run.log(f"best at {resolution} px: {names['fid']} {entry['fid']:.2f}, node {entry['node']}, {', '.join(entry['actions']) or 'the root'}")
     run.log(f"growth tree {run.folder / 'growth_tree.png'}, samples {run.samples / f'node_{beam[0].state:03d}.png'}")
     write_derived(run, beam, options, lambda candidate: {
         "actions": list(actions_to(tree, candidate.state)), "weights": str(node_file(run, candidate.state).relative_to(run.folder)),

@@ -1,6 +1,6 @@
 """Score a checkpoint, of this project or of the authors' code, and draw its samples.
 
-python test.py --load_path logs/derive_TIME --dataset cifar10 --exp_name test
+python test.py --load_path logs/derive_TIME --exp_name test
 """
 
 import json
@@ -21,14 +21,14 @@ from utils.datasets import DATASETS, load_images
 from utils.feature_sums import FEATURE_SAMPLE
 from utils.gan import placed
 from utils.randomness import random_generator
-from utils.run import Run, pick_device, run_folder
+from utils.run import Run, load_run, pick_device, run_folder
 from utils.scoring import feature_nets_of, real_statistics_for, score_generator
 
 GENERATORS = {Architecture: Generator, GrowingArchitecture: GrowingGenerator}
 
 
 def load_generator(path, options):
-    """(generator, the precision it was trained in, what it was loaded from) of a run's folder or a .pth file, ours or the authors'."""
+    """(generator, its run's options, what it was loaded from) of a run's folder or of a .pth file, of this project or the authors'."""
     path = Path(path)
     if path.is_dir():
         models = run_folder(path) / "Model"
@@ -44,7 +44,7 @@ def load_generator(path, options):
             raise not_ours from None
         if told is None:
             raise UserError(f"--gen_model: {path} does not tell its architecture; name it with --gen_model or --arch") from None
-        return from_weights(told, weights, options), "float32", path
+        return from_weights(told, weights, options), {}, path
     if "architecture" not in state:
         raise UserError(f"--load_path: {path} is of a search, not of one generator; train one of its derived.json first")
     if state["gan"] is None:
@@ -52,7 +52,17 @@ def load_generator(path, options):
     saved = cfg.parse_architecture(state["architecture"])
     if told not in (None, saved):
         raise UserError(f"--arch: the checkpoint's architecture is {saved}, not {told}; leave --arch and --gen_model out")
-    return from_weights(saved, state["gan"]["average"], options), state.get("options", {}).get("precision", "float32"), path
+    return from_weights(saved, state["gan"]["average"], options), options_of_run(path, state), path
+
+
+def options_of_run(path, state):
+    """The options of the run that wrote a checkpoint, {} if they are not to be had; a network of a growth leaves them to its run."""
+    if "options" in state:
+        return state["options"]
+    try:
+        return load_run(path)["options"]
+    except UserError:  # the file lies elsewhere
+        return {}
 
 
 def from_weights(architecture, weights, options):
@@ -68,10 +78,16 @@ def from_weights(architecture, weights, options):
     for name, value in actual.items():
         if name in options.explicit and getattr(options.network, name) != value:
             raise UserError(f"--{name}: the checkpoint has {value}, not {getattr(options.network, name)}; leave the option out")
-    made = architecture.resolution if is_growing else generator.bottom_width << architecture.levels
-    if options.data.img_size != made:
-        raise UserError(f"--img_size: the checkpoint makes {made} px images, not {options.data.img_size}; set --img_size {made}")
+    made = resolution_of(generator)
+    if "img_size" in options.explicit and options.data.img_size != made:
+        raise UserError(f"--img_size: the checkpoint makes {made} px images, not {options.data.img_size}; set --img_size {made} or leave it out")
     return generator
+
+
+def resolution_of(generator):
+    architecture = generator.architecture
+    is_growing = isinstance(architecture, GrowingArchitecture)
+    return architecture.resolution if is_growing else generator.bottom_width << architecture.levels
 
 
 def widths_of(generator):
@@ -105,11 +121,12 @@ def describe(options, generator):
 
 def main():
     options = cfg.parse("test")
-    data, scoring = options.data, options.scoring
     if options.run.load_path is None and not options.run.dry_run:
         raise UserError("--load_path: no checkpoint to score; give a run's folder or a .pth file")
     if options.run.load_path:
-        generator, precision, source = load_generator(options.run.load_path, options)
+        generator, run_options, source = load_generator(options.run.load_path, options)
+        options = cfg.on_the_data_of(options, {**run_options, "img_size": resolution_of(generator)})
+        precision = run_options.get("precision", "float32")
     else:
         architecture = cfg.generator_architecture(options)
         if architecture is None:
@@ -119,14 +136,15 @@ def main():
         print(json.dumps(describe(options, generator), indent=2))
         return
 
+    data, scoring = options.data, options.scoring
     device = pick_device(options.run.device)
+    feature_nets = feature_nets_of(**scoring.network(), compiled=options.run.compile, device=device)
     metrics = {"is", "fid", *options.test.metrics}
     images = None
     if not scoring.fid_stat or "swd" in metrics:
-        images = load_images(data.dataset, data.data_path, options.test.split, data.img_size).resized(
+        images = load_images(data.dataset, data.data_path, options.test.split, data.img_size, fewest=2).resized(
             data.img_size, device, num_workers=data.num_workers
         )
-    feature_nets = feature_nets_of(**scoring.network(), compiled=options.run.compile, device=device)
     reals = real_statistics_for(
         feature_nets, images, fid_stat=scoring.fid_stat, sample_size=FEATURE_SAMPLE if {"kid", "precision_recall"} & metrics else 0,
         data=DATASETS[data.dataset], split=options.test.split, resolution=data.img_size,

@@ -4,6 +4,7 @@ python train_derived.py --gen_model autogan_cifar10_a --dataset cifar10 --exp_na
 """
 
 import json
+import time
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -27,9 +28,12 @@ from utils.images import save_gif
 from utils.losses import loss_schedule
 from utils.precision import check_precision
 from utils.randomness import global_seed, random_generator
-from utils.run import Run, SafePoint, device_memory, load_run, pick_device
+from utils.run import Run, SafePoint, device_memory, load_run, pick_device, progress_line
 from utils.scoring import feature_nets_of, real_statistics_for, score_generator
 from utils.steps import StepInputs
+
+
+STEPS_PER_LINE = 1000  # of the log
 
 
 @dataclass
@@ -64,6 +68,7 @@ def train(training, options, inputs, total_steps, score, run, safe_point):
         if settings.score_start:
             score(training)
     bar = tqdm(total=total_steps // n_critic, initial=training.step // n_critic, desc="training", unit="iteration", disable=None)
+    started, first = time.monotonic(), training.step
     with bar:
         while training.step < total_steps:
             stops = (every * (training.step // every + 1) for every in (options.run.print_freq, epoch))
@@ -71,8 +76,13 @@ def train(training, options, inputs, total_steps, score, run, safe_point):
             (d_losses, g_losses), training.rollbacks = train_or_roll_back(
                 gan, partial(train_until, last), training.rollbacks, options.training.on_nan, run.log
             )  # fmt: skip
+            is_line_due = last // STEPS_PER_LINE > training.step // STEPS_PER_LINE
             training.step = last
-            run.record(last, {"d_loss": d_losses[-1], "g_loss": last_known(g_losses), "g_lr": current_lr(gan)}, "train")
+            figures = {"d_loss": d_losses[-1], "g_loss": last_known(g_losses), "g_lr": current_lr(gan)}
+            run.record(last, figures, "train")
+            if is_line_due:
+                place, of = last // n_critic, total_steps // n_critic
+                run.log(progress_line(f"iteration {place}", of, figures, time.monotonic() - started, last - first, total_steps - last))
             bar.update(last // n_critic - bar.n)
 
             epochs_done, is_end = divmod(last, epoch), last == total_steps
@@ -240,10 +250,10 @@ def main():
     device = pick_device(options.run.device)
     check_precision("--precision", options.run.precision, device)
     refuse_too_large(describe(options, architecture), device_memory(device))
-    images = load_images(data.dataset, data.data_path, image_size=data.img_size).resized(
+    feature_nets = feature_nets_of(**scoring.network(), compiled=options.run.compile, device=device)
+    images = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2).resized(
         data.img_size, device, num_workers=data.num_workers
     )
-    feature_nets = feature_nets_of(**scoring.network(), compiled=options.run.compile, device=device)
     reals = real_statistics_for(
         feature_nets, images, fid_stat=scoring.fid_stat, data=DATASETS[data.dataset], split="train", resolution=data.img_size
     )
@@ -260,9 +270,10 @@ def main():
     run = Run.reopen(options.run.load_path, state) if state else Run.create("logs", options.run.exp_name, options.flat(), device)
     run.log(f"architecture {architecture}, {count_parameters(training.gan.generator):,} parameters, {images.num_images} images of {images.name}")
 
-    with SafePoint(
-        lambda: run.save(checkpoint_of(training, options, architecture), training.step), f"go on with --load_path {run.folder}"
-    ) as safe_point:
+    def save():
+        run.save(checkpoint_of(training, options, architecture), training.step)
+
+    with SafePoint(save, f"go on with --load_path {run.folder}", note=run.note) as safe_point:
         score = scorer(options, feature_nets, reals, run, architecture)
         train(training, options, inputs, steps_of(options, images.num_images), score, run, safe_point)
     write_results(run, training, options, architecture)

@@ -13,10 +13,17 @@ def main():
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--minutes", type=float)
     arguments = parser.parse_args()
-    results = [json.loads((run / "results.json").read_text()) for run in arguments.runs]
+    results = []
+    for run in arguments.runs:
+        try:
+            results.append(json.loads((run / "results.json").read_text()))
+        except (OSError, ValueError):
+            results.append({})
+        if "resolutions" not in results[-1]:
+            parser.exit(2, f"error: {run} is not the folder of a finished run of search.py --method dggan or proggan\n")
     networks = {each["feature_net"] for each in results}
     if len(networks) > 1:
-        parser.error(f"the runs are scored by different networks ({', '.join(sorted(networks))}), whose FIDs do not compare")
+        parser.exit(2, f"error: the runs are scored by different networks ({', '.join(sorted(networks))}), whose FIDs do not compare\n")
     print(f"\nFID ({networks.pop()}), in brackets the training images on the path to the network")
     print("resolution" + "".join(f"{each['method']:>24}" for each in results))
     for resolution in sorted({int(resolution) for each in results for resolution in each["resolutions"]}):

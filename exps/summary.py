@@ -10,7 +10,12 @@ def main():
     parser.add_argument("run", type=Path)
     parser.add_argument("--seconds", type=float)
     arguments = parser.parse_args()
-    results = json.loads((arguments.run / "results.json").read_text())
+    try:
+        results = json.loads((arguments.run / "results.json").read_text())
+    except (OSError, ValueError):
+        results = {}
+    if not results.get("history"):
+        parser.exit(2, f"error: {arguments.run} is not the folder of a finished run of train_derived.py\n")
     untrained, trained = results["history"][0], results["final"]
     rows = [
         ("architecture", results["architecture"]),

@@ -113,24 +113,26 @@ def best_of_resolutions(tree, images_per_node):
     }  # fmt: skip
 
 
-def node_line(tree, index):
-    """One line about a trained node."""
+def node_line(tree, index, names):
+    """One line about a trained node; `names` {figure: how it is printed} of those worth a place."""
     node = tree[index]
     origin = "the root" if node.parent is None else f"{node.action} on node {node.parent}"
-    names = {"fid": "FID", "is_mean": "IS", "swd": "SWD"}
     figures = ", ".join(f"{name} {node.figures[key]:.2f}" for key, name in names.items() if key in node.figures)
     return f"node {index}, {origin}: {figures or f'failed, {node.failure}'}"
 
 
-def boxes(tree, final_resolution):
-    """The tree as a picture takes it: per node its step, parent, two lines of text and fate, the path to the best network marked."""
+def boxes(tree, final_resolution, fid_name):
+    """The tree as a picture takes it: per node its step, parent, two lines of text and fate, the path to the best network marked.
+
+    fid_name: how the FID is printed.
+    """
     best = best_architectures(tree, final_resolution, 1)
     marked = path(tree, best[0].state) if best else ()
 
     def box(index, node):
         fate = "best" if index in marked else "failed" if node.failure else "pruned" if node.kept is False else "kept"
         resolution = GrowingArchitecture.parse(node.architecture).resolution
-        fid = f"FID {node.figures['fid']:.2f}" if "fid" in node.figures else node.failure[:20]
+        fid = f"{fid_name} {node.figures['fid']:.2f}" if "fid" in node.figures else node.failure[:20]
         return {"step": node.step, "parent": node.parent, "fate": fate, "lines": (f"{index}: {node.action or 'root'}", f"{resolution} px  {fid}")}
 
     return [box(index, node) for index, node in enumerate(tree)]

@@ -88,6 +88,19 @@ def test_a_search_leaves_pictures_of_the_tree_of_every_node_and_of_every_steps_b
     assert (finished / "Samples" / f"node_{tree.index(best):03d}.png").read_bytes() == (finished / "Samples/best_of_step_02.png").read_bytes()
 
 
+def test_a_networks_file_is_scored_on_the_images_of_its_run_at_its_own_resolution(type_command, tmp_path, finished):
+    type_command(f"test --load_path {finished}/Model/node_000.pth --device cpu --is_splits 1 --num_eval_imgs 6 --random_seed 24 --num_workers 0")
+    (scored,) = (tmp_path / "logs_eval").iterdir()
+    scores = json.loads((scored / "results.json").read_text())["scores"]
+    assert scores["resolution"] == 8 and scores["fid"] == pytest.approx(tree_of(finished)[0].figures["fid"], rel=1e-6)
+
+
+def test_every_score_in_the_log_carries_the_networks_name(finished):
+    log = (finished / "Log" / "log.txt").read_text()
+    assert log.count("FID ") == log.count("efficientnet-lite0 FID ") == len(tree_of(finished)) + 2  # and the best at 8 and at 16 px
+    assert log.count("IS ") == log.count("efficientnet-lite0 IS ") == len(tree_of(finished))
+
+
 def test_the_weights_of_pruned_networks_are_removed(finished):
     kept = {f"node_{index:03d}.pth" for index, node in enumerate(tree_of(finished)) if node.kept}
     assert kept == {path.name for path in (finished / "Model").glob("node_*")}
@@ -250,7 +263,7 @@ def test_the_growing_experiments_pass_options_that_exist(script, type_command, c
         ("--method proggan --growth_width 400000", "--growth_width"),
         ("--method proggan --actions double", "--actions: the list doubles 1 times"),
         ("--method proggan --workers 0", "--workers"),
-        ("--method proggan --dataset folder --data_path nowhere", "--data_path"),
+        ("--method proggan --feature_net efficientnet-lite0 --dataset folder --data_path nowhere", "--data_path"),
         ("--method growing", "--method"),
         ("--reward swd", "--reward"),
     ],

@@ -243,7 +243,8 @@ def test_the_tool_writes_statistics_of_a_folder(tmp_path, monkeypatch, capsys):
     ("arguments", "option"),
     [
         (("--dataset", "folder", "--output", "stat.txt"), "--output"),
-        (("--dataset", "folder", "--data_path", "/nowhere", "--output", "stat.npz"), "--data_path"),
+        (("--dataset", "folder", "--data_path", "/nowhere", "--output", "new/stat.npz"), "--data_path"),
+        (("--dataset", "digits", "--output", "/dev/null/new/stat.npz"), "--output"),
     ],
 )
 def test_the_tools_mistakes_are_one_line_that_names_the_option(tmp_path, monkeypatch, capsys, arguments, option):

@@ -1,9 +1,12 @@
 """A run's folder when things go wrong: a full disk, a folder that is taken away, several runs at once, logs cut short."""
 
 import json
+import os
 import resource
 import shutil
+import signal
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -12,13 +15,14 @@ from threading import Barrier
 import numpy as np
 import pytest
 import torch
-from tensorboardX.proto.event_pb2 import Event, SessionLog
+from running import ROOT
+from tensorboardX.proto.event_pb2 import Event
 
 from utils.checkpoint import load_latest, save_checkpoint
 from utils.cli import run_script
 from utils.growth_picture import save_growth_picture
 from utils.real_statistics import RealStatistics, save_statistics
-from utils.run import Run, code_commit, load_run
+from utils.run import Run, SafePoint, StopRequested, code_commit, load_run
 
 STATE = {"network": {f"weight {index}": torch.randn(400) for index in range(20)}}
 
@@ -115,21 +119,67 @@ def events_of(path):
     return events
 
 
-def test_tensorboard_shows_figures_and_pictures_at_once_and_drops_what_a_run_going_on_does_again(tmp_path):
+def test_tensorboard_shows_figures_and_pictures_at_once(tmp_path):
     run = Run.create(tmp_path, "run", {})
-    run.save({}, 2)
     run.record(3, {"loss": 1.5, "unknown": None}, "train")
     run.grid("grid", torch.zeros(2, 3, 8, 8), 3)
     (path,) = run.logs.glob("events*")
     _, figure, picture = events_of(path)
     assert (figure.step, figure.summary.value[0].tag, figure.summary.value[0].simple_value) == (3, "train/loss", 1.5)
     assert (picture.step, picture.summary.value[0].tag, picture.summary.value[0].image.height) == (3, "samples", 8)
-    path.unlink()
-    again = Run.reopen(run.folder, load_run(run.folder))
-    assert run.metrics.read_text() == ""
-    again.finish({})
+
+
+def test_a_run_going_on_loses_nothing_from_before_its_checkpoint_in_tensorboard_or_metrics(tmp_path):
+    run = Run.create(tmp_path, "run", {})
+    run.record(700, {"loss": 1.5}, "train")  # a search's checkpoints count iterations, its figures training steps
+    run.save({}, 2)
+    run.record(800, {"loss": 1.4}, "train")
     (path,) = run.logs.glob("events*")
-    assert events_of(path)[1].step == 2 and events_of(path)[1].session_log.status == SessionLog.START
+    path.rename(f"{path}.first")  # its name is the second it was opened in
+    again = Run.reopen(run.folder, load_run(run.folder))
+    again.finish({})
+    assert [json.loads(line)["step"] for line in run.metrics.read_text().splitlines()] == [700]
+    events = [event for path in sorted(run.logs.glob("events*"), reverse=True) for event in events_of(path)]
+    assert [event.step for event in events if event.summary.value] == [700, 800]
+    assert not any(event.HasField("session_log") for event in events)  # TensorBoard purges all tags from such an event's step on
+
+
+def test_a_signal_is_answered_at_once_and_a_stopped_run_says_so_in_its_log(tmp_path, capfd):
+    run = Run.create(tmp_path, "run", {})
+    safe_point = SafePoint(lambda: run.save({}, 1), "go on with --load_path RUN", note=run.note)
+    with pytest.raises(StopRequested) as ending, safe_point:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert "stopping at the next safe point; once more ends at once without saving" in capfd.readouterr().err
+        safe_point()
+    assert ending.value.exit_code == 130 and load_run(run.folder)["step"] == 1
+    assert (run.logs / "log.txt").read_text().endswith(" stopped by SIGINT; go on with --load_path RUN\n")
+
+
+def test_whatever_fails_once_a_signal_has_come_is_a_stop_in_one_line(tmp_path, capsys):
+    def script():
+        with SafePoint(lambda: None, "go on with --load_path RUN"):
+            os.kill(os.getpid(), signal.SIGINT)
+            raise RuntimeError("g++ was killed\nand a thousand lines more")
+
+    with pytest.raises(SystemExit) as ending:
+        run_script(script)
+    *_, line = capsys.readouterr().err.splitlines()
+    assert ending.value.code == 130 and line.startswith("stopped: by SIGINT; go on with --load_path RUN, from the last checkpoint")
+    assert line.endswith("(RuntimeError: g++ was killed)")
+
+
+def test_without_a_signal_a_failure_stays_what_it_is():
+    with pytest.raises(RuntimeError, match="a bug"), SafePoint(lambda: None, "go on"):
+        raise RuntimeError("a bug")
+
+
+def test_lines_of_the_log_reach_a_pipe_at_once(tmp_path):
+    program = "import sys, time; from utils.run import Run; Run.create(sys.argv[1], 'run', {}).log('a line'); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE, cwd=ROOT) as process:
+        try:
+            assert process.stdout.readline() == b"a line\n" and process.poll() is None
+        finally:
+            process.kill()
 
 
 def test_a_runs_configuration_names_the_device_that_computes_and_the_versions(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """The scripts as a user runs them: seed command lines, dry runs, mistakes, and runs that stop and go on."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -10,7 +11,10 @@ import torch
 from PIL import Image
 from running import ROOT, assert_equal_states, load_script, only_run, stop_at
 
+from models.dggan import GrowingGenerator
+from models.growing_architecture import proggan_architecture
 from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.datasets import load_images
 from utils.real_statistics import RealStatistics, save_statistics
 
 TINY = "--dataset digits --feature_net efficientnet-lite0 --device cpu -gen_bs 8 -dis_bs 256 --latent_dim 8 --is_splits 1 --n_critic 2"
@@ -87,10 +91,15 @@ def test_both_protocols_are_one_flag(type_command, capsys):
         ("train_derived --gen_model autogan_cifar10_a --num_eval_imgs 5", "--is_splits"),
         ("search --grow_step1 60", "--grow_step1"),
         ("search --d_spectral_norm perhaps", "--d_spectral_norm"),
-        ("search --dataset folder --data_path nowhere", "--data_path"),
+        ("search --dataset folder --data_path nowhere --feature_net efficientnet-lite0", "--data_path"),
+        ("search --dataset folder --data_path nowhere --inception_path nowhere.pth", "--inception_path"),
+        ("search --method dggan --dataset folder --data_path nowhere --inception_path nowhere.pth", "--inception_path"),
+        ("train_derived --gen_model sngan --dataset folder --data_path nowhere --inception_path nowhere.pth", "--inception_path"),
         ("search --dataset digits --device tpu", "--device"),
         ("search --dataset digits --inception_path nowhere.pth", "--inception_path"),
         ("search --load_path nowhere", "--load_path"),
+        ("search --exp_name=", "--exp_name: '' is not the name of a folder"),
+        ("test --exp_name ../../x", "--exp_name: '../../x' is not the name of a folder"),
         ("train_derived", "--arch"),
         ("train_derived --arch 1 0 1", "--arch: cell 1 takes 4 tokens"),
         ("train_derived --arch 1 0 1 1", "--img_size 8"),
@@ -103,6 +112,16 @@ def test_both_protocols_are_one_flag(type_command, capsys):
 )
 def test_a_mistake_gets_one_line_that_names_the_option(fail_command, command, words):
     assert words in fail_command(command)
+
+
+@pytest.mark.parametrize("command", ["search", "search --method dggan", "train_derived --gen_model autogan_cifar10_a", "test --load_path NODE"])
+def test_one_image_is_refused_before_a_run_begins(fail_command, tmp_path, command):
+    load_images("digits").picture(0).save(tmp_path / "a.png")
+    small = GrowingGenerator(proggan_architecture(4, 4), 8).state_dict()
+    save_checkpoint(tmp_path / "node.pth", {"architecture": str(proggan_architecture(4, 4)), "gan": {"average": small}})
+    command = command.replace("NODE", f"{tmp_path / 'node.pth'}")
+    words = "holds 1 image, too few; give 2 at least"
+    assert words in fail_command(f"{command} --dataset folder --data_path {tmp_path} --device cpu --feature_net efficientnet-lite0")
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +188,28 @@ def test_a_run_that_goes_on_counts_the_time_of_all_its_sessions(type_command, tm
     assert 5000 < load_checkpoint(file)["seconds"] < 5100
 
 
+def test_a_search_logs_a_line_an_iteration_and_rewards_with_the_networks_name(finished_runs):
+    log = (only_run(finished_runs, "s") / "Log" / "log.txt").read_text()
+    for iteration in range(1, 5):
+        assert re.search(rf" iteration {iteration} of 4: d_loss \S+, g_loss \S+, mean reward \(efficientnet-lite0 IS\) \S+, about \S+ left", log)
+    assert len(re.findall(r"   reward \S+ \(efficientnet-lite0 IS\)\n", log)) == 2 + 2 + 2
+
+
+def test_a_search_ends_with_a_grid_however_short_it_is(type_command, tmp_path):
+    type_command(TINY_SEARCH.replace("--max_search_iter 4 --grow_step1 1 --grow_step2 2", "--max_search_iter 1 --grow_steps --img_size 8"))
+    assert [path.name for path in (only_run(tmp_path, "s") / "Samples").iterdir()] == ["iteration_001.png"]
+
+
+def test_a_training_logs_a_line_every_so_many_steps(tmp_path, monkeypatch):
+    script = load_script("train_derived")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(script, "STEPS_PER_LINE", 8)
+    monkeypatch.setattr(sys, "argv", TINY_TRAINING.replace("--score_start", "--val_freq 9").split())
+    script.main()
+    log = (only_run(tmp_path, "t") / "Log" / "log.txt").read_text()
+    assert re.findall(r" iteration (\d+) of 10: d_loss", log) == ["4", "8"]
+
+
 def test_a_dynamic_reset_stops_at_the_step_of_the_rule_however_often_the_losses_are_looked_at(type_command, tmp_path):
     """A threshold that any losses fall below: the reset comes at the same step with another --print_freq, and the run is the same."""
     for name, print_freq in (("often", 1), ("seldom", 100)):
@@ -190,6 +231,16 @@ def test_another_seed_gives_another_run(type_command, tmp_path, finished_runs):
 
 def test_what_a_run_computes_cannot_be_changed_when_it_goes_on(fail_command, finished_runs):
     assert "--gf_dim: the run was started with 4" in fail_command(f"search --load_path {only_run(finished_runs, 's')} --gf_dim 8")
+
+
+@pytest.mark.parametrize("wrong, right, name", [("search", "train_derived", "t"), ("train_derived", "search", "s")])
+def test_a_run_of_the_other_script_is_refused_with_the_command_that_goes_on_with_it(fail_command, finished_runs, wrong, right, name):
+    run = only_run(finished_runs, name)
+    assert f"go on with it by: python {right}.py --load_path {run}" in fail_command(f"{wrong} --load_path {run}")
+
+
+def test_a_search_goes_on_by_its_own_method_only(fail_command, finished_runs):
+    assert "--method: the run was started with autogan" in fail_command(f"search --method dggan --load_path {only_run(finished_runs, 's')}")
 
 
 def test_two_processes_never_write_to_one_run(fail_command, finished_runs):
@@ -214,7 +265,7 @@ def test_a_searchs_result_is_trained_and_scored(type_command, tmp_path, finished
     assert (run / "Samples" / "training.gif").stat().st_size > 0
     assert list((run / "Log").glob("events*")) and (run / "Log" / "log.txt").is_file()
 
-    type_command(f"test {TINY.replace('-gen_bs 8 -dis_bs 256 --latent_dim 8', '').replace('--n_critic 2', '')} --load_path {run} --num_eval_imgs 8")
+    type_command(f"test --device cpu --is_splits 1 --num_eval_imgs 8 --load_path {run}")
     (scored,) = (tmp_path / "logs_eval").iterdir()
     best = load_checkpoint(run / "Model" / "checkpoint_best.pth")["best"]
     scores = json.loads((scored / "results.json").read_text())["scores"]
@@ -282,10 +333,23 @@ def test_statistics_of_other_images_than_those_to_compare_with_are_refused(
     assert words in fail_command(f"{command} {arguments}")
 
 
+def test_a_run_is_scored_on_its_own_data_unless_the_command_line_names_other(type_command, capsys, finished_runs):
+    def resolved(arguments):
+        type_command(f"test --dry_run --load_path {only_run(finished_runs, 't')} {arguments}")
+        options = json.loads(capsys.readouterr().out)["options"]
+        return [options[name] for name in ("dataset", "data_path", "feature_net", "inception_path")]
+
+    assert resolved("") == ["digits", "./data", "efficientnet-lite0", None]
+    assert resolved("--data_path elsewhere") == ["digits", "elsewhere", "efficientnet-lite0", None]
+    assert resolved("--dataset stl10 --inception_path a.pth") == ["stl10", "./data", "inception", "a.pth"]
+
+
 def test_random_search_runs_with_fid_rewards_at_another_bottom_width(type_command, tmp_path):
     type_command(TINY_SEARCH + " --controller random --reward fid --exp_name random --bottom_width 3 --img_size 24")
     rewards = json.loads((only_run(tmp_path, "random") / "results.json").read_text())["rewards"]
     assert all(0 < reward < 1 for reward in rewards)
+    log = (only_run(tmp_path, "random") / "Log" / "log.txt").read_text()
+    assert all(f"reward {reward:.4g} (efficientnet-lite0 1/FID)" in log for reward in rewards)
 
 
 def test_spectral_norm_in_the_generator_is_trained_saved_and_loaded(type_command, tmp_path):
@@ -293,7 +357,7 @@ def test_spectral_norm_in_the_generator_is_trained_saved_and_loaded(type_command
     run = only_run(tmp_path, "t")
     average = load_checkpoint(run / "Model" / "checkpoint.pth")["gan"]["average"]
     assert "cells.0.first.pre.conv.parametrizations.weight.original" in average
-    type_command(f"test --dataset digits --feature_net efficientnet-lite0 --device cpu --is_splits 1 --num_eval_imgs 8 --load_path {run}")
+    type_command(f"test --device cpu --is_splits 1 --num_eval_imgs 8 --load_path {run}")
     (scored,) = (tmp_path / "logs_eval").iterdir()
     final = json.loads((run / "results.json").read_text())["final"]
     assert json.loads((scored / "results.json").read_text())["scores"]["fid"] == pytest.approx(final["fid"], rel=1e-6)

@@ -42,14 +42,15 @@ CHUNK_BYTES = 1 << 22  # of resized images that a worker hands over at once whil
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
-def load_images(name, data_path="./data", split="train", image_size=None):
+def load_images(name, data_path="./data", split="train", image_size=None, fewest=1):
     """The images of a data set, not yet resized.
 
     name: one of DATASETS. stl10's "train" is train + unlabeled (105,000 images), as the authors train. mnist and fashion_mnist
     read torchvision's layout or a folder that holds the original idx files. digits are scikit-learn's 1,797, all "train". folder
     is a folder or zip of images; if it holds train/ and test/, those are the splits, else all of it is "train".
     image_size: what the caller means to train at; only a folder's `native_size` depends on it.
-    Raises UserError: unknown name, data missing and not to be downloaded, no such split, no images.
+    fewest: how many the caller can do with; statistics take two.
+    Raises UserError: unknown name, data missing and not to be downloaded, no such split, too few images.
     """
     if split not in ("train", "test"):
         raise ValueError(f"split is 'train' or 'test', not {split!r}")
@@ -59,7 +60,10 @@ def load_images(name, data_path="./data", split="train", image_size=None):
         "cifar10": _cifar10, "stl10": _stl10, "digits": _digits, "folder": partial(_folder, image_size=image_size),
         "mnist": partial(_idx, DATASETS["mnist"], MNIST), "fashion_mnist": partial(_idx, DATASETS["fashion_mnist"], FashionMNIST),
     }  # fmt: skip
-    return loaders[name](Path(os.path.expanduser(data_path)), split)
+    images = loaders[name](Path(os.path.expanduser(data_path)), split)
+    if images.num_images < fewest:
+        raise UserError(f"--data_path: the {split} split of {data_path} holds {images.num_images} image, too few; give {fewest} at least")
+    return images
 
 
 def epoch_order(num_images, seed, epoch):

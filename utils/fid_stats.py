@@ -31,15 +31,10 @@ def main():
     options = parser.parse_args()
     if options.output.suffix != ".npz" or options.output.is_dir():
         raise UserError(f"--output: {options.output} is not the name of an .npz file; give FILE.npz")
-    try:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--output: cannot make {options.output.parent} ({error.strerror}); give another file") from None
-    if not os.access(options.output.parent, os.W_OK):
-        raise UserError(f"--output: cannot write into {options.output.parent}; give another file")
-    images = load_images(options.dataset, options.data_path, options.split).resized(options.img_size, options.device)
-    if images.num_images < 2:
-        raise UserError(f"--data_path: {options.data_path} holds one image; a covariance needs two at least")
+    existing = next(folder for folder in options.output.absolute().parents if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):  # known before the work begins, and no folder made for nothing
+        raise UserError(f"--output: cannot write into {existing}; give another file")
+    images = load_images(options.dataset, options.data_path, options.split, fewest=2).resized(options.img_size, options.device)
     networks = networks_of(options)
     if len(networks) == 2:
         differences = _differences(images, networks, options.batch_size)
@@ -52,6 +47,7 @@ def main():
         sample_size=FEATURE_SAMPLE if options.with_features else 0,
     )
     try:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
         save_statistics(statistics, options.output)
     except OSError as error:
         raise UserError(f"--output: cannot write {options.output} ({error.strerror}); give another file") from None

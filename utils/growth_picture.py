@@ -5,7 +5,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 COLOURS = {"kept": "#c8e6c9", "pruned": "#e8e8e8", "failed": "#f5b7b1", "best": "#ffe082"}
-BOX_WIDTH, BOX_HEIGHT, COLUMN_WIDTH, ROW_HEIGHT, MARGIN = 190, 34, 250, 42, 16
+BOX_WIDTH, BOX_HEIGHT, COLUMN_WIDTH, ROW_HEIGHT, MARGIN = 230, 34, 290, 42, 16
 
 
 def save_growth_picture(boxes, path):

@@ -148,6 +148,11 @@ def _float64(features):
 # Scoring a generator
 
 
+def figure_name(name, feature_net):
+    """How a score is printed: scores of any network but Inception are on a scale of their own and carry the network's name."""
+    return name if feature_net == "inception" else f"{feature_net} {name}"
+
+
 @dataclass(frozen=True)
 class Scores:
     """Scores and the protocol they were made by. A score that was not asked for, or could not be had, is None."""
@@ -182,8 +187,8 @@ class Scores:
         return asdict(self)
 
     def text(self):
-        """One short line: "IS 8.55 +- 0.10, FID 12.42". Figures of any network but Inception carry its name."""
-        prefix = "" if self.feature_net == "inception" else f"{self.feature_net} "
+        """One short line: "IS 8.55 +- 0.10, FID 12.42"; see figure_name."""
+        prefix = figure_name("", self.feature_net)
         parts = []
         if self.is_mean is not None:
             parts.append(f"{prefix}IS {self.is_mean:.2f} +- {self.is_std:.2f}")

@@ -8,6 +8,7 @@
         Samples/       grids of images on fixed noise
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -22,7 +23,7 @@ from pathlib import Path
 import torch
 from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.event_pb2 import Event
 from tqdm import tqdm
 
 from utils.checkpoint import load_latest, save_checkpoint, write_atomically
@@ -65,15 +66,15 @@ class Run:
 
     @classmethod
     def reopen(cls, path, state):
-        """The folder of a checkpoint that `load_run` gave; figures logged after that checkpoint are dropped, they come again."""
+        """The folder of a checkpoint that `load_run` gave; figures that metrics.jsonl got after it are dropped, they come again."""
         run = cls(run_folder(path))
         run._seconds_before = state.get("seconds", 0.0)  # none in checkpoints of earlier versions
-        run._open(state["step"], state["metrics_bytes"])
+        run._open(state["metrics_bytes"])
         run.log(f"going on with {run.folder} from step {state['step']}")
         return run
 
-    def _open(self, step=None, metrics_bytes=0):
-        """Lock the folder and open the logs, to go on from `step` and from that many bytes of metrics.jsonl."""
+    def _open(self, metrics_bytes=0):
+        """Lock the folder and open the logs, to go on from so many bytes of metrics.jsonl."""
         self._lock = open(self.folder / ".lock", "a")  # held open: the lock ends with the process, however that ends
         try:
             fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,13 +83,17 @@ class Run:
         self.metrics.touch()
         os.truncate(self.metrics, min(metrics_bytes, self.metrics.stat().st_size))
         # Not SummaryWriter: its thread dies of a full disk, and the program then waits for it for ever.
+        # It is told of no new session: that would take away all that stands at later steps, and tags count different things.
         self._tensorboard = EventsWriter(str(self.logs / "events"))
-        if step is not None:
-            self._tensorboard.write_event(Event(step=step, session_log=SessionLog(status=SessionLog.START)))  # what came later is forgotten
 
     def log(self, message):
         """One line on the console, above any progress bar, and in log.txt."""
         tqdm.write(message)
+        sys.stdout.flush()  # into a pipe or a file, lines would wait for hours
+        self.note(message)
+
+    def note(self, message):
+        """One line in log.txt alone."""
         with open(self.logs / "log.txt", "a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
 
@@ -122,6 +127,16 @@ class Run:
         self._tensorboard.close()
 
 
+def progress_line(position, total, figures, seconds, done, left):
+    """A line for the log, such as "iteration 3 of 90: d_loss 1.21, g_loss 0.33, about 1:02:40 left".
+
+    figures: {name: number or None}. The time is what `left` takes where `done` took so many seconds.
+    """
+    parts = [f"{name} {value:.4g}" for name, value in figures.items() if value is not None]
+    parts.append(f"about {tqdm.format_interval(seconds / done * left)} left")
+    return f"{position} of {total}: {', '.join(parts)}"
+
+
 def run_folder(path):
     """The run that --load_path names: its folder, or a checkpoint in its Model folder."""
     path = Path(path)
@@ -152,11 +167,12 @@ class StopRequested(Ending):
 class SafePoint:
     """Call it wherever the run could be saved: it calls `save()` when that is due, and ends the run there if a signal asked for it.
 
-    Used as a context manager: inside, SIGINT and SIGTERM take note instead of killing; a second one ends the program at once.
+    Used as a context manager: inside, SIGINT and SIGTERM take note instead of killing; a second one ends the program at once. The
+    end by a signal is told to `note`.
     """
 
-    def __init__(self, save, resume_hint, interval_seconds=600):
-        self.save, self.resume_hint, self.interval_seconds = save, resume_hint, interval_seconds
+    def __init__(self, save, resume_hint, interval_seconds=600, note=lambda message: None):
+        self.save, self.resume_hint, self.interval_seconds, self.note = save, resume_hint, interval_seconds, note
         self.last_save, self.signal_number = time.monotonic(), None
 
     def __call__(self, due=False):
@@ -167,17 +183,26 @@ class SafePoint:
             raise StopRequested(self.signal_number, self.resume_hint)
 
     def __enter__(self):
-        self.previous = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        self.previous = {number: signal.signal(number, self._take_note) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, kind, error, traceback):
         for number, handler in self.previous.items():
             signal.signal(number, handler)
+        if self.signal_number and error and not isinstance(error, Ending):
+            # Ctrl-C goes to all processes of a terminal: what fails then, such as a compiler that was at work, has been ended by it.
+            cause = f"{kind.__name__}: {error}".splitlines()[0][:200]
+            error = StopRequested(self.signal_number, f"{self.resume_hint}, from the last checkpoint: nothing was saved now ({cause})")
+        if isinstance(error, StopRequested):
+            self.note(f"{error.label} {error}")
+            raise error from None
 
-    def _note(self, signal_number, frame):
+    def _take_note(self, signal_number, frame):
         if self.signal_number:
             os._exit(128 + signal_number)
         self.signal_number = signal_number
+        with contextlib.suppress(OSError):  # not print: the program may be in the middle of one
+            os.write(2, b"\nstopping at the next safe point; once more ends at once without saving\n")
 
 
 def write_json(path, content):

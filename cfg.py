@@ -340,9 +340,12 @@ def resumed(options, saved):
         path = options.run.load_path
         raise UserError(f"--load_path: {path} is a run of {script}.py; go on with it by: python {script}.py --load_path {shlex.quote(path)}")
     values = {**saved, "load_path": options.run.load_path, "dry_run": options.run.dry_run}
+    free = FREE_ON_RESUME
+    if options.derive and not saved["lr_decay"] and saved["max_epoch"] is None and options.derive.max_iter > saved["max_iter"]:
+        free = free | {"max_iter"}  # without decay no step depends on how many there will be
     for name in options.explicit - THIS_CALL_ONLY:
         value = options.flat()[name]
-        if name not in FREE_ON_RESUME and value != _frozen(saved.get(name, value)):
+        if name not in free and value != _frozen(saved.get(name, value)):
             raise UserError(f"--{name}: the run was started with {saved[name]}, not {value}; leave the option out or start a new run")
         values[name] = value
     options = resolve(options.script, {**options.flat(), **values}, options.explicit)

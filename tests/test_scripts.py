@@ -243,6 +243,21 @@ def test_a_search_goes_on_by_its_own_method_only(fail_command, finished_runs):
     assert "--method: the run was started with autogan" in fail_command(f"search --method dggan --load_path {only_run(finished_runs, 's')}")
 
 
+def test_a_finished_training_goes_on_to_more_iterations_as_if_they_had_been_asked_for_at_once(type_command, tmp_path):
+    command = TINY_TRAINING.replace("--lr_decay --score_start", "--val_freq 9")
+    type_command(command.replace("--max_iter 10", "--max_iter 6").replace("--exp_name t", "--exp_name longer"))
+    type_command(f"train_derived --load_path {only_run(tmp_path, 'longer')} --max_iter 10")
+    type_command(command)
+    first, second = (load_checkpoint(only_run(tmp_path, name) / "Model" / "checkpoint.pth") for name in ("longer", "t"))
+    assert_equal_states(first["gan"], second["gan"])
+    assert first["options"]["max_iter"] == 10
+
+
+@pytest.mark.parametrize("more", [20, 5])
+def test_a_training_whose_learning_rate_falls_keeps_its_length(fail_command, finished_runs, more):
+    assert "--max_iter: the run was started with 10" in fail_command(f"train_derived --load_path {only_run(finished_runs, 't')} --max_iter {more}")
+
+
 def test_two_processes_never_write_to_one_run(fail_command, finished_runs):
     run = only_run(finished_runs, "t")
     holding = "import fcntl, sys; file = open(sys.argv[1], 'a'); fcntl.lockf(file, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
@@ -342,6 +357,14 @@ def test_a_run_is_scored_on_its_own_data_unless_the_command_line_names_other(typ
     assert resolved("") == ["digits", "./data", "efficientnet-lite0", None]
     assert resolved("--data_path elsewhere") == ["digits", "elsewhere", "efficientnet-lite0", None]
     assert resolved("--dataset stl10 --inception_path a.pth") == ["stl10", "./data", "inception", "a.pth"]
+
+
+@pytest.mark.parametrize("table", ["summary", "growth_table"])
+def test_a_table_of_a_folder_that_is_no_such_run_is_refused_in_one_line(table, tmp_path, finished_runs):
+    for run in (tmp_path / "nowhere", only_run(finished_runs, "s")):  # no run, and one of another script
+        ended = subprocess.run([sys.executable, ROOT / "exps" / f"{table}.py", run], capture_output=True, text=True)
+        assert ended.returncode == 2 and ended.stdout == ""
+        assert ended.stderr.startswith(f"error: {run} is not the folder of a finished run of ") and ended.stderr.count("\n") == 1
 
 
 def test_random_search_runs_with_fid_rewards_at_another_bottom_width(type_command, tmp_path):

@@ -4,12 +4,14 @@ A script lists its groups in `SCRIPTS`; `parse(script)` gives an object with one
 Defaults are the paper's, those of the authors' code where the paper is silent (docs in README, "Differences from the paper").
 """
 
+import argparse
 import dataclasses
 import json
 import math
 import shlex
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from models.architecture import PUBLISHED, Architecture, ArchitectureError
@@ -17,20 +19,33 @@ from models.growing_architecture import GrowingArchitecture
 from utils.cli import Parser, UserError
 
 PRECISIONS = ("float32", "tf32", "bfloat16")  # those of utils.precision, which needs torch
+TRAINING_SCRIPTS, SCORING_SCRIPTS = ("search", "train_derived"), ("train_derived", "test")
 
 
-def option(default, help, *, kind=None, flags=(), choices=None, nargs=None, at_least=None, above=None, at_most=None):
-    """A field that is also a command-line option, with its allowed range."""
+def option(
+    default, help, *, kind=None, flags=(), choices=None, nargs=None, at_least=None, above=None, at_most=None,
+    scripts=None, methods=None, tolerated=False, instead_of=(),
+):  # fmt: skip
+    """A field that is also a command-line option, with its allowed range.
+
+    scripts, methods: those that read it, if not all do (a method is a key of METHOD_DEFAULTS or autogan). Others refuse it; a script
+    accepts it all the same if `tolerated`, because the authors' command lines have it. instead_of: options that it leaves without effect.
+    """
     details = dict(help=help, kind=kind or type(default), flags=flags, choices=choices, nargs=nargs)
     details.update(at_least=at_least, above=above, at_most=at_most)
+    details.update(scripts=scripts, methods=methods, tolerated=tolerated, instead_of=instead_of)
     return dataclasses.field(default=default, metadata=details)
+
+
+of_autogan, of_dggan = partial(option, methods=("autogan",)), partial(option, methods=("dggan",))
+of_growing = partial(option, methods=("dggan", "proggan"))
 
 
 def true_or_false(text):
     """The authors' booleans: --d_spectral_norm True."""
-    if text.lower() in ("true", "yes", "1"):
+    if text.lower() in ("true", "t", "yes", "y", "1"):
         return True
-    if text.lower() in ("false", "no", "0"):
+    if text.lower() in ("false", "f", "no", "n", "0"):
         return False
     raise ValueError(text)
 
@@ -42,21 +57,31 @@ true_or_false.__name__ = "True or False"
 class DataOptions:
     dataset: str = option("cifar10", "images to learn", choices=("cifar10", "stl10", "mnist", "fashion_mnist", "digits", "folder"))
     data_path: str = option("./data", "where data sets are kept or downloaded to; for `folder` the folder or zip of images")
+    channels: int = option(3, "channels of the images", choices=(3,), scripts=(), tolerated=True)
     img_size: int = option(32, "resolution of the images: bottom_width doubled once per cell", at_least=2)
     num_workers: int = option(8, "processes that read images when they do not fit in memory", at_least=0)
 
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    gen_model: str = option("shared_gan", "generator: shared_gan (see --arch) or a published architecture", choices=("shared_gan", *PUBLISHED))
-    dis_model: str = option("shared_gan", "discriminator: the same for every generator", choices=("shared_gan", *PUBLISHED))
+    gen_model: str = option(
+        "shared_gan", "generator: shared_gan (see --arch) or a published architecture", choices=("shared_gan", *PUBLISHED),
+        scripts=("train_derived", "test"), tolerated=True,
+    )  # fmt: skip
+    dis_model: str = option(
+        "shared_gan", "discriminator: the same for every generator", choices=("shared_gan", *PUBLISHED), scripts=(), tolerated=True
+    )
     latent_dim: int = option(128, "dimension of the noise", at_least=1)
-    gf_dim: int = option(256, "base width of the generator", at_least=1)
-    df_dim: int = option(128, "base width of the discriminator", at_least=1)
-    bottom_width: int = option(4, "resolution before the first cell", at_least=1)
-    g_spectral_norm: bool = option(False, "spectral norm in the generator", kind=true_or_false)
-    d_spectral_norm: bool = option(True, "spectral norm in the discriminator", kind=true_or_false)
-    init_type: str = option("xavier_uniform", "initial weights of convolutions", choices=("normal", "orth", "xavier_uniform", "false"))
+    gf_dim: int = of_autogan(256, "base width of the generator", at_least=1)
+    df_dim: int = of_autogan(128, "base width of the discriminator", at_least=1)
+    bottom_width: int = of_autogan(4, "resolution before the first cell", at_least=1)
+    g_spectral_norm: bool = of_autogan(
+        False, "spectral norm in the generator", kind=true_or_false, scripts=TRAINING_SCRIPTS, tolerated=True
+    )
+    d_spectral_norm: bool = of_autogan(True, "spectral norm in the discriminator", kind=true_or_false, scripts=TRAINING_SCRIPTS)
+    init_type: str = of_autogan(
+        "xavier_uniform", "initial weights of convolutions", choices=("normal", "orth", "xavier_uniform", "false"), scripts=TRAINING_SCRIPTS
+    )
 
 
 @dataclass(frozen=True)
@@ -85,9 +110,11 @@ class ScoringOptions:
     feature_precision: str = option(
         "float32", "of the feature network; the others are faster and move scores (docs/METRICS.md)", choices=PRECISIONS
     )  # fmt: skip
-    fid_stat: str = option(None, "statistics of the real images (.npz with mu and sigma) instead of computing them", kind=str)
+    fid_stat: str = option(
+        None, "statistics of the real images (.npz with mu and sigma) instead of computing them", kind=str, scripts=SCORING_SCRIPTS
+    )
     eval_batch_size: int = option(100, "images generated at once for scoring", at_least=1)
-    num_eval_imgs: int = option(50000, "images to score", at_least=2)
+    num_eval_imgs: int = option(50000, "images to score", at_least=2, scripts=SCORING_SCRIPTS)
     is_splits: int = option(10, "parts of the Inception score", at_least=1)
 
     def network(self):
@@ -101,15 +128,16 @@ class ScoringOptions:
 @dataclass(frozen=True)
 class RunOptions:
     exp_name: str = option("run", "name of the run's folder: logs/EXP_NAME_TIME, of test.py logs_eval/EXP_NAME_TIME")
-    load_path: str = option(None, "a run's folder, to go on with it", kind=str)
+    load_path: str = option(None, "a run's folder, to go on with it; in test.py what to score: a run's folder or a .pth file", kind=str)
     random_seed: int = option(12345, "seed of everything random", at_least=0)
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
     fast: str = option("on", "off: the plain way of computing, for comparison; the results are the same to rounding", choices=("on", "off"))
     precision: str = option(
-        "float32", "of multiplications in training; the others are faster and move results; tf32 is a GPU's", choices=PRECISIONS
+        "float32", "of multiplications in training; the others are faster and move results; tf32 is a GPU's", choices=PRECISIONS,
+        scripts=TRAINING_SCRIPTS,
     )  # fmt: skip
     compile: bool = option(False, "compile the feature network, the discriminator and, in train_derived, the generator; the same to rounding")
-    print_freq: int = option(100, "steps between looks at the losses: log, progress bar, dynamic reset", at_least=1)
+    print_freq: int = option(100, "steps between looks at the losses: log, bar, dynamic reset", at_least=1, scripts=TRAINING_SCRIPTS)
     dry_run: bool = option(False, "print the resolved run as JSON and stop")
 
 
@@ -119,46 +147,48 @@ class SearchOptions:
         "autogan", "autogan: cells by a controller; dggan: grow both networks while they train; proggan: a fixed list of growths",
         choices=("autogan", "dggan", "proggan"),
     )  # fmt: skip
-    controller: str = option("controller", "who draws architectures: the LSTM controller, or random search", choices=("controller", "random"))
-    shared_epoch: int = option(15, "epochs of shared-GAN training per search iteration", at_least=1)
-    max_search_iter: int = option(90, "search iterations", at_least=1)
-    grow_step1: int = option(25, "iteration at which the second cell is added", at_least=1)
-    grow_step2: int = option(55, "iteration at which the third cell is added", at_least=1)
-    grow_steps: tuple = option(None, "iterations at which a cell is added, for any number of cells", kind=int, nargs="*")
-    ctrl_step: int = option(30, "controller updates per search iteration", at_least=0)
-    ctrl_sample_batch: int = option(1, "architectures per controller update", at_least=1)
-    ctrl_lr: float = option(3.5e-4, "learning rate of the controller", above=0)
-    hid_size: int = option(100, "hidden size of the controller", at_least=1)
-    entropy_coeff: float = option(1e-4, "weight of the entropy in the reward", at_least=0)
-    baseline_decay: float = option(0.9, "decay of the reward's moving average", at_least=0, at_most=1)
+    controller: str = of_autogan("controller", "who draws architectures: the LSTM, or random search", choices=("controller", "random"))
+    shared_epoch: int = of_autogan(15, "epochs of shared-GAN training per search iteration", at_least=1)
+    max_search_iter: int = of_autogan(90, "search iterations", at_least=1)
+    grow_step1: int = of_autogan(25, "iteration at which the second cell is added", at_least=1)
+    grow_step2: int = of_autogan(55, "iteration at which the third cell is added", at_least=1)
+    grow_steps: tuple = of_autogan(
+        None, "iterations at which a cell is added, for any number of cells", kind=int, nargs="*", instead_of=("grow_step1", "grow_step2")
+    )
+    ctrl_step: int = of_autogan(30, "controller updates per search iteration", at_least=0)
+    ctrl_sample_batch: int = of_autogan(1, "architectures per controller update", at_least=1)
+    ctrl_lr: float = of_autogan(3.5e-4, "learning rate of the controller", above=0)
+    hid_size: int = of_autogan(100, "hidden size of the controller", at_least=1)
+    entropy_coeff: float = of_autogan(1e-4, "weight of the entropy in the reward", at_least=0)
+    baseline_decay: float = of_autogan(0.9, "decay of the reward's moving average", at_least=0, at_most=1)
     reward: str = option(
         "is", "reward of an architecture: Inception score, FID, or (dggan) sliced Wasserstein distance; the lower distance is better",
         choices=("is", "fid", "swd"),
     )  # fmt: skip
     rl_num_eval_img: int = option(5000, "images scored for a reward", at_least=2)
-    num_candidate: int = option(10, "architectures drawn at the end of a level (M)", at_least=1)
-    topk: int = option(5, "architectures kept at the end of a level or growing step (K)", at_least=1)
-    dynamic_reset_threshold: float = option(1e-3, "variance of the losses that means collapse; 0: never reset", at_least=0)
-    dynamic_reset_window: int = option(500, "losses the variance is taken over", at_least=2)
-    val_freq: int = option(20, "search iterations between sample grids", at_least=1)
+    num_candidate: int = of_autogan(10, "architectures drawn at the end of a level (M)", at_least=1)
+    topk: int = option(5, "architectures kept at the end of a level or growing step (K)", at_least=1, methods=("autogan", "dggan"))
+    dynamic_reset_threshold: float = of_autogan(1e-3, "variance of the losses that means collapse; 0: never reset", at_least=0)
+    dynamic_reset_window: int = of_autogan(500, "losses the variance is taken over", at_least=2)
+    val_freq: int = of_autogan(20, "search iterations between sample grids", at_least=1)
 
 
 @dataclass(frozen=True)
 class GrowthOptions:
-    start_resolution: int = option(8, "resolution of the root, the network pair that everything grows from", at_least=4)
-    growing_steps: int = option(8, "growing steps of dggan; where only enough are left for doublings, only doublings are tried", at_least=0)
-    growth_iterations: int = option(100000, "training steps of the root and after each growth", at_least=1)
-    fade_share: float = option(0.5, "share of these steps over which a growth fades in", at_least=0, at_most=1)
-    action_probability: float = option(0.2, "probability that dggan tries an action on a network (p)", above=0, at_most=1)
-    kernels: tuple = option((3, 7), "kernels of the convolutions that dggan may add", kind=int, nargs="+")
-    filters: tuple = option((32, 64, 128, 256, 512, 1024), "their filters", kind=int, nargs="+")
-    actions: tuple = option(
-        None, "instead: dggan's actions to choose from, or proggan's list of growths in order, such as 'G 3x64' 'D 7x32' double",
-        kind=str, nargs="+",
+    start_resolution: int = of_growing(8, "resolution of the root, the network pair that everything grows from", at_least=4)
+    growing_steps: int = of_dggan(8, "growing steps; where only enough are left for doublings, only doublings are tried", at_least=0)
+    growth_iterations: int = of_growing(100000, "training steps of the root and after each growth", at_least=1)
+    fade_share: float = of_growing(0.5, "share of these steps over which a growth fades in", at_least=0, at_most=1)
+    action_probability: float = of_dggan(0.2, "probability that dggan tries an action on a network (p)", above=0, at_most=1)
+    kernels: tuple = of_dggan((3, 7), "kernels of the convolutions that dggan may add", kind=int, nargs="+")
+    filters: tuple = of_dggan((32, 64, 128, 256, 512, 1024), "their filters", kind=int, nargs="+")
+    actions: tuple = of_growing(
+        None, "dggan's actions to choose from, or proggan's list of growths in order, such as 'G 3x64' 'D 7x32' double",
+        kind=str, nargs="+", instead_of=("kernels", "filters"),
     )  # fmt: skip
-    growth_width: int = option(512, "filters of the first 4x4 convolutions; higher resolutions follow by ProgGAN's rule", at_least=1)
-    ema_decay: float = option(0.999, "decay of the average generator per generator step", at_least=0, at_most=1)
-    workers: int = option(1, "processes that train the children of a growing step, each GPU in turn; the result is the same", at_least=1)
+    growth_width: int = of_growing(512, "filters of the first 4x4 convolutions; higher resolutions follow by ProgGAN's rule", at_least=1)
+    ema_decay: float = of_growing(0.999, "decay of the average generator per generator step", at_least=0, at_most=1)
+    workers: int = of_growing(1, "processes that train the children of a growing step, each GPU in turn; same result", at_least=1)
 
 
 @dataclass(frozen=True)
@@ -171,7 +201,9 @@ class DeriveOptions:
     arch_file: str = option(None, "derived.json of a search", kind=str)
     rank: int = option(1, "which architecture of --arch_file: 1 is the best", at_least=1)
     max_iter: int = option(50000, "generator iterations", at_least=1)
-    max_epoch: int = option(None, "passes over the data instead of --max_iter; as in the authors' code times n_critic", kind=int, at_least=1)
+    max_epoch: int = option(
+        None, "passes over the data; as in the authors' code times n_critic", kind=int, at_least=1, instead_of=("max_iter",)
+    )
     lr_decay: bool = option(False, "let the learning rates fall linearly to 0")
     sample_freq: int = option(5, "passes over the data between sample grids", at_least=1)
     score_start: bool = option(False, "score the untrained generator too")
@@ -205,6 +237,8 @@ SCRIPT_DEFAULTS = {
     "train_derived": {"exp_name": "derive"},
     "test": {"exp_name": "test"},
 }
+# What is searched is no published architecture, and a reward is one score, by one backend.
+SCRIPT_CHOICES = {"search": {"inception_backend": ("torch", "tf"), "gen_model": ("shared_gan",)}}
 # ProgGAN's training, wherever the networks are growing ones. 800,000 images to fade and 800,000 more are 100,000 steps of 16.
 GROWING_DEFAULTS = {
     "latent_dim": 512, "dis_batch_size": 16, "gen_batch_size": 16, "g_lr": 1e-3, "d_lr": 1e-3, "beta2": 0.99, "n_critic": 1,
@@ -232,13 +266,17 @@ def parse(script, arguments=None):
     for group_name in group_names:
         group = parser.add_argument_group(group_name)
         for field in dataclasses.fields(GROUPS[group_name]):
-            _add_argument(group, field, defaults.get(field.name, field.default))
+            choices = SCRIPT_CHOICES.get(script, {}).get(field.name, field.metadata["choices"])
+            _add_argument(group, field, defaults.get(field.name, field.default), choices, _help(field, script))
     given, explicit = vars(parser.parse_args(arguments)), _explicitly_given(parser, arguments)
     if not given["exp_name"] or "/" in given["exp_name"]:
         raise UserError(f"--exp_name: '{given['exp_name']}' is not the name of a folder; give one without /")
     dependent = METHOD_DEFAULTS.get(_method(given), {}) | PROTOCOL_DEFAULTS.get(given.get("protocol"), {})
     given |= {name: value for name, value in dependent.items() if name in given and name not in explicit}
-    return resolve(script, given, explicit)
+    options = resolve(script, given, explicit)
+    if script == "test" or not options.run.load_path:  # what goes on is not yet known: see `resumed`
+        refuse_unread(options)
+    return options
 
 
 @dataclass(frozen=True)
@@ -271,12 +309,17 @@ def resolve(script, values, explicit=()):
         fields = dataclasses.fields(GROUPS[group_name])
         for field in fields:
             _check_range(field, values[field.name])
-        groups[group_name] = GROUPS[group_name](**{field.name: values[field.name] for field in fields})
+        groups[group_name] = GROUPS[group_name](**{field.name: _frozen(values[field.name]) for field in fields})
     scored = "rl_num_eval_img" if "search" in groups else "num_eval_imgs"
     images, parts = values[scored], values["is_splits"]
     if parts > images:
         raise UserError(f"--is_splits: {images} images (--{scored}) have no {parts} parts; lower it or score more images")
     return Options(script=script, explicit=frozenset(explicit), **groups)
+
+
+def _frozen(value):
+    """A list as a tuple: argparse makes lists where defaults are tuples."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def on_the_data_of(options, saved):
@@ -302,21 +345,55 @@ def resumed(options, saved):
         free = free | {"max_iter"}  # without decay no step depends on how many there will be
     for name in options.explicit - THIS_CALL_ONLY:
         value = options.flat()[name]
-        if name not in free and value != saved.get(name, value):
+        if name not in free and value != _frozen(saved.get(name, value)):
             raise UserError(f"--{name}: the run was started with {saved[name]}, not {value}; leave the option out or start a new run")
         values[name] = value
-    return resolve(options.script, {**options.flat(), **values}, options.explicit)
+    options = resolve(options.script, {**options.flat(), **values}, options.explicit)
+    refuse_unread(options)
+    return options
+
+
+def refuse_unread(options, method=None):
+    """Refuse what stands on the command line without effect: options of other scripts or methods, and those that another one replaces.
+
+    method: "growing" where a checkpoint tells that it is about such networks.
+    """
+    method = method or _method(options.flat())
+    for field in _fields(options.script):
+        details = field.metadata
+        if field.name not in options.explicit:
+            continue
+        if not (is_read(field, options.script) or details["tolerated"]):
+            raise UserError(f"--{field.name}: without effect in {options.script}.py; leave it out")
+        if not is_read(field, method=method):
+            cure = f" or set --method {details['methods'][0]}" if options.script == "search" else ""
+            raise UserError(f"--{field.name}: without effect with {method}; leave it out{cure}")
+        for other in details["instead_of"]:
+            if other in options.explicit:
+                raise UserError(f"--{other}: without effect beside --{field.name}; leave one of them out")
+
+
+def is_read(field, script=None, method=None):
+    """Whether a script, and a method, do something with an option."""
+    scripts, methods = field.metadata["scripts"], field.metadata["methods"]
+    return (None in (scripts, script) or script in scripts) and (None in (methods, method) or method in methods)
+
+
+def _fields(script):
+    """The fields of all options of a script."""
+    return [field for group_name in SCRIPTS[script][1] for field in dataclasses.fields(GROUPS[group_name])]
 
 
 def command(script, options, **values):
     """A command line of another script: `values`, and those options of this run that both have and that differ from its defaults."""
-    method_defaults = METHOD_DEFAULTS.get(_method({**options.flat(), **values}), {})
+    method = _method({**options.flat(), **values})
+    method_defaults = METHOD_DEFAULTS.get(method, {})
     shared = {
         field.name: ({**SCRIPT_DEFAULTS.get(script, {}), **method_defaults}.get(field.name, field.default), flat_value)
         for name in ("data", "scoring", "network")
         for field in dataclasses.fields(GROUPS[name])
         for flat_value in [options.flat().get(field.name)]
-        if field.name not in ("gf_dim", "df_dim", "gen_model", "dis_model")
+        if field.name not in ("gf_dim", "df_dim", "gen_model", "dis_model") and is_read(field, script, method)
     }
     values = {name: value for name, (default, value) in shared.items() if value not in (None, default)} | values
     return " ".join([f"python {script}.py", *(f"--{name} {shlex.quote(str(value))}" for name, value in values.items())])
@@ -326,6 +403,8 @@ def generator_architecture(options):
     """The architecture that --arch, --arch_file or --gen_model names (None if none does), checked against --img_size."""
     derive, network = options.derive, options.network
     arch = (derive or options.test).arch
+    if "rank" in options.explicit and not derive.arch_file:
+        raise UserError("--rank: without effect without --arch_file; give the derived.json of a search too")
     try:
         if derive and derive.arch_file:
             source, architecture = "--arch_file", parse_architecture(_ranked_text(derive.arch_file, derive.rank))
@@ -339,6 +418,8 @@ def generator_architecture(options):
         source = "--arch_file" if derive and derive.arch_file else "--arch"
         cure = "an architecture is 4 tokens for the first cell and 5 for each further one, or as in docs/DGGAN.md for each resolution"
         raise UserError(f"{source}: {error}; {cure}") from None
+    if network.gen_model in PUBLISHED and architecture != Architecture.parse(network.gen_model):
+        raise UserError(f"--gen_model: {network.gen_model} is not the architecture of {source}, {architecture}; leave one of them out")
     if isinstance(architecture, Architecture):
         check_resolution(options, architecture.levels, source)
     elif architecture.resolution != options.data.img_size:
@@ -372,13 +453,13 @@ def _epilog(group_names):
     return f"{kind} the defaults are {stated}."
 
 
-def check_resolution(options, levels, source):
-    """Refuse an --img_size that the cells do not produce."""
+def check_resolution(options, levels, source, cells="the cells"):
+    """Refuse an --img_size that the cells do not produce; `cells` says where to change them."""
     made = options.network.bottom_width << levels
     if made != options.data.img_size:
         raise UserError(
             f"--img_size: {levels} cells ({source}) on --bottom_width {options.network.bottom_width} make {made} px images, "
-            f"not {options.data.img_size}; set --img_size {made} or change the cells or --bottom_width"
+            f"not {options.data.img_size}; set --img_size {made} or change {cells} or --bottom_width"
         )
 
 
@@ -395,7 +476,7 @@ def growing_steps(options):
     name = "--grow_steps" if search.grow_steps is not None else "--grow_step1, --grow_step2"
     if list(steps) != sorted(set(steps)) or (steps and not 0 < min(steps) <= max(steps) < search.max_search_iter):
         raise UserError(f"{name}: {list(steps)} must rise between 0 and --max_search_iter {search.max_search_iter}; give smaller or distinct steps")
-    check_resolution(options, 1 + len(steps), name)
+    check_resolution(options, 1 + len(steps), name, cells="--grow_steps (an iteration for each cell but the first)")
     if search.reward == "swd":
         raise UserError("--reward: swd is a reward of --method dggan and proggan; use is or fid")
     if search.topk > search.num_candidate:
@@ -412,20 +493,33 @@ def _ranked_text(path, rank):
         raise UserError(f"--arch_file: no file {path}; give the derived.json that a search wrote") from None
     except (ValueError, KeyError, TypeError):
         raise UserError(f"--arch_file: {path} is not a derived.json; give the one that a search wrote") from None
-    if rank > len(texts):
+    if not 1 <= rank <= len(texts):
         raise UserError(f"--rank: {path} holds {len(texts)} architectures; give 1 to {len(texts)}")
     return str(texts[rank - 1])
 
 
-def _add_argument(group, field, default):
+def _help(field, script):
+    """What --help says of an option: nothing where it would be refused."""
+    details = field.metadata
+    if not is_read(field, script):
+        return "without effect here; the authors' command lines have it" if details["tolerated"] else argparse.SUPPRESS
+    words = [details["help"]]
+    if details["methods"] and script == "search":
+        words.append(f"(--method {' and '.join(details['methods'])})")
+    if details["instead_of"]:
+        words.append(f"(instead of {' and '.join(f'--{name}' for name in details['instead_of'])})")
+    return " ".join(words)
+
+
+def _add_argument(group, field, default, choices, help):
     details = field.metadata
     names = (*details["flags"], f"--{field.name}")
     if details["kind"] is bool:
-        group.add_argument(*names, dest=field.name, action="store_true", help=details["help"])
+        group.add_argument(*names, dest=field.name, action="store_true", help=help)
         return
-    arguments = dict(dest=field.name, default=default, help=details["help"], type=details["kind"])
-    if details["choices"]:
-        arguments.update(choices=details["choices"])
+    arguments = dict(dest=field.name, default=default, help=help, type=details["kind"])
+    if choices:
+        arguments.update(choices=choices)
     else:
         arguments.update(metavar=getattr(details["kind"], "__name__", "value").upper() if details["kind"] is not true_or_false else "BOOL")
     if details["nargs"]:

@@ -410,19 +410,18 @@ def run_autogan(options, state):
     search = Search(new_shared_gan(options, device), new_policy(options, level=0), first_beam(options.search.hid_size), detector)
     if state:
         restore(search, state, options)
-    run = Run.reopen(options.run.load_path, state) if state else Run.create("logs", options.run.exp_name, options.flat())
+    run = Run.reopen(options.run.load_path, state) if state else Run.create("logs", options.run.exp_name, options.flat(), device)
 
     def save():
         run.save(checkpoint_of(search, options), search.iteration)
 
-    started = time.monotonic()
     with SafePoint(save, f"go on with --load_path {run.folder}", note=run.note) as safe_point:
         reward_of = reward_in(search, options, feature_net, real_of, run)
         reward_name = figure_name(REWARD_NAMES[options.search.reward], feature_net.name)
         beam = search_autogan(search, options, level_of, images_of, reward_of, reward_name, run, safe_point)
     write_derived(run, beam, options)
     run.finish({"architectures": [str(c.architecture) for c in beam], "rewards": [c.score for c in beam], "resets": search.resets,
-                "hours": (time.monotonic() - started) / 3600})
+                "hours": run.seconds() / 3600})
 
 
 # --------------------------------------------------------------------------------------------------------------------------------
@@ -442,6 +441,8 @@ def search_dggan(tree, plan, actions_of, train, save):
     for step in range(tree[-1].step + 1, plan.growing_steps + 1):
         for parent in kept_nodes(tree, step - 1):
             tree = with_children(tree, parent, actions_of(tree, parent, step))
+        if tree[-1].step < step:  # no parent has an action left to try
+            break
         tree = pruned(train(tree, step), step, plan.kept)
         save(tree)
     return tree
@@ -463,7 +464,7 @@ def growth_plan(options, memory):
         else:
             plan = proggan_plan(root, actions, final)
     with naming("--growing_steps"):
-        check_steps(plan.growing_steps, growth.start_resolution, final)
+        check_steps(plan.growing_steps, growth.start_resolution, final, plan.actions)
     with naming("--growth_width, --filters"):
         check_plan_fits(plan, final, memory, is_search, options.network.latent_dim)
     return plan
@@ -605,12 +606,11 @@ def run_dggan(options, state):
     names = figure_names(recipe_of(options).feature_net_on(devices[0]).name)
     load_images(options.data.dataset, options.data.data_path, image_size=options.data.img_size, fewest=2)  # a mistake shows now
     tree = tree_from_json(state["tree"]) if state else planted(plan.root)
-    run = Run.reopen(options.run.load_path, state) if state else Run.create("logs", options.run.exp_name, options.flat())
+    run = Run.reopen(options.run.load_path, state) if state else Run.create("logs", options.run.exp_name, options.flat(), devices[0])
     save = saver(options, names, run)
     if not state:
         save(tree)
 
-    started = time.monotonic()
     safe_point = SafePoint(lambda: None, f"go on with --load_path {run.folder}", note=run.note)
     with safe_point, worker_processes(devices, safe_point) as in_order:
         tree = search_dggan(tree, plan, actions_on(plan, options), trainer(options, in_order, names, run), save)
@@ -627,7 +627,7 @@ def run_dggan(options, state):
         "method": options.search.method, "feature_net": options.scoring.feature_net,
         "architectures": [str(candidate.architecture) for candidate in beam], "rewards": [candidate.score for candidate in beam],
         "resolutions": resolutions, "networks": len(tree), "failed": sum(bool(node.failure) for node in tree),
-        "hours": (time.monotonic() - started) / 3600,
+        "hours": run.seconds() / 3600,
     })  # fmt: skip
 
 

@@ -12,12 +12,14 @@ import cfg
 from models.architecture import Architecture, ArchitectureError
 from models.autogan import Discriminator, Generator
 from models.dggan import GrowingDiscriminator, GrowingGenerator
+from models.fast_form import fast_form
 from models.growing_architecture import GrowingArchitecture
 from utils.checkpoint import DamagedCheckpoint, load_authors_generator, load_checkpoint
 from utils.cli import UserError, run_script
 from utils.complexity import count_parameters, network_sizes
-from utils.datasets import load_images
+from utils.datasets import DATASETS, load_images
 from utils.feature_sums import FEATURE_SAMPLE
+from utils.gan import placed
 from utils.randomness import random_generator
 from utils.run import Run, load_run, pick_device, run_folder
 from utils.scoring import feature_nets_of, real_statistics_for, score_generator
@@ -69,6 +71,9 @@ def from_weights(architecture, weights, options):
         generator = GENERATORS[type(architecture)].from_state(architecture, weights)
     except ArchitectureError as error:
         raise UserError(f"--load_path: {error}; name the right --gen_model or --arch") from None
+    is_growing = isinstance(architecture, GrowingArchitecture)
+    if is_growing:
+        cfg.refuse_unread(options, "growing")
     actual = widths_of(generator)
     for name, value in actual.items():
         if name in options.explicit and getattr(options.network, name) != value:
@@ -121,6 +126,7 @@ def main():
     if options.run.load_path:
         generator, run_options, source = load_generator(options.run.load_path, options)
         options = cfg.on_the_data_of(options, {**run_options, "img_size": resolution_of(generator)})
+        precision = run_options.get("precision", "float32")
     else:
         architecture = cfg.generator_architecture(options)
         if architecture is None:
@@ -133,14 +139,21 @@ def main():
     data, scoring = options.data, options.scoring
     device = pick_device(options.run.device)
     feature_nets = feature_nets_of(**scoring.network(), compiled=options.run.compile, device=device)
-    images = load_images(data.dataset, data.data_path, options.test.split, data.img_size, fewest=2).resized(
-        data.img_size, device, num_workers=data.num_workers
-    )
-    metrics = ("is", "fid", *options.test.metrics)
-    reals = real_statistics_for(feature_nets, images, fid_stat=scoring.fid_stat, sample_size=FEATURE_SAMPLE if options.test.metrics else 0)
+    metrics = {"is", "fid", *options.test.metrics}
+    images = None
+    if not scoring.fid_stat or "swd" in metrics:
+        images = load_images(data.dataset, data.data_path, options.test.split, data.img_size, fewest=2).resized(
+            data.img_size, device, num_workers=data.num_workers
+        )
+    reals = real_statistics_for(
+        feature_nets, images, fid_stat=scoring.fid_stat, sample_size=FEATURE_SAMPLE if {"kid", "precision_recall"} & metrics else 0,
+        data=DATASETS[data.dataset], split=options.test.split, resolution=data.img_size,
+    )  # fmt: skip
 
-    run = Run.create("logs_eval", options.run.exp_name, options.flat())
-    generator = generator.to(device).eval()
+    run = Run.create("logs_eval", options.run.exp_name, options.flat(), device)
+    if options.run.fast == "on":
+        generator = fast_form(generator)
+    generator = placed(generator, device, options.run.fast == "on", precision).eval()
     run.log(f"loaded {source}: architecture {generator.architecture}, {count_parameters(generator):,} parameters")
     fixed = random_generator(options.run.random_seed, "grid")
     with torch.inference_mode():
@@ -150,7 +163,8 @@ def main():
         generator, feature_nets, reals, num_images=scoring.num_eval_imgs, batch_size=scoring.eval_batch_size, splits=scoring.is_splits,
         seed=options.run.random_seed, metrics=metrics, real_images=images, progress="scoring",
     )  # fmt: skip
-    run.log(f"{scores.num_fake} generated against {scores.num_real} real images ({data.dataset}, {options.test.split}): {scores.text()}")
+    compared = ", ".join(filter(None, (scores.data, scores.split)))
+    run.log(f"{scores.num_fake} generated against {scores.num_real or 'the'} real images ({compared}): {scores.text()}")
     if differences:
         run.log("torch against TensorFlow: " + ", ".join(f"{name} {value:.1e}" for name, value in differences.items() if value is not None))
     run.finish({**describe(options, generator), "scores": scores.as_dict(), "backend_differences": differences})

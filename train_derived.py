@@ -22,7 +22,7 @@ from utils.checkpoint import load_checkpoint
 from utils.cli import UserError, run_script
 from utils.compiled import compile_discriminator, compile_generator
 from utils.complexity import count_parameters, network_sizes, refuse_too_large
-from utils.datasets import load_images
+from utils.datasets import DATASETS, load_images
 from utils.gan import Gan, new_gan
 from utils.images import save_gif
 from utils.losses import loss_schedule
@@ -221,13 +221,13 @@ def describe(options, architecture):
     }
 
 
-def write_results(run, training, options, architecture, seconds):
+def write_results(run, training, options, architecture):
     """results.json, a GIF of the sample grids, and the closing lines."""
     resolved = describe(options, architecture)
     pictures = sorted(run.samples.glob("iteration_*.png"))
     gif = save_gif(pictures, run.samples / "training.gif")
     results = {name: resolved[name] for name in ("architecture", "resolution", "generator_parameters", "generator_macs")}
-    run.finish({**results, "final": training.history[-1], "best": training.best, "history": training.history, "seconds": seconds})
+    run.finish({**results, "final": training.history[-1], "best": training.best, "history": training.history, "seconds": run.seconds()})
     run.log(f"samples {pictures[-1]}, their history {gif}")
     run.log(f"results {run.folder / 'results.json'}; to score it again:")
     run.log("  " + cfg.command("test", options, load_path=run.folder, exp_name="test"))
@@ -254,7 +254,9 @@ def main():
     images = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2).resized(
         data.img_size, device, num_workers=data.num_workers
     )
-    reals = real_statistics_for(feature_nets, images, fid_stat=scoring.fid_stat)
+    reals = real_statistics_for(
+        feature_nets, images, fid_stat=scoring.fid_stat, data=DATASETS[data.dataset], split="train", resolution=data.img_size
+    )
 
     training = new_training(options, architecture, device)
     if state:
@@ -265,10 +267,8 @@ def main():
         images, options.run.random_seed, batch_size=options.training.dis_batch_size, latent_dim=options.network.latent_dim,
         generator_batch_size=options.training.gen_batch_size, generator_every=options.training.n_critic,
     )  # fmt: skip
-    run = Run.reopen(options.run.load_path, state) if state else Run.create("logs", options.run.exp_name, options.flat())
+    run = Run.reopen(options.run.load_path, state) if state else Run.create("logs", options.run.exp_name, options.flat(), device)
     run.log(f"architecture {architecture}, {count_parameters(training.gan.generator):,} parameters, {images.num_images} images of {images.name}")
-
-    started = time.monotonic()
 
     def save():
         run.save(checkpoint_of(training, options, architecture), training.step)
@@ -276,7 +276,7 @@ def main():
     with SafePoint(save, f"go on with --load_path {run.folder}", note=run.note) as safe_point:
         score = scorer(options, feature_nets, reals, run, architecture)
         train(training, options, inputs, steps_of(options, images.num_images), score, run, safe_point)
-    write_results(run, training, options, architecture, time.monotonic() - started)
+    write_results(run, training, options, architecture)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Architecture a, found on CIFAR-10, trained on STL-10 (train + unlabeled) at 48 px. Published: IS 9.16 +- 0.12, FID 31.01.
-# Training is known to collapse late; --max_grad_norm 50 is the known cure. Hardware: one CUDA GPU with 12 GB, hours not yet measured.
+# Training is known to collapse late; --max_grad_norm 50 is the known cure.
+# Hardware (estimated): one CUDA GPU with 12 GB, hours not yet measured.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-[ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] || [ ! -d .venv ] || . .venv/bin/activate  # what quickstart.sh and test_suite.sh made
+. "$(dirname "${BASH_SOURCE[0]}")/activate.sh"
 python train_derived.py \
     -gen_bs 128 \
     -dis_bs 64 \

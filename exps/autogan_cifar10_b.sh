@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # Architecture b of the paper on CIFAR-10. Published: IS 8.42 +- 0.07, FID 13.67.
-# Hardware: one CUDA GPU with 8 GB; 50,000 generator iterations, hours not yet measured. Needs Inception's weights, see docs/METRICS.md.
+# Hardware (estimated): one CUDA GPU with 8 GB; 50,000 generator iterations, hours not known. Needs Inception's weights (docs/METRICS.md).
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-[ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] || [ ! -d .venv ] || . .venv/bin/activate  # what quickstart.sh and test_suite.sh made
+. "$(dirname "${BASH_SOURCE[0]}")/activate.sh"
 python train_derived.py \
     -gen_bs 128 \
     -dis_bs 64 \

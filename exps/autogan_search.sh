@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
 # The search of the paper's authors: 65 iterations, growing at 15 and 35 (the paper speaks of 90; leave --grow_step1, --grow_step2
 # and --max_search_iter out for that). Published: the architecture autogan_cifar10_a, IS 8.55, FID 12.42 after retraining.
-# Published cost: 43 GPU hours. Hardware: one CUDA GPU with 8 GB. Needs Inception's weights, see docs/METRICS.md.
+# Published cost: 43 GPU hours. Hardware (estimated): one CUDA GPU with 8 GB. Needs Inception's weights (docs/METRICS.md).
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-[ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] || [ ! -d .venv ] || . .venv/bin/activate  # what quickstart.sh and test_suite.sh made
+. "$(dirname "${BASH_SOURCE[0]}")/activate.sh"
 python search.py \
     -gen_bs 128 \
     -dis_bs 64 \

@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # Trains a searched architecture from scratch: replace --arch by yours, or pass --arch_file RUN/derived.json --rank 1
-# (which takes precedence). As it stands: architecture a. Hardware: one CUDA GPU with 8 GB, hours not yet measured.
+# (which takes precedence). As it stands: architecture a. Hardware (estimated): one CUDA GPU with 8 GB, hours not yet measured.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-[ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] || [ ! -d .venv ] || . .venv/bin/activate  # what quickstart.sh and test_suite.sh made
+. "$(dirname "${BASH_SOURCE[0]}")/activate.sh"
 python train_derived.py \
     -gen_bs 128 \
     -dis_bs 64 \

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # DGGAN's search on CIFAR-10 with the paper's values: K = 20, 100,000 steps of batch 16 after each growth, from 8x8 to 32x32.
 # Published: FID 12.10 for 580 GPU days. p and the number of growing steps are ours (docs/DGGAN.md). With GPUs add --workers N.
-# Hardware: CUDA GPUs with 8 GB each; GPU days not yet measured. Needs Inception's weights, see docs/METRICS.md.
+# Hardware (estimated): CUDA GPUs with 8 GB each; GPU days not yet measured. Needs Inception's weights (docs/METRICS.md).
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. "$(dirname "${BASH_SOURCE[0]}")/activate.sh"
 python search.py \
     --method dggan \
     --dataset cifar10 \

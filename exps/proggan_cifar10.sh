@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # ProgGAN on CIFAR-10: the fixed list of doublings from 8x8 to 32x32, trained as DGGAN's networks are. Published: FID 18.33.
-# Hardware: one CUDA GPU with 8 GB; 300,000 steps of batch 16, hours not yet measured. Needs Inception's weights, see docs/METRICS.md.
+# Hardware (estimated): one CUDA GPU with 8 GB; 300,000 steps of batch 16, hours not known. Needs Inception's weights (docs/METRICS.md).
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. "$(dirname "${BASH_SOURCE[0]}")/activate.sh"
 python search.py \
     --method proggan \
     --dataset cifar10 \

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.architecture import Architecture, ArchitectureError
+from models.architecture import CHOICES, Architecture, ArchitectureError
 from models.blocks import Cell, DiscriminatorBlock, FirstDiscriminatorBlock
 from models.spectral_norm import add_spectral_norm, joint_weights
 
@@ -35,7 +35,10 @@ class Generator(nn.Module):
 
     @classmethod
     def from_state(cls, architecture, state):
-        """The derived generator that a state dict belongs to, its widths read off the tensors; raises ArchitectureError if it does not fit."""
+        """The derived generator that a state dict belongs to, its widths read off the tensors; raises ArchitectureError if it does not fit.
+
+        Of a shared generator's state dict, which the authors' train_derived.py saves, the architecture takes what it uses.
+        """
         normed = "linear.parametrizations.weight.original" in state
         linear = state.get("linear.parametrizations.weight.original" if normed else "linear.weight", torch.empty(0, 0))
         gf_dim = len(state.get("to_rgb.0.weight", [])) or 1
@@ -43,8 +46,10 @@ class Generator(nn.Module):
         generator = cls.of(architecture, latent_dim=linear.shape[1], gf_dim=gf_dim, bottom_width=bottom_width)
         if normed:
             add_spectral_norm(generator)
+        if all(f"cells.0.first.{conv}.conv.weight" in state for conv in CHOICES["conv"]):
+            state = {name: state[name] for name in generator.state_dict() if name in state}
         try:
-            generator.load_state_dict({name: state[name] for name in generator.state_dict() if name in state})
+            generator.load_state_dict(state)
         except RuntimeError as error:
             raise ArchitectureError(f"the weights are not of architecture {architecture}: {str(error).splitlines()[-1].strip()}") from None
         return generator
@@ -55,6 +60,8 @@ class Generator(nn.Module):
         `architecture` says which candidates run, and may be shorter than the network; a derived generator knows its own.
         """
         architecture = architecture or self.architecture
+        if architecture.levels > len(self.cells):
+            raise ValueError(f"an architecture of {architecture.levels} cells for a generator that has {len(self.cells)}")
         h = self.linear(z).view(-1, self.gf_dim, self.bottom_width, self.bottom_width)
         features = []
         for cell, spec in zip(self.cells, architecture.cells):

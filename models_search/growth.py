@@ -145,11 +145,16 @@ def check_fixed_list(actions, start_resolution, final_resolution):
         raise GrowthError(f"the list doubles {given} times: from {start_resolution} to {final_resolution} pixels takes {needed}")
 
 
-def check_steps(growing_steps, start_resolution, final_resolution):
-    """Raise GrowthError if this many growing steps cannot reach the final resolution."""
+def check_steps(growing_steps, start_resolution, final_resolution, actions=ACTIONS):
+    """Raise GrowthError if this many growing steps cannot reach the final resolution, or go on where no action can be taken any more."""
     needed = _doublings(start_resolution, final_resolution)
     if growing_steps < needed:
         raise GrowthError(f"from {start_resolution} to {final_resolution} pixels takes {needed} growing steps, not {growing_steps}")
+    if growing_steps > needed and set(actions) == {GrowResolution()}:
+        raise GrowthError(
+            f"'double' alone makes {needed} growing steps from {start_resolution} to {final_resolution} pixels, not {growing_steps}; "
+            f"set --growing_steps {needed} or add actions"
+        )
 
 
 def check_memory(actions, architecture, available_bytes, latent_dim=512):

@@ -11,7 +11,7 @@ import torch
 from parity import generator_weight_name
 
 import utils.checkpoint
-from models.architecture import Architecture
+from models.architecture import Architecture, ArchitectureError
 from models.autogan import Generator
 from models_search.shared_gan import shared_generator
 from utils.checkpoint import DamagedCheckpoint, load_authors_generator, load_checkpoint, load_latest, save_checkpoint
@@ -144,6 +144,21 @@ def test_the_authors_released_files_load(tmp_path, published, old_format):
         again = Generator.from_state(architecture, load_authors_generator(tmp_path / "released.pth")).eval()
         z = torch.randn(2, 8)
         assert torch.equal(again(z), generator(z))
+
+
+@pytest.mark.parametrize("told", ["autogan_cifar10_a", "autogan_cifar10_c", "1 0 1 1 | 1 0 1 1 1"])
+def test_a_released_file_is_not_loaded_as_a_network_that_leaves_weights_over(tmp_path, told):
+    """Of b's weights each of these uses but a part, and would be scored as if it were b."""
+    published = Architecture.parse("autogan_cifar10_b")
+    torch.save(authors_published_names(published, Generator.of(published, latent_dim=8, gf_dim=4).state_dict()), tmp_path / "b.pth")
+    with pytest.raises(ArchitectureError, match="weights are not of architecture 1 .*key"):
+        Generator.from_state(Architecture.parse(told), load_authors_generator(tmp_path / "b.pth"))
+
+
+def test_a_derived_generator_takes_what_it_uses_of_a_shared_ones_weights():
+    shared = shared_generator(3, latent_dim=4, gf_dim=2, bottom_width=2).eval()
+    architecture, z = Architecture.parse("autogan_cifar10_a"), torch.randn(2, 4)
+    assert torch.equal(Generator.from_state(architecture, shared.state_dict()).eval()(z), shared(z, architecture))
 
 
 def test_a_shared_generator_trained_by_the_authors_code_loads_as_a_derived_one():

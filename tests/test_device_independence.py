@@ -59,7 +59,7 @@ def test_a_training_step(build, loss):
             generator_step(generate, discriminate, optimizers[0], noise, frozen, loss=loss, max_grad_norm=1.0),
         ]
         update_average(average, generator)
-    assert all(value.device == META and value.shape == () for value in losses)
+    assert all(value.device == META and value.shape == (2,) for value in losses)
 
 
 def test_scoring():

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,10 +14,10 @@ from running import ROOT, assert_equal_states, load_script, only_run, stop_at, w
 
 import utils.progressive
 from models.growing_architecture import GrowingArchitecture, proggan_architecture
-from models_search.growth import GrowResolution, GrowthError, check_steps, every_action, legal_actions
-from models_search.growth_tree import actions_to, tree_from_json
+from models_search.growth import GrowResolution, GrowthError, check_steps, dggan_plan, every_action, legal_actions
+from models_search.growth_tree import actions_to, planted, tree_from_json
 from utils.adversarial import Diverged
-from utils.checkpoint import load_checkpoint
+from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.cli import Ending
 from utils.losses import loss_schedule
 from utils.progressive import fade_at
@@ -172,6 +174,17 @@ def test_proggan_is_the_list_of_doublings(type_command, tmp_path, pictures):
     assert json.loads((run / "derived.json").read_text())["architectures"][0]["architecture"] == str(proggan_architecture(16, width=4))
 
 
+def test_a_run_that_goes_on_may_be_told_again_what_it_was_started_with(type_command, fail_command, tmp_path, finished):
+    """By a list as by its default, a tuple."""
+    run = tmp_path / "copy"
+    shutil.copytree(finished, run)
+    type_command(f"search --load_path {run} --kernels 3 --filters 4 8 --growing_steps 2 --dry_run")
+    assert "--filters: the run was started with (4, 8), not (4, 9)" in fail_command(f"search --load_path {run} --filters 4 9")
+    state = load_checkpoint(run / "Model" / "checkpoint.pth")
+    save_checkpoint(run / "Model" / "checkpoint.pth", {**state, "options": {**state["options"], "kernels": [3, 7]}})
+    type_command(f"search --load_path {run} --kernels 3 7 --dry_run")
+
+
 def test_the_winner_is_scored_continued_and_trained_from_scratch(type_command, fail_command, tmp_path, pictures, finished):
     best = json.loads((finished / "derived.json").read_text())["architectures"][0]
     shared = f"{pictures} {SCORING} --num_eval_imgs 6"
@@ -240,6 +253,8 @@ def test_the_growing_experiments_pass_options_that_exist(script, type_command, c
         ("--method dggan --img_size 48", "--img_size: doubling never leads from 8 to 48"),
         ("--method dggan --start_resolution 12", "--start_resolution"),
         ("--method dggan --growing_steps 1", "--growing_steps: from 8 to 32 pixels takes 2 growing steps"),
+        ("--method dggan --actions double", "--growing_steps: 'double' alone makes 2 growing steps from 8 to 32 pixels, not 8"),
+        ("--method dggan --actions double --img_size 8", "set --growing_steps 0 or add actions"),
         ("--method dggan --actions G_3x8", "--actions"),
         ("--method dggan --kernels 2", "--kernels"),
         ("--method dggan --filters 32 32", "--filters: an action is listed twice"),
@@ -255,6 +270,20 @@ def test_the_growing_experiments_pass_options_that_exist(script, type_command, c
 )
 def test_a_mistake_about_growth_gets_one_line_that_names_the_option(fail_command, arguments, words):
     assert words in fail_command(f"search {arguments}")
+
+
+def test_a_search_ends_where_no_parent_has_an_action_left():
+    root = proggan_architecture(8, width=4)
+    plan, saved = dggan_plan(root, (GrowResolution(),), 16, growing_steps=3, k=1, probability=1), []
+
+    def train(tree, step):
+        return tuple(replace(node, score=1.0) if node.step == step else node for node in tree)
+
+    tree = load_script("search").search_dggan(
+        planted(root), plan, lambda tree, index, step: legal_actions(plan.actions, GrowingArchitecture.parse(tree[index].architecture), 16),
+        train, saved.append,
+    )  # fmt: skip
+    assert [node.action for node in tree] == [None, "double"] and tree[-1].kept and saved[-1] == tree
 
 
 def test_a_growth_fades_in_along_a_line_and_then_stays():

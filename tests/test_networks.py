@@ -44,6 +44,12 @@ def test_published_generators_have_their_exact_size(name):
     assert tuple(sizes) == PUBLISHED_SIZES[name]
 
 
+def test_an_architecture_longer_than_the_network_is_refused():
+    shared = shared_generator(1, latent_dim=4, gf_dim=2, bottom_width=2)
+    with pytest.raises(ValueError, match="2 cells for a generator that has 1"):
+        shared(torch.randn(2, 4), Architecture.parse("1 0 1 1 | 1 0 0 1 1"))
+
+
 def test_sngan_and_the_discriminator_have_their_exact_size():
     with torch.device("meta"):
         assert count_parameters(Generator.of(Architecture.parse("sngan"))) == 4_276_739

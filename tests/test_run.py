@@ -9,6 +9,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from threading import Barrier
 
 import numpy as np
@@ -21,7 +22,7 @@ from utils.checkpoint import load_latest, save_checkpoint
 from utils.cli import run_script
 from utils.growth_picture import save_growth_picture
 from utils.real_statistics import RealStatistics, save_statistics
-from utils.run import Run, SafePoint, StopRequested, load_run
+from utils.run import Run, SafePoint, StopRequested, code_commit, load_run
 
 STATE = {"network": {f"weight {index}": torch.randn(400) for index in range(20)}}
 
@@ -179,3 +180,25 @@ def test_lines_of_the_log_reach_a_pipe_at_once(tmp_path):
             assert process.stdout.readline() == b"a line\n" and process.poll() is None
         finally:
             process.kill()
+
+
+def test_a_runs_configuration_names_the_device_that_computes_and_the_versions(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    run = Run.create(tmp_path, "run", {}, torch.device("cpu"))
+    environment = json.loads((run.folder / "config.json").read_text())["environment"]
+    assert (environment["device"], environment["gpu"]) == ("cpu", None)
+    assert environment["numpy"] == np.__version__ and {"torch", "torchvision", "Pillow", "python", "commit"} <= environment.keys()
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="no git")
+def test_a_runs_configuration_names_the_commit_of_the_code(tmp_path):
+    git = partial(subprocess.check_output, cwd=tmp_path, text=True)
+    (tmp_path / "code.py").write_text("first")
+    assert code_commit(tmp_path) is None
+    git(["git", "init", "--quiet"])
+    git(["git", "add", "code.py"])
+    git(["git", "-c", "user.name=N", "-c", "user.email=E", "commit", "--quiet", "--message", "first"])
+    commit = git(["git", "rev-parse", "HEAD"]).strip()
+    assert code_commit(tmp_path) == commit
+    (tmp_path / "code.py").write_text("second")
+    assert code_commit(tmp_path) == f"{commit} (modified)"

@@ -5,14 +5,17 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from running import ROOT, assert_equal_states, load_script, only_run, stop_at
 
 from models.dggan import GrowingGenerator
 from models.growing_architecture import proggan_architecture
 from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.datasets import load_images
+from utils.real_statistics import RealStatistics, save_statistics
 
 TINY = "--dataset digits --feature_net efficientnet-lite0 --device cpu -gen_bs 8 -dis_bs 256 --latent_dim 8 --is_splits 1 --n_critic 2"
 TINY_SEARCH = (
@@ -80,6 +83,7 @@ def test_both_protocols_are_one_flag(type_command, capsys):
         ("search --gf_dim 0", "--gf_dim: must be at least 1"),
         ("search --g_lr nan", "--g_lr"),
         ("search --img_size 33", "--img_size"),
+        ("search --img_size 64", "--grow_steps (an iteration for each cell but the first)"),
         ("search --topk 11", "--topk"),
         ("search --gf_dim 100000000 --device cpu", "--gf_dim"),
         ("train_derived --arch 1 0 1 1 --img_size 8 --latent_dim 99999999999 --device cpu", "--latent_dim"),
@@ -101,6 +105,7 @@ def test_both_protocols_are_one_flag(type_command, capsys):
         ("train_derived --arch 1 0 1 1", "--img_size 8"),
         ("train_derived --arch_file nowhere.json", "--arch_file"),
         ("train_derived --gen_model autogan_cifar10_d", "--gen_model"),
+        ("search --inception_backend both", "--inception_backend: invalid choice: 'both'"),
         ("test", "--load_path"),
         ("test --load_path nowhere.pth", "--load_path"),
     ],
@@ -130,6 +135,11 @@ def finished_runs(tmp_path_factory):
             monkeypatch.setattr(sys, "argv", [script, *arguments])
             load_script(script).main()
     return folder
+
+
+def test_the_grid_at_the_end_of_a_level_shows_the_level_that_was_trained(finished_runs):
+    """Iteration 2 is the second level's last: ten images of 16 px, each with a border and pixels four wide."""
+    assert Image.open(only_run(finished_runs, "s") / "Samples" / "iteration_002.png").width == 4 * (10 * (16 + 1) + 1)
 
 
 def assert_equal_runs(run, finished):
@@ -163,6 +173,19 @@ def test_a_training_that_stops_and_goes_on_equals_the_uninterrupted_one(type_com
     run = only_run(tmp_path, "t")
     type_command(f"train_derived --load_path {run}")
     assert_equal_runs(run, only_run(finished_runs, "t"))
+
+
+def test_a_run_that_goes_on_counts_the_time_of_all_its_sessions(type_command, tmp_path, monkeypatch):
+    stops, heal = stop_at(4, monkeypatch)
+    with pytest.raises(stops):
+        type_command(TINY_TRAINING)
+    heal()
+    run = only_run(tmp_path, "t")
+    file = run / "Model" / "checkpoint.pth"
+    save_checkpoint(file, {**load_checkpoint(file), "seconds": 5000.0})
+    type_command(f"train_derived --load_path {run}")
+    assert 5000 < json.loads((run / "results.json").read_text())["seconds"] < 5100
+    assert 5000 < load_checkpoint(file)["seconds"] < 5100
 
 
 def test_a_search_logs_a_line_an_iteration_and_rewards_with_the_networks_name(finished_runs):
@@ -262,9 +285,67 @@ def test_a_searchs_result_is_trained_and_scored(type_command, tmp_path, finished
     best = load_checkpoint(run / "Model" / "checkpoint_best.pth")["best"]
     scores = json.loads((scored / "results.json").read_text())["scores"]
     assert scores["fid"] == pytest.approx(best["fid"], rel=1e-6) and scores["is_mean"] == pytest.approx(best["is_mean"], rel=1e-6)
-    assert "--rank" in fail_command(f"train_derived --arch_file {derived} --rank 3")
+    for rank in (3, 0, -5):
+        assert "--rank: " in fail_command(f"train_derived --arch_file {derived} --rank {rank}")
     assert "--gf_dim" in fail_command(f"test --load_path {run} --gf_dim 8")
     assert "search" in fail_command(f"test --load_path {only_run(finished_runs, 's') / 'Model' / 'checkpoint.pth'}")
+
+
+def test_a_checkpoint_is_scored_as_training_has_scored_it(type_command, tmp_path):
+    """Enough images that another order of sums would move some value over the edge where it is truncated."""
+    scoring = "--dataset digits --feature_net efficientnet-lite0 --device cpu --is_splits 1 --num_eval_imgs 200"
+    type_command(f"train_derived {scoring} -gen_bs 16 -dis_bs 16 --latent_dim 8 --gf_dim 16 --df_dim 4 --gen_model e2gan_cifar10 --max_iter 8")
+    type_command(f"test {scoring} --load_path {only_run(tmp_path, 'derive')}")
+    final = json.loads((only_run(tmp_path, "derive") / "results.json").read_text())["final"]
+    (scored,) = (tmp_path / "logs_eval").iterdir()
+    scores = json.loads((scored / "results.json").read_text())["scores"]
+    assert (scores["fid"], scores["is_mean"]) == pytest.approx((final["fid"], final["is_mean"]), rel=1e-9)
+
+
+SCORING = "--feature_net efficientnet-lite0 --device cpu --is_splits 1 --num_eval_imgs 4"
+
+
+def statistics_file(folder, **provenance):
+    """A file for --fid_stat, of images that nobody has."""
+    known = {"feature_net": "efficientnet-lite0", "data": "STL-10", "split": "train", "resolution": 32, "num_images": 7, **provenance}
+    save_statistics(RealStatistics(np.zeros(1280), np.eye(1280), **known), folder / "real.npz")
+    return folder / "real.npz"
+
+
+class Unavailable:
+    """A data set that can neither be found nor downloaded."""
+
+    base_folder = "none"
+
+    def __init__(self, **options):
+        raise OSError("no network")
+
+
+def test_with_statistics_of_the_real_images_no_data_set_is_needed(type_command, tmp_path, monkeypatch, finished_runs):
+    monkeypatch.setattr("utils.datasets.STL10", Unavailable)
+    file = statistics_file(tmp_path)
+    type_command(f"test {SCORING} --load_path {only_run(finished_runs, 't')} --dataset stl10 --data_path nowhere --fid_stat {file}")
+    (scored,) = (tmp_path / "logs_eval").iterdir()
+    assert "4 generated against 7 real images (STL-10, train): " in (scored / "Log" / "log.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    "arguments, provenance, words",
+    [
+        ("", {"resolution": 16}, "the resolution 16, the images are scored with 32"),
+        ("", {"data": "CIFAR-10"}, "the data set CIFAR-10, the images are scored with STL-10"),
+        ("--split test", {}, "the split train, the images are scored with test"),
+        ("--metrics kid", {}, "holds no features"),
+        ("--metrics swd", {}, "--data_path"),
+    ],
+)
+def test_statistics_of_other_images_than_those_to_compare_with_are_refused(
+    fail_command, tmp_path, monkeypatch, finished_runs, arguments, provenance, words
+):
+    monkeypatch.setattr("utils.datasets.STL10", Unavailable)
+    file = statistics_file(tmp_path, **provenance)
+    command = f"test {SCORING} --load_path {only_run(finished_runs, 't')} --dataset stl10 --data_path nowhere --fid_stat {file}"
+    assert words in fail_command(f"{command} {arguments}")
 
 
 def test_a_run_is_scored_on_its_own_data_unless_the_command_line_names_other(type_command, capsys, finished_runs):
@@ -303,3 +384,33 @@ def test_spectral_norm_in_the_generator_is_trained_saved_and_loaded(type_command
     (scored,) = (tmp_path / "logs_eval").iterdir()
     final = json.loads((run / "results.json").read_text())["final"]
     assert json.loads((scored / "results.json").read_text())["scores"]["fid"] == pytest.approx(final["fid"], rel=1e-6)
+
+
+def test_a_training_updates_its_generator_max_iter_times_and_its_discriminator_n_critic_times_as_often(finished_runs):
+    gan = load_checkpoint(only_run(finished_runs, "t") / "Model" / "checkpoint.pth")["gan"]
+    updates = [max(int(state["step"]) for state in gan[f"{name}_optimizer"]["state"].values()) for name in ("generator", "discriminator")]
+    assert updates == [10, 20]
+
+
+def results_of(run, is_fused):
+    """results.json of a run on the CPU in float32, whose optimisers are fused in the fast way alone."""
+    gan = load_checkpoint(run / "Model" / "checkpoint.pth")["gan"]
+    for network in ("generator", "discriminator"):
+        assert gan[f"{network}_optimizer"]["param_groups"][0]["fused"] == is_fused
+        assert {tensor.dtype for tensor in gan[network].values()} <= {torch.float32, torch.int64}
+    return json.loads((run / "results.json").read_text())
+
+
+def test_the_plain_way_of_searching_finds_what_the_fast_way_does(type_command, tmp_path, finished_runs):
+    type_command(f"{TINY_SEARCH} --fast off")
+    plain, fast = results_of(only_run(tmp_path, "s"), False), results_of(only_run(finished_runs, "s"), True)
+    assert plain.keys() == fast.keys() and plain["architectures"] == fast["architectures"]
+    assert plain["rewards"] == pytest.approx(fast["rewards"], rel=0.05)
+
+
+def test_the_plain_way_of_training_scores_as_the_fast_way_does(type_command, tmp_path, finished_runs):
+    type_command(f"{TINY_TRAINING} --max_iter 1 --val_freq 9 --sample_freq 9 --fast off")
+    plain, fast = results_of(only_run(tmp_path, "t"), False), results_of(only_run(finished_runs, "t"), True)
+    assert plain.keys() == fast.keys() and plain["architecture"] == fast["architecture"]
+    assert plain["final"].keys() == fast["final"].keys()
+    assert plain["history"][0]["fid"] == pytest.approx(fast["history"][0]["fid"], rel=1e-3)

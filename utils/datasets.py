@@ -28,7 +28,9 @@ from tqdm import tqdm
 
 from utils.cli import UserError
 
-DATASETS = ("cifar10", "stl10", "mnist", "fashion_mnist", "digits", "folder")
+DATASETS = {  # {name as an option: name to print}; a folder has its own
+    "cifar10": "CIFAR-10", "stl10": "STL-10", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "digits": "digits", "folder": None,
+}  # fmt: skip
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 STL10_IMAGES = {"train_X.bin": 5_000, "unlabeled_X.bin": 100_000, "test_X.bin": 8_000}
 MAX_FILE_BYTES = 1 << 27  # of one file inside a zip, after decompression
@@ -56,7 +58,7 @@ def load_images(name, data_path="./data", split="train", image_size=None, fewest
         raise UserError(f"--dataset: unknown data set {name!r}; choose from {', '.join(DATASETS)}")
     loaders = {
         "cifar10": _cifar10, "stl10": _stl10, "digits": _digits, "folder": partial(_folder, image_size=image_size),
-        "mnist": partial(_idx, "MNIST", MNIST), "fashion_mnist": partial(_idx, "Fashion-MNIST", FashionMNIST),
+        "mnist": partial(_idx, DATASETS["mnist"], MNIST), "fashion_mnist": partial(_idx, DATASETS["fashion_mnist"], FashionMNIST),
     }  # fmt: skip
     images = loaders[name](Path(os.path.expanduser(data_path)), split)
     if images.num_images < fewest:
@@ -211,7 +213,7 @@ def _download(dataset, data_path, where, **options):
 def _cifar10(data_path, split):
     where = f"the unpacked cifar-10-python.tar.gz at {data_path / CIFAR10.base_folder}"
     pixels = _download(CIFAR10, data_path, where, train=split == "train").data  # (N, 32, 32, 3)
-    return ImageSet("CIFAR-10", split, len(pixels), 32, lambda index: Image.fromarray(pixels[index]))
+    return ImageSet(DATASETS["cifar10"], split, len(pixels), 32, lambda index: Image.fromarray(pixels[index]))
 
 
 def _stl10(data_path, split):
@@ -228,7 +230,7 @@ def _stl10(data_path, split):
         pixels = parts[0][index] if index < first else parts[1][index - first]
         return Image.fromarray(np.ascontiguousarray(pixels.transpose(2, 1, 0)))  # stored column by column
 
-    return ImageSet("STL-10", split, sum(map(len, parts)), 96, picture)
+    return ImageSet(DATASETS["stl10"], split, sum(map(len, parts)), 96, picture)
 
 
 def _idx(name, dataset, data_path, split):
@@ -263,7 +265,7 @@ def _digits(data_path, split):
     from sklearn.datasets import load_digits  # a second of import that the others need not pay
 
     pixels = ((load_digits().images.astype(np.int64) * 255 + 8) // 16).astype(np.uint8)
-    return ImageSet("digits", split, len(pixels), 8, lambda index: Image.fromarray(pixels[index]))
+    return ImageSet(DATASETS["digits"], split, len(pixels), 8, lambda index: Image.fromarray(pixels[index]))
 
 
 # Folders and zips of images

@@ -82,11 +82,9 @@ class Gan:
 def new_gan(generator, discriminator, device, *, g_lr, d_lr, betas, with_average=False, fast=True, precision="float32"):
     """A Gan of two networks, moved to the device, with Adam; the average generator begins as a copy.
 
-    `fast` keeps images in the order that convolutions of this `precision` like best, updates all parameters in one kernel, and records
-    steps on a GPU; the same results to rounding.
+    `fast` places the networks so, updates all parameters in one kernel, and records steps on a GPU; the same results to rounding.
     """
-    layout = fast_memory_format(precision, device) if fast else torch.contiguous_format
-    generator, discriminator = (network.to(device).to(memory_format=layout) for network in (generator, discriminator))
+    generator, discriminator = (placed(network, device, fast, precision) for network in (generator, discriminator))
     average = copy.deepcopy(generator).requires_grad_(False) if with_average else None
     recorded = fast and device.type == "cuda"
     adams = [
@@ -100,6 +98,14 @@ def new_gan(generator, discriminator, device, *, g_lr, d_lr, betas, with_average
     for adam in adams:
         adam._warned_capturable_if_run_uncaptured = True  # a step's first run is not recorded, on purpose
     return Gan(generator, discriminator, *adams, average, StepGraphs(CudaRecorder(device)) if recorded else None)
+
+
+def placed(network, device, fast, precision="float32"):
+    """The network on the device; if `fast`, with images in the order that convolutions of this precision like best.
+
+    A generator is scored as it was trained: another order of sums moves values over the edge where they are truncated to pixels.
+    """
+    return network.to(device).to(memory_format=fast_memory_format(precision, device) if fast else torch.contiguous_format)
 
 
 def _map_tensors(change, state):

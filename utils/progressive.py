@@ -17,7 +17,7 @@ from utils.adversarial import Diverged, Setting, last_known, train_or_roll_back,
 from utils.checkpoint import DamagedCheckpoint, load_checkpoint, previous_of, save_checkpoint
 from utils.cli import UserError
 from utils.datasets import load_images
-from utils.gan import new_gan
+from utils.gan import new_gan, placed
 from utils.images import save_grid
 from utils.inception import load_feature_net
 from utils.losses import loss_schedule
@@ -93,7 +93,7 @@ def train_pair(pair, device, stop_signal=lambda: None, *, recipe, progress=False
     with _one_thread_on_cpu(device), _out_of_memory_is_the_users(pair, device):
         try:
             networks = _trained(losses, rollbacks, pair, recipe, partial_file, device, stop_signal, progress)
-            figures = _score(networks["average"].to(device).eval(), pair, recipe, device)
+            figures = _score(placed(networks["average"], device, recipe.fast).eval(), pair, recipe, device)
             weights = {name: network.state_dict() for name, network in networks.items()}
         except (Diverged, NonFiniteImages) as error:
             failure = str(error)

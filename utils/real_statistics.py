@@ -122,11 +122,12 @@ def save_statistics(statistics, path):
     write_atomically(path, lambda file: np.savez(file, **arrays))
 
 
-def load_fid_stat(path, feature_dim, feature_net=None):
+def load_fid_stat(path, feature_dim, feature_net=None, *, data=None, split=None, resolution=None):
     """RealStatistics from an `.npz` with `mu` and `sigma`: ours, TTUR's, or the AutoGAN authors' (`fid_stats_cifar10_train.npz`).
 
-    feature_net: the name of the network they are to be compared with; a file made by another one is refused. UserError naming
-    --fid_stat when the file is not what it should be. Nothing is unpickled and nothing larger than expected is read.
+    feature_net, data, split, resolution: what the images to be scored are compared by and with; a file that says that it was made with
+    others is refused. UserError naming --fid_stat when the file is not what it should be. Nothing is unpickled and nothing larger than
+    expected is read.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -163,11 +164,14 @@ def load_fid_stat(path, feature_dim, feature_net=None):
             "make the file anew with python -m utils.fid_stats"
         )
     known = {name: provenance.get(name) for name in PROVENANCE}
-    if feature_net and known["feature_net"] not in (None, feature_net):
-        raise UserError(
-            f"--fid_stat: {path} was made with the network {known['feature_net']}, the images are scored with "
-            f"{feature_net}; make a file with the same network"
-        )
+    for name, words, wanted in (
+        ("feature_net", "network", feature_net), ("data", "data set", data), ("split", "split", split), ("resolution", "resolution", resolution)
+    ):  # fmt: skip
+        if None not in (wanted, known[name]) and known[name] != wanted:
+            raise UserError(
+                f"--fid_stat: {path} was made with the {words} {known[name]}, the images are scored with {wanted}; "
+                f"make a file with the same {words}"
+            )
     return RealStatistics(mu, sigma, sample, **known | {"data": known["data"] or Path(path).name})
 
 

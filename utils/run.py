@@ -14,8 +14,10 @@ import json
 import os
 import platform
 import signal
+import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -36,9 +38,14 @@ class Run:
         self.folder = Path(folder)
         self.models, self.logs, self.samples = (self.folder / name for name in ("Model", "Log", "Samples"))
         self.metrics = self.logs / "metrics.jsonl"
+        self._seconds_before, self._since = 0.0, time.monotonic()
+
+    def seconds(self):
+        """How long the run has taken, sessions before this one included, each up to its last checkpoint."""
+        return self._seconds_before + time.monotonic() - self._since
 
     @classmethod
-    def create(cls, root, exp_name, config):
+    def create(cls, root, exp_name, config, device=None):
         """A new folder root/EXP_NAME_TIME; never one that exists, however many runs start at once."""
         stamp = time.strftime("%Y_%m_%d_%H_%M_%S")
         for attempt in range(1000):
@@ -53,7 +60,7 @@ class Run:
         run = cls(folder)
         for sub_folder in (run.models, run.logs, run.samples):
             sub_folder.mkdir()
-        write_json(folder / "config.json", {"options": config, "environment": environment()})
+        write_json(folder / "config.json", {"options": config, "environment": environment(device)})
         run._open()
         return run
 
@@ -61,6 +68,7 @@ class Run:
     def reopen(cls, path, state):
         """The folder of a checkpoint that `load_run` gave; figures that metrics.jsonl got after it are dropped, they come again."""
         run = cls(run_folder(path))
+        run._seconds_before = state.get("seconds", 0.0)  # none in checkpoints of earlier versions
         run._open(state["metrics_bytes"])
         run.log(f"going on with {run.folder} from step {state['step']}")
         return run
@@ -109,8 +117,8 @@ class Run:
         self._tensorboard.flush()
 
     def save(self, state, step, best=False):
-        """Write Model/checkpoint.pth (or checkpoint_best.pth) at `step`, and how long metrics.jsonl is there."""
-        state = {**state, "step": step, "metrics_bytes": self.metrics.stat().st_size}
+        """Write Model/checkpoint.pth (or checkpoint_best.pth) at `step`, how long metrics.jsonl is there, and how long the run has taken."""
+        state = {**state, "step": step, "metrics_bytes": self.metrics.stat().st_size, "seconds": self.seconds()}
         save_checkpoint(self.models / ("checkpoint_best.pth" if best else "checkpoint.pth"), state)
 
     def finish(self, results):
@@ -232,13 +240,26 @@ def device_memory(device):
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def environment():
-    """Versions and machine, for config.json: what a figure needs beside it."""
+def environment(device=None):
+    """Versions and machine, for config.json: what a figure needs beside it. device: what computes, by default as --device auto."""
+    device = device or pick_device("auto")
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
+        **{package: version(package) for package in ("torchvision", "numpy", "Pillow")},
+        "commit": code_commit(),
+        "device": str(device),
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "cpu_threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "system": f"{platform.system()} {platform.machine()}",
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+
+
+def code_commit(folder=Path(__file__).resolve().parent.parent):
+    """The git commit of the code, "(modified)" where files differ from it; None for a copy without history."""
+    command = ["git", f"--git-dir={folder / '.git'}", f"--work-tree={folder}", "describe", "--always", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.check_output([*command, "--dirty= (modified)"], stderr=subprocess.DEVNULL, text=True).strip()
+    except (OSError, subprocess.CalledProcessError):  # no git, or no repository
+        return None

@@ -2,6 +2,7 @@
 
 import torch
 
+from utils.cli import UserError
 from utils.inception import load_feature_net
 from utils.metrics import evaluate, evaluate_both
 from utils.precision import multiplying
@@ -28,11 +29,17 @@ def feature_nets_of(name, *, backend="torch", **how):
     return [load_feature_net(name, backend=each, **how) for each in (("torch", "tf") if backend == "both" else (backend,))]
 
 
-def real_statistics_for(feature_nets, images, *, fid_stat=None, sample_size=0):
-    """Statistics of the real images for each feature network: from a file, or of `images` (ResizedImages), computed once and cached."""
-    if fid_stat:
-        return [load_fid_stat(fid_stat, net.feature_dim, net.name) for net in feature_nets]
-    return [real_statistics(images, net, sample_size=sample_size, progress="statistics of the real images") for net in feature_nets]
+def real_statistics_for(feature_nets, images, *, fid_stat=None, sample_size=0, **expected):
+    """Statistics of the real images for each feature network: from a file, or of `images` (ResizedImages), computed once and cached.
+
+    `expected`: what a file must not contradict, see load_fid_stat. A file is refused if it holds no features and `sample_size` asks for some.
+    """
+    if not fid_stat:
+        return [real_statistics(images, net, sample_size=sample_size, progress="statistics of the real images") for net in feature_nets]
+    reals = [load_fid_stat(fid_stat, net.feature_dim, net.name, **expected) for net in feature_nets]
+    if sample_size and reals[0].sample is None:
+        raise UserError(f"--fid_stat: {fid_stat} holds no features, which --metrics kid and precision_recall need; make it --with_features")
+    return reals
 
 
 def score_generator(

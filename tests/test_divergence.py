@@ -218,7 +218,7 @@ def test_a_candidate_whose_images_are_not_finite_gets_the_lowest_reward_and_a_re
     type_command(f"{short('search')} --topk 3")
     log = (only_run(tmp_path, "search") / "Log" / "log.txt").read_text()
     assert log.count("makes images that are not finite: it gets the lowest reward") == 1
-    assert log.split("3. ")[1].splitlines()[0].endswith("reward 1.000")
+    assert log.split("3. ")[1].splitlines()[0].endswith("reward 1 (tiny IS)")
 
 
 @pytest.mark.parametrize("call, where", [(2, "reward 0 1"), (8, "candidate 1")])

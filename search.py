@@ -294,7 +294,7 @@ def new_policy(options, level):
     return Policy(controller, torch.optim.Adam(learned, settings.ctrl_lr, betas) if learned else None)
 
 
-def reward_in(search, options, feature_net, real_of, run):
+def reward_in(search, options, feature_net, real_of, run, stop_if_asked):
     """The reward function: the Inception score of an architecture in the shared GAN, or the reciprocal of its FID (section 4.3.2)."""
     settings, scoring = options.search, options.scoring
 
@@ -302,7 +302,9 @@ def reward_in(search, options, feature_net, real_of, run):
         generator = search.gan.generator.eval()
         device = next(generator.parameters()).device
         generate = partial(generator, architecture=architecture)
-        sample = noise_sampler(generate, generator.latent_dim, options.run.random_seed, *purpose, str(architecture), device=device)
+        sample = noise_sampler(
+            generate, generator.latent_dim, options.run.random_seed, *purpose, str(architecture), device=device, before_each=stop_if_asked
+        )
         try:
             scores = evaluate(
                 sample, settings.rl_num_eval_img, feature_net, metrics=(settings.reward,), splits=scoring.is_splits,
@@ -416,7 +418,7 @@ def run_autogan(options, state):
         run.save(checkpoint_of(search, options), search.iteration)
 
     with SafePoint(save, f"go on with --load_path {run.folder}", note=run.note) as safe_point:
-        reward_of = reward_in(search, options, feature_net, real_of, run)
+        reward_of = reward_in(search, options, feature_net, real_of, run, safe_point.stop_if_asked)
         reward_name = figure_name(REWARD_NAMES[options.search.reward], feature_net.name)
         beam = search_autogan(search, options, level_of, images_of, reward_of, reward_name, run, safe_point)
     write_derived(run, beam, options)

@@ -44,6 +44,7 @@ class Training:
     step: int = 0
     best: dict = None  # scores of the best checkpoint by FID
     history: list = field(default_factory=list)  # {"iteration", "is_mean", "fid", ...} of every scoring
+    scored_step: int = -1  # where it was scored last
     rollbacks: int = 0
 
 
@@ -63,14 +64,21 @@ def train(training, options, inputs, total_steps, score, run, safe_point):
             max_grad_norm=options.training.max_grad_norm, ema_decay=settings.ema_decay, lr_factor=lr_factor,
         )  # fmt: skip
 
+    def is_due(every):
+        """At the end of every so many epochs, and of the training."""
+        return training.step == total_steps or (training.step > 0 and training.step % (every * epoch) == 0)
+
     if training.step == 0:
         sample_grid(training, options, run)
-        if settings.score_start:
-            score(training)
     bar = tqdm(total=total_steps // n_critic, initial=training.step // n_critic, desc="training", unit="iteration", disable=None)
     started, first = time.monotonic(), training.step
     with bar:
-        while training.step < total_steps:
+        while True:
+            if training.scored_step < training.step and (is_due(settings.val_freq) or (training.step == 0 and settings.score_start)):
+                score(training)
+                safe_point(due=True)
+            if training.step == total_steps:
+                return
             stops = (every * (training.step // every + 1) for every in (options.run.print_freq, epoch))
             last = min(total_steps, *stops)
             (d_losses, g_losses), training.rollbacks = train_or_roll_back(
@@ -85,14 +93,9 @@ def train(training, options, inputs, total_steps, score, run, safe_point):
                 run.log(progress_line(f"iteration {place}", of, figures, time.monotonic() - started, last - first, total_steps - last))
             bar.update(last // n_critic - bar.n)
 
-            epochs_done, is_end = divmod(last, epoch), last == total_steps
-            at_epoch_end = epochs_done[1] == 0
-            if is_end or (at_epoch_end and epochs_done[0] % settings.sample_freq == 0):
+            if is_due(settings.sample_freq):
                 sample_grid(training, options, run)
-            scored = is_end or (at_epoch_end and epochs_done[0] % settings.val_freq == 0)
-            if scored:
-                score(training)
-            safe_point(due=scored)
+            safe_point()
 
 
 def sample_grid(training, options, run):
@@ -105,14 +108,14 @@ def sample_grid(training, options, run):
     return run.grid(f"iteration_{training.step // options.training.n_critic:06d}", images, training.step)
 
 
-def scorer(options, feature_nets, reals, run, architecture):
+def scorer(options, feature_nets, reals, run, architecture, stop_if_asked):
     """A function that scores a training's average generator, records it, and keeps the best checkpoint."""
     scoring, n_critic = options.scoring, options.training.n_critic
 
     def score(training):
         scores, differences = score_generator(
             training.gan.average, feature_nets, reals, num_images=scoring.num_eval_imgs, batch_size=scoring.eval_batch_size,
-            splits=scoring.is_splits, seed=options.run.random_seed, progress="  scoring",
+            splits=scoring.is_splits, seed=options.run.random_seed, progress="  scoring", before_each=stop_if_asked,
         )  # fmt: skip
         iteration = training.step // n_critic
         run.log(f"iteration {iteration}: {scores.text()}")
@@ -121,6 +124,7 @@ def scorer(options, feature_nets, reals, run, architecture):
         run.record(training.step, {f"{name}_{figure}": value for figure, value in figures.items()}, "score")
         entry = {"iteration": iteration, **scores.as_dict(), "backend_differences": differences}
         training.history.append(entry)
+        training.scored_step = training.step
         if training.best is None or scores.fid < training.best["fid"]:
             training.best = entry
             run.save(checkpoint_of(training, options, architecture), training.step, best=True)
@@ -185,6 +189,7 @@ def checkpoint_of(training, options, architecture):
         "position": training.step,
         "best": training.best,
         "history": training.history,
+        "scored_step": training.scored_step,
         "rollbacks": training.rollbacks,
     }
 
@@ -193,7 +198,7 @@ def restore(training, state):
     """Set a new training back to where a checkpoint was written."""
     training.gan.load_state_dict(state["gan"])
     training.step, training.best, training.history = state["position"], state["best"], state["history"]
-    training.rollbacks = state.get("rollbacks", 0)  # none in checkpoints of earlier versions
+    training.scored_step, training.rollbacks = (state.get(name, none) for name, none in (("scored_step", training.step), ("rollbacks", 0)))
 
 
 def steps_of(options, num_images):
@@ -274,7 +279,7 @@ def main():
         run.save(checkpoint_of(training, options, architecture), training.step)
 
     with SafePoint(save, f"go on with --load_path {run.folder}", note=run.note) as safe_point:
-        score = scorer(options, feature_nets, reals, run, architecture)
+        score = scorer(options, feature_nets, reals, run, architecture, safe_point.stop_if_asked)
         train(training, options, inputs, steps_of(options, images.num_images), score, run, safe_point)
     write_results(run, training, options, architecture)
 

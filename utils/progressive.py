@@ -24,7 +24,7 @@ from utils.losses import loss_schedule
 from utils.metrics import NonFiniteImages
 from utils.randomness import derived_seed, global_seed, random_generator
 from utils.real_statistics import real_statistics
-from utils.run import SafePoint
+from utils.run import SafePoint, StopRequested
 from utils.scoring import score_generator
 from utils.steps import StepInputs
 
@@ -90,10 +90,15 @@ def train_pair(pair, device, stop_signal=lambda: None, *, recipe, progress=False
         return load_checkpoint(pair.file)["result"]
     partial_file = pair.file.with_name(f"{pair.file.stem}_partial.pth")
     weights, figures, failure, losses, rollbacks = None, {}, "", [], []
+
+    def stop_if_asked():
+        if stop_signal():
+            raise StopRequested(stop_signal(), _resume_hint(pair))
+
     with _one_thread_on_cpu(device), _out_of_memory_is_the_users(pair, device):
         try:
             networks = _trained(losses, rollbacks, pair, recipe, partial_file, device, stop_signal, progress)
-            figures = _score(placed(networks["average"], device, recipe.fast).eval(), pair, recipe, device)
+            figures = _score(placed(networks["average"], device, recipe.fast).eval(), pair, recipe, device, stop_if_asked)
             weights = {name: network.state_dict() for name, network in networks.items()}
         except (Diverged, NonFiniteImages) as error:
             failure = str(error)
@@ -147,7 +152,7 @@ def _trained(losses, rollbacks, pair, recipe, partial_file, device, stop_signal,
             max_grad_norm=recipe.max_grad_norm, ema_decay=recipe.ema_decay,
         )  # fmt: skip
 
-    safe_point = SafePoint(save, f"go on with --load_path {pair.file.parent.parent}", interval_seconds=300)
+    safe_point = SafePoint(save, _resume_hint(pair), interval_seconds=300)
     gan.generator.train()
     gan.discriminator.train()
     name = f"  {pair.file.stem}, {pair.resolution} px"
@@ -163,6 +168,10 @@ def _trained(losses, rollbacks, pair, recipe, partial_file, device, stop_signal,
             safe_point.signal_number = stop_signal()
             safe_point(due=step == recipe.total_steps)  # what is trained to the end is only scored again
     return _without_bypass(gan, pair, recipe)
+
+
+def _resume_hint(pair):
+    return f"go on with --load_path {pair.file.parent.parent}"
 
 
 def _grown_gan(pair, recipe, device):
@@ -206,7 +215,7 @@ def _fresh(recipe, architecture):
     return {"generator": generator, "discriminator": discriminator, "average": average}
 
 
-def _score(average, pair, recipe, device):
+def _score(average, pair, recipe, device, stop_if_asked):
     """Draw the average generator's images of fixed noise, then score it; the same noise for every pair."""
     fixed = random_generator(recipe.seed, "grid")
     with torch.inference_mode():
@@ -216,6 +225,7 @@ def _score(average, pair, recipe, device):
     scores, _ = score_generator(
         average, [feature_net], [real_statistics(images, feature_net)], num_images=recipe.scored_images, seed=recipe.seed,
         batch_size=recipe.scoring_batch_size, splits=recipe.splits, metrics=recipe.metrics, real_images=images,
+        before_each=stop_if_asked,
     )  # fmt: skip
     figures = {name: getattr(scores, name) for name in ("fid", "is_mean", "is_std", "swd")}
     return {name: value for name, value in figures.items() if value is not None}

@@ -10,11 +10,15 @@ from utils.randomness import random_generator
 from utils.real_statistics import load_fid_stat, real_statistics
 
 
-def noise_sampler(generate, latent_dim, seed, *purpose, device):
-    """sample(n) -> generate(noise (n, latent_dim)); the noise depends on seed, purpose and how many images were made before."""
+def noise_sampler(generate, latent_dim, seed, *purpose, device, before_each=lambda: None):
+    """sample(n) -> generate(noise (n, latent_dim)); the noise depends on seed, purpose and how many images were made before.
+
+    before_each() is called before each batch: scoring takes long, and may have to end.
+    """
     noise = random_generator(seed, *purpose, device=device)
 
     def sample(count):
+        before_each()
         with multiplying("float32", device):
             return generate(torch.randn(count, latent_dim, generator=noise, device=device))
 
@@ -43,14 +47,15 @@ def real_statistics_for(feature_nets, images, *, fid_stat=None, sample_size=0, *
 
 
 def score_generator(
-    generator, feature_nets, reals, *, num_images, seed, batch_size=100, splits=10, metrics=("is", "fid"), real_images=None, progress=None
-):
+    generator, feature_nets, reals, *, num_images, seed, batch_size=100, splits=10, metrics=("is", "fid"), real_images=None, progress=None,
+    before_each=lambda: None,
+):  # fmt: skip
     """Scores of `num_images` images of a generator in eval mode, always on the same noise for a seed; its mode is left as it was.
 
-    Returns (Scores, differences between the two executions or None); see metrics.evaluate and metrics.evaluate_both.
+    Returns (Scores, differences between the two executions or None); see metrics.evaluate, metrics.evaluate_both and noise_sampler.
     """
     was_training, device = generator.training, next(generator.parameters()).device
-    sample = noise_sampler(generator.eval(), generator.latent_dim, seed, "score", device=device)
+    sample = noise_sampler(generator.eval(), generator.latent_dim, seed, "score", device=device, before_each=before_each)
     how = dict(batch_size=batch_size, splits=splits, metrics=metrics, real_images=real_images, seed=seed, progress=progress)
     try:
         if len(feature_nets) == 2:

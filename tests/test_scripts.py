@@ -1,7 +1,9 @@
 """The scripts as a user runs them: seed command lines, dry runs, mistakes, and runs that stop and go on."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -16,6 +18,7 @@ from models.growing_architecture import proggan_architecture
 from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.datasets import load_images
 from utils.real_statistics import RealStatistics, save_statistics
+from utils.run import SafePoint, StopRequested
 
 TINY = "--dataset digits --feature_net efficientnet-lite0 --device cpu -gen_bs 8 -dis_bs 256 --latent_dim 8 --is_splits 1 --n_critic 2"
 TINY_SEARCH = (
@@ -173,6 +176,27 @@ def test_a_training_that_stops_and_goes_on_equals_the_uninterrupted_one(type_com
     run = only_run(tmp_path, "t")
     type_command(f"train_derived --load_path {run}")
     assert_equal_runs(run, only_run(finished_runs, "t"))
+
+
+@pytest.mark.parametrize("command, call", [(TINY_SEARCH, 2), (TINY_SEARCH, 7), (TINY_TRAINING, 1), (TINY_TRAINING, 3)])
+def test_a_stop_while_images_are_scored_is_heard_there_and_they_are_scored_again(type_command, tmp_path, monkeypatch, finished_runs, command, call):
+    original, calls = SafePoint.stop_if_asked, []
+
+    def asked(self):
+        calls.append(self)
+        if len(calls) == call:
+            os.kill(os.getpid(), signal.SIGTERM)
+        original(self)
+
+    monkeypatch.setattr(SafePoint, "stop_if_asked", asked)
+    with pytest.raises(StopRequested):
+        type_command(command)
+    name = command.split()[-1]
+    run, batches_before = only_run(tmp_path, name), len(calls)
+    assert batches_before == call
+    type_command(f"{command.split()[0]} --load_path {run}")
+    assert len(calls) > batches_before
+    assert_equal_runs(run, only_run(finished_runs, name))
 
 
 def test_a_run_that_goes_on_counts_the_time_of_all_its_sessions(type_command, tmp_path, monkeypatch):

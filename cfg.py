@@ -94,9 +94,11 @@ class TrainingOptions:
     beta2: float = option(0.9, "Adam's second decay rate", at_least=0, at_most=0.999999)
     n_critic: int = option(5, "discriminator steps per generator step", at_least=1)
     loss: str = option("hinge", "adversarial loss", choices=("hinge", "wgan-gp"))
-    max_grad_norm: float = option(0.0, "clip the gradients' norm; 0: never (50 is a known cure where STL-10 training collapses)", at_least=0)
+    max_grad_norm: float = option(
+        0.0, "clip the gradients' norm; 0: never (50 is a known cure where STL-10 training collapses)", at_least=0
+    )
     on_nan: str = option(
-        "stop", "what to do about NaN or infinity: stop, or roll back to the last look at the losses and go on with other noise, 3 times at most",
+        "stop", "at NaN or infinity: stop, or roll back to the last look at the losses and go on with other noise, 3 times at most",
         choices=("stop", "rollback"),
     )  # fmt: skip
 
@@ -136,7 +138,9 @@ class RunOptions:
         "float32", "of multiplications in training; the others are faster and move results; tf32 is a GPU's", choices=PRECISIONS,
         scripts=TRAINING_SCRIPTS,
     )  # fmt: skip
-    compile: bool = option(False, "compile the feature network, the discriminator and, in train_derived, the generator; the same to rounding")
+    compile: bool = option(
+        False, "compile the feature network, the discriminator and, in train_derived, the generator; the same to rounding"
+    )
     print_freq: int = option(100, "steps between looks at the losses: log, bar, dynamic reset", at_least=1, scripts=TRAINING_SCRIPTS)
     dry_run: bool = option(False, "print the resolved run as JSON and stop")
 
@@ -197,7 +201,9 @@ class DeriveOptions:
         None, "architecture: flat vector, cells separated by |, a published name, or a growing one such as '4: G 3x512 D 3x512'",
         kind=str, nargs="+",
     )  # fmt: skip
-    init_from: str = option(None, "checkpoint of the same architecture whose weights to start with, such as RUN/Model/node_007.pth", kind=str)
+    init_from: str = option(
+        None, "checkpoint of the same architecture whose weights to start with, such as RUN/Model/node_007.pth", kind=str
+    )
     arch_file: str = option(None, "derived.json of a search", kind=str)
     rank: int = option(1, "which architecture of --arch_file: 1 is the best", at_least=1)
     max_iter: int = option(50000, "generator iterations", at_least=1)
@@ -215,7 +221,9 @@ class DeriveOptions:
 class TestOptions:
     arch: str = option(None, "architecture, if neither the checkpoint nor --gen_model tells it", kind=str, nargs="+")
     metrics: tuple = option((), "scores besides is and fid", kind=str, nargs="*", choices=("kid", "precision_recall", "swd"))
-    protocol: str = option("autogan", "autogan: 50,000 images against the train split; sngan: 5,000 against the test split", choices=("autogan", "sngan"))
+    protocol: str = option(
+        "autogan", "autogan: 50,000 images against the train split; sngan: 5,000 against the test split", choices=("autogan", "sngan")
+    )
     split: str = option("train", "real images to compare with, if not the protocol's", choices=("train", "test"))
 
 
@@ -251,7 +259,9 @@ METHOD_DEFAULTS = {
 }
 PROTOCOL_DEFAULTS = {"autogan": {}, "sngan": {"num_eval_imgs": 5000, "split": "test"}}
 # What may differ when a run goes on: where and how it is computed, not what.
-FREE_ON_RESUME = {"device", "num_workers", "data_path", "print_freq", "exp_name", "inception_path", "tf_python", "workers", "compile", "on_nan"}
+FREE_ON_RESUME = {
+    "device", "num_workers", "data_path", "print_freq", "exp_name", "inception_path", "tf_python", "workers", "compile", "on_nan",
+}  # fmt: skip
 THIS_CALL_ONLY = {"load_path", "dry_run"}
 
 
@@ -330,7 +340,9 @@ def on_the_data_of(options, saved):
     if not options.explicit & {"feature_net", "inception_path", "inception_backend"}:
         told |= {"feature_net", "inception_path", "feature_precision"}
     values = {name: saved[name] for name in told - options.explicit if name in saved}
-    return resolve(options.script, {**options.flat(), "load_path": options.run.load_path, "dry_run": options.run.dry_run, **values}, options.explicit)
+    return resolve(
+        options.script, {**options.flat(), "load_path": options.run.load_path, "dry_run": options.run.dry_run, **values}, options.explicit
+    )
 
 
 def resumed(options, saved):
@@ -338,7 +350,9 @@ def resumed(options, saved):
     script = "search" if "max_search_iter" in saved else "train_derived"
     if script != options.script:
         path = options.run.load_path
-        raise UserError(f"--load_path: {path} is a run of {script}.py; go on with it by: python {script}.py --load_path {shlex.quote(path)}")
+        raise UserError(
+            f"--load_path: {path} is a run of {script}.py; go on with it by: python {script}.py --load_path {shlex.quote(path)}"
+        )
     values = {**saved, "load_path": options.run.load_path, "dry_run": options.run.dry_run}
     free = FREE_ON_RESUME
     if options.derive and not saved["lr_decay"] and saved["max_epoch"] is None and options.derive.max_iter > saved["max_iter"]:
@@ -424,7 +438,9 @@ def generator_architecture(options):
         check_resolution(options, architecture.levels, source)
     elif architecture.resolution != options.data.img_size:
         made = architecture.resolution
-        raise UserError(f"--img_size: the architecture ({source}) makes {made} px images, not {options.data.img_size}; set --img_size {made}")
+        raise UserError(
+            f"--img_size: the architecture ({source}) makes {made} px images, not {options.data.img_size}; set --img_size {made}"
+        )
     return architecture
 
 
@@ -475,7 +491,9 @@ def growing_steps(options):
     steps = search.grow_steps if search.grow_steps is not None else (search.grow_step1, search.grow_step2)[: cells - 1]
     name = "--grow_steps" if search.grow_steps is not None else "--grow_step1, --grow_step2"
     if list(steps) != sorted(set(steps)) or (steps and not 0 < min(steps) <= max(steps) < search.max_search_iter):
-        raise UserError(f"{name}: {list(steps)} must rise between 0 and --max_search_iter {search.max_search_iter}; give smaller or distinct steps")
+        raise UserError(
+            f"{name}: {list(steps)} must rise between 0 and --max_search_iter {search.max_search_iter}; give smaller or distinct steps"
+        )
     check_resolution(options, 1 + len(steps), name, cells="--grow_steps (an iteration for each cell but the first)")
     if search.reward == "swd":
         raise UserError("--reward: swd is a reward of --method dggan and proggan; use is or fid")

@@ -220,7 +220,9 @@ def train_controller(search, options, reward_of, run, safe_point):
     with tqdm(total=settings.ctrl_step, desc="  controller", initial=search.controller_steps, leave=False, disable=None) as bar:
         while search.controller_steps < settings.ctrl_step:
             step = search.controller_steps
-            figures, search.rollbacks = train_or_roll_back(policy, partial(update, step), search.rollbacks, options.training.on_nan, run.log)
+            figures, search.rollbacks = train_or_roll_back(
+                policy, partial(update, step), search.rollbacks, options.training.on_nan, run.log
+            )
             run.record(search.iteration * settings.ctrl_step + step, {**figures, "level": policy.controller.level}, "controller")
             rewards.append(figures["reward"])
             search.controller_steps += 1
@@ -269,9 +271,7 @@ def new_shared_gan(options, device, resets=0):
     """A freshly initialised shared GAN; the n-th reset draws other weights than the (n-1)-th."""
     network, training, levels = options.network, options.training, 1 + len(cfg.growing_steps(options))
     with global_seed(options.run.random_seed, "shared GAN", resets):
-        generator = shared_generator(
-            levels, latent_dim=network.latent_dim, gf_dim=network.gf_dim, bottom_width=network.bottom_width
-        )
+        generator = shared_generator(levels, latent_dim=network.latent_dim, gf_dim=network.gf_dim, bottom_width=network.bottom_width)
         generator = prepare(generator, network.init_type, network.g_spectral_norm)
         discriminator = prepare(Discriminator(levels, network.df_dim), network.init_type, network.d_spectral_norm)
     if options.run.fast == "on":
@@ -422,8 +422,14 @@ def run_autogan(options, state):
         reward_name = figure_name(REWARD_NAMES[options.search.reward], feature_net.name)
         beam = search_autogan(search, options, level_of, images_of, reward_of, reward_name, run, safe_point)
     write_derived(run, beam, options)
-    run.finish({"architectures": [str(c.architecture) for c in beam], "rewards": [c.score for c in beam], "resets": search.resets,
-                "hours": run.seconds() / 3600})
+    run.finish(
+        {
+            "architectures": [str(c.architecture) for c in beam],
+            "rewards": [c.score for c in beam],
+            "resets": search.resets,
+            "hours": run.seconds() / 3600,
+        }
+    )
 
 
 # --------------------------------------------------------------------------------------------------------------------------------
@@ -619,7 +625,9 @@ def run_dggan(options, state):
     beam = best_architectures(tree, options.data.img_size, plan.kept)
     resolutions = best_of_resolutions(tree, options.growth.growth_iterations * options.training.dis_batch_size)
     for resolution, entry in resolutions.items():
-        run.log(f"best at {resolution} px: {names['fid']} {entry['fid']:.2f}, node {entry['node']}, {', '.join(entry['actions']) or 'the root'}")
+        run.log(
+            f"best at {resolution} px: {names['fid']} {entry['fid']:.2f}, node {entry['node']}, {', '.join(entry['actions']) or 'the root'}"
+        )
     run.log(f"growth tree {run.folder / 'growth_tree.png'}, samples {run.samples / f'node_{beam[0].state:03d}.png'}")
     write_derived(run, beam, options, lambda candidate: {
         "actions": list(actions_to(tree, candidate.state)), "weights": str(node_file(run, candidate.state).relative_to(run.folder)),

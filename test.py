@@ -80,7 +80,9 @@ def from_weights(architecture, weights, options):
             raise UserError(f"--{name}: the checkpoint has {value}, not {getattr(options.network, name)}; leave the option out")
     made = resolution_of(generator)
     if "img_size" in options.explicit and options.data.img_size != made:
-        raise UserError(f"--img_size: the checkpoint makes {made} px images, not {options.data.img_size}; set --img_size {made} or leave it out")
+        raise UserError(
+            f"--img_size: the checkpoint makes {made} px images, not {options.data.img_size}; set --img_size {made} or leave it out"
+        )
     return generator
 
 

@@ -149,7 +149,9 @@ def start_from(gan, path, architecture):
     """Take over the weights, not the optimisers, of a checkpoint of the same architecture."""
     state = load_checkpoint(path, "--init_from")
     if state.get("architecture") != str(architecture):
-        raise UserError(f"--init_from: {path} holds {state.get('architecture', 'no architecture')}, not {architecture}; give a checkpoint of that")
+        raise UserError(
+            f"--init_from: {path} holds {state.get('architecture', 'no architecture')}, not {architecture}; give a checkpoint of that"
+        )
     if state["gan"] is None:
         raise UserError(f"--init_from: the training of {path} failed ({state['result']['failure']}); give another checkpoint")
     for name in ("generator", "discriminator", "average"):
@@ -273,7 +275,9 @@ def main():
         generator_batch_size=options.training.gen_batch_size, generator_every=options.training.n_critic,
     )  # fmt: skip
     run = Run.reopen(options.run.load_path, state) if state else Run.create("logs", options.run.exp_name, options.flat(), device)
-    run.log(f"architecture {architecture}, {count_parameters(training.gan.generator):,} parameters, {images.num_images} images of {images.name}")
+    run.log(
+        f"architecture {architecture}, {count_parameters(training.gan.generator):,} parameters, {images.num_images} images of {images.name}"
+    )
 
     def save():
         run.save(checkpoint_of(training, options, architecture), training.step)

@@ -18,8 +18,8 @@ from utils.precision import PRECISIONS  # noqa: E402
 from utils.run import environment, pick_device  # noqa: E402
 
 COLUMNS = (
-    "name", "level", "resolution", "width", "precision", "plain_ms", "fast_ms", "ratio", "ratio_min", "ratio_max", "plain_busy", "fast_busy",
-    "peak_mib",
+    "name", "level", "resolution", "width", "precision", "plain_ms", "fast_ms", "ratio", "ratio_min", "ratio_max",
+    "plain_busy", "fast_busy", "peak_mib",
 )  # fmt: skip
 
 

@@ -71,9 +71,7 @@ def measure(setting, device, precision, steps, repeats):
     images = RandomImages(steps * setting["batch"], setting["resolution"], device)
     beam = lower_beam(level, kept=setting["beam"])
     controller = Controller(level)
-    run = partial(
-        fast_steps, gan, images, steps, policy=(controller, beam), level=level, precision=precision, batch=setting["batch"]
-    )
+    run = partial(fast_steps, gan, images, steps, policy=(controller, beam), level=level, precision=precision, batch=setting["batch"])
     for _ in range(max(1, warm_ups(device))):
         run()
     step = Spread.of([timed(run, device)[0] / steps for _ in range(repeats)])
@@ -88,7 +86,8 @@ def measure(setting, device, precision, steps, repeats):
         **setting, "precision": precision, "step_ms": step.times(1000), "peak_mib": peak, "drawing_ms": 1000 * drawing,
         "gflop": least.flops / steps / 1e9, "gflop_per_second": least.flops / steps / step.median / 1e9,
         "peak_gflop_per_second": flops_per_second / 1e9, "gigabytes_per_second": bytes_per_second / 1e9,
-        "least_ms": 1000 * limit, "bound_by_arithmetic": least.arithmetic / (least.arithmetic + least.traffic), "times_least": step.median / limit,
+        "least_ms": 1000 * limit, "bound_by_arithmetic": least.arithmetic / (least.arithmetic + least.traffic),
+        "times_least": step.median / limit,
     }  # fmt: skip
 
 
@@ -116,7 +115,10 @@ def main():
         output = subprocess.run([str(word) for word in command], check=True, stdout=subprocess.PIPE, text=True).stdout
         row = json.loads(output)
         rows.append({**row, "step_ms": Spread(**row["step_ms"])})
-        print("  ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in rows[-1].items()), flush=True)
+        print(
+            "  ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in rows[-1].items()),
+            flush=True,
+        )
     write_rows(options.json, rows)
 
 

@@ -14,7 +14,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from utils.adversarial import discriminator_step, generator_step
 from utils.cli import run_script
 
-NOTHING_COMPUTED = {"detach", "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "alias", "_unsafe_view", "lift_fresh"}
+NOTHING_COMPUTED = {
+    "detach", "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "alias", "_unsafe_view", "lift_fresh",
+}  # fmt: skip
 
 
 class Operations(TorchDispatchMode):

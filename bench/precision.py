@@ -2,8 +2,8 @@
 
 Sets of training images stand for generated ones and are scored against the test split, in each precision. Beside the change of a set's
 scores stands their standard deviation over the sets: the noise that a change has to be judged by. "mixed" has reference statistics in
-float32 for images in another precision, which a file for --fid_stat would amount to. TF32 is arithmetic of a GPU; elsewhere it is imitated by
-rounding both factors of every product to its 10 bits.
+float32 for images in another precision, which a file for --fid_stat would amount to. TF32 is arithmetic of a GPU; elsewhere it is
+imitated by rounding both factors of every product to its 10 bits.
 """
 
 import statistics

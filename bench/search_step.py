@@ -31,8 +31,8 @@ def rows(options):
             for _ in range(warm_ups(options.device) * (repeats + 1)):
                 fast()
             yield compare(
-                "search compiled" if options.compile else "search", plain, fast, steps=options.steps, repeats=repeats, device=options.device, level=level + 1,
-                resolution=resolution, width=width, precision=precision,
+                "search compiled" if options.compile else "search", plain, fast, steps=options.steps, repeats=repeats,
+                device=options.device, level=level + 1, resolution=resolution, width=width, precision=precision,
             )  # fmt: skip
 
 

@@ -71,7 +71,9 @@ def main():
     parser.add_argument("--images", type=int, default=300, help="images in a measured score")
     parser.add_argument("--feature_net", default="efficientnet-lite0", choices=FEATURE_NETS)
     parser.add_argument("--feature_precision", default="float32", choices=PRECISIONS)
-    parser.add_argument("--compile", action="store_true", help="compile the feature network and both networks; in the search the discriminator")
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the feature network and both networks; in the search the discriminator"
+    )
     parser.add_argument("--inception_path", help="weights of --feature_net inception")
     options = parser.parse_args()
     if options.quick:

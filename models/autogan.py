@@ -22,9 +22,7 @@ class Generator(nn.Module):
         self.latent_dim, self.gf_dim, self.bottom_width = latent_dim, gf_dim, bottom_width
         self.linear = nn.Linear(latent_dim, gf_dim * bottom_width**2)
         self.cells = nn.ModuleList(Cell(gf_dim, gf_dim, specs) for specs in candidates)
-        self.to_rgb = nn.Sequential(
-            nn.BatchNorm2d(gf_dim), nn.ReLU(), nn.Conv2d(gf_dim, 3, kernel_size=3, padding=1), nn.Tanh()
-        )
+        self.to_rgb = nn.Sequential(nn.BatchNorm2d(gf_dim), nn.ReLU(), nn.Conv2d(gf_dim, 3, kernel_size=3, padding=1), nn.Tanh())
         is_derived = all(len(specs) == 1 for specs in candidates)
         self.architecture = Architecture(tuple(specs[0] for specs in candidates)) if is_derived else None
 

@@ -13,7 +13,7 @@ INITIALISATIONS = {
 
 
 def initialise(network, init_type="xavier_uniform"):
-    """The authors' rule, in place: `init_type` for Conv2d only (not ConvTranspose2d, not Linear), batch norm around 1. Returns the network."""
+    """The authors' rule, in place: `init_type` for Conv2d only (not ConvTranspose2d or Linear), batch norm around 1. Returns it."""
     draw = INITIALISATIONS[init_type]
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d) and draw:

@@ -136,7 +136,7 @@ def _unstack_vectors(stacked, vectors):
 
 @lru_cache(maxsize=64)
 def _orders(layouts, device):
-    """Indices (layers, columns) that bring stacked right vectors, saved in the order of the shape (C, ...), to the order of memory, and back."""
+    """Indices (layers, columns) that bring stacked right vectors from the order of the shape (C, ...) to the order of memory, and back."""
     inward = torch.arange(max(shape[1:].numel() for shape, _ in layouts)).repeat(len(layouts), 1)
     for row, (shape, strides) in zip(inward, layouts):
         row.as_strided(shape[1:], strides[1:]).copy_(torch.arange(shape[1:].numel()).view(shape[1:]))

@@ -90,8 +90,8 @@ def sample_architectures(controller, beam, count, generator):
 def reinforce(optimizer, rollout, rewards, baseline, entropy_coeff=1e-4, baseline_decay=0.9):
     """One policy-gradient step on a rollout of N architectures with `rewards` (N,); returns (new baseline, figures to log).
 
-    The entropy of the controller's output is part of the reward (section 4), so it counts twice in the gradient: as reward of the tokens drawn,
-    and by its own dependence on the policy. `baseline` is the moving average of rewards, None before the first.
+    The entropy of the controller's output is part of the reward (section 4), so it counts twice in the gradient: as reward of the tokens
+    drawn, and by its own dependence on the policy. `baseline` is the moving average of rewards, None before the first.
     """
     entropy = rollout.entropies.sum(1)
     log_prob = rollout.log_probs.sum(1)

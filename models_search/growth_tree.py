@@ -133,7 +133,12 @@ def boxes(tree, final_resolution, fid_name):
         fate = "best" if index in marked else "failed" if node.failure else "pruned" if node.kept is False else "kept"
         resolution = GrowingArchitecture.parse(node.architecture).resolution
         fid = f"{fid_name} {node.figures['fid']:.2f}" if "fid" in node.figures else node.failure[:20]
-        return {"step": node.step, "parent": node.parent, "fate": fate, "lines": (f"{index}: {node.action or 'root'}", f"{resolution} px  {fid}")}
+        return {
+            "step": node.step,
+            "parent": node.parent,
+            "fate": fate,
+            "lines": (f"{index}: {node.action or 'root'}", f"{resolution} px  {fid}"),
+        }
 
     return [box(index, node) for index, node in enumerate(tree)]
 

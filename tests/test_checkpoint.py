@@ -17,14 +17,23 @@ from models_search.shared_gan import shared_generator
 from utils.checkpoint import DamagedCheckpoint, load_authors_generator, load_checkpoint, load_latest, save_checkpoint
 from utils.cli import UserError
 
-STATE = {"network": {"weight": torch.randn(40, 9)}, "step": 7, "best": None, "history": [{"fid": 1.5}], "shape": (1, 2), "empty": torch.zeros(0)}
+STATE = {
+    "network": {"weight": torch.randn(40, 9)},
+    "step": 7,
+    "best": None,
+    "history": [{"fid": 1.5}],
+    "shape": (1, 2),
+    "empty": torch.zeros(0),
+}
 
 
 def test_a_checkpoint_comes_back_as_it_was(tmp_path):
     save_checkpoint(tmp_path / "checkpoint.pth", STATE)
     state = load_checkpoint(tmp_path / "checkpoint.pth")
     assert torch.equal(state["network"]["weight"], STATE["network"]["weight"])
-    assert {name: state[name] for name in ("step", "best", "history", "shape")} == {name: STATE[name] for name in ("step", "best", "history", "shape")}
+    assert {name: state[name] for name in ("step", "best", "history", "shape")} == {
+        name: STATE[name] for name in ("step", "best", "history", "shape")
+    }
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pth"]
 
 
@@ -166,8 +175,9 @@ def test_a_shared_generator_trained_by_the_authors_code_loads_as_a_derived_one()
     from utils.checkpoint import authors_name
 
     theirs = [
-        "l1.weight", "cell1.post_conv1.deconv.weight", "cell1.pre_conv1.bn.running_mean", "cell2.post_conv2.conv.bias", "cell2.deconv_sc.weight",
-        "cell2.skip_deconvx2.weight", "cell3.skip_deconvx4.1.bias", "cell3.skip_deconvx2.weight", "cell3.skip_in_ops.1.weight", "cell3.c_sc.bias",
+        "l1.weight", "cell1.post_conv1.deconv.weight", "cell1.pre_conv1.bn.running_mean", "cell2.post_conv2.conv.bias",
+        "cell2.deconv_sc.weight", "cell2.skip_deconvx2.weight", "cell3.skip_deconvx4.1.bias",
+        "cell3.skip_deconvx2.weight", "cell3.skip_in_ops.1.weight", "cell3.c_sc.bias",
         "to_rgb.2.weight",
     ]  # fmt: skip
     ours = shared_generator(3, latent_dim=4, gf_dim=2, bottom_width=2).state_dict()

@@ -26,7 +26,9 @@ from utils.workers import worker_processes
 
 SCORING = "--feature_net efficientnet-lite0 --device cpu --is_splits 1 --img_size 16 --num_workers 0 --random_seed 24"
 GROWTH = "-gen_bs 8 -dis_bs 8 --latent_dim 8 --growth_width 4 --growth_iterations 4 --print_freq 2 --rl_num_eval_img 6"
-DGGAN = f"search --method dggan {SCORING} {GROWTH} --growing_steps 2 --topk 2 --kernels 3 --filters 4 8 --action_probability 0.5 --exp_name d"
+DGGAN = (
+    f"search --method dggan {SCORING} {GROWTH} --growing_steps 2 --topk 2 --kernels 3 --filters 4 8 --action_probability 0.5 --exp_name d"
+)
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +87,15 @@ def test_a_search_leaves_pictures_of_the_tree_of_every_node_and_of_every_steps_b
     picture = Image.open(finished / "growth_tree.png")
     assert picture.width > 200 * columns and picture.height > 40 * rows
     best = max((node for node in tree if node.step == 2), key=lambda node: node.score)
-    assert (finished / "Samples" / f"node_{tree.index(best):03d}.png").read_bytes() == (finished / "Samples/best_of_step_02.png").read_bytes()
+    assert (finished / "Samples" / f"node_{tree.index(best):03d}.png").read_bytes() == (
+        finished / "Samples/best_of_step_02.png"
+    ).read_bytes()
 
 
 def test_a_networks_file_is_scored_on_the_images_of_its_run_at_its_own_resolution(type_command, tmp_path, finished):
-    type_command(f"test --load_path {finished}/Model/node_000.pth --device cpu --is_splits 1 --num_eval_imgs 6 --random_seed 24 --num_workers 0")
+    type_command(
+        f"test --load_path {finished}/Model/node_000.pth --device cpu --is_splits 1 --num_eval_imgs 6 --random_seed 24 --num_workers 0"
+    )
     (scored,) = (tmp_path / "logs_eval").iterdir()
     scores = json.loads((scored / "results.json").read_text())["scores"]
     assert scores["resolution"] == 8 and scores["fid"] == pytest.approx(tree_of(finished)[0].figures["fid"], rel=1e-6)
@@ -195,7 +201,9 @@ def test_the_winner_is_scored_continued_and_trained_from_scratch(type_command, f
         return json.loads((run / "results.json").read_text())["scores"]["fid"]
 
     assert fid_of_test(finished / best["weights"]) == pytest.approx(-best["reward"], rel=1e-6)
-    training = f"train_derived {shared} --arch_file {finished / 'derived.json'} -gen_bs 8 -dis_bs 8 --latent_dim 8 --max_iter 6 --score_start"
+    training = (
+        f"train_derived {shared} --arch_file {finished / 'derived.json'} -gen_bs 8 -dis_bs 8 --latent_dim 8 --max_iter 6 --score_start"
+    )
     type_command(f"{training} --init_from {finished / best['weights']} --exp_name continued")
     type_command(f"{training} --exp_name scratch")
     histories = {name: json.loads((only_run(tmp_path, name) / "results.json").read_text())["history"] for name in ("continued", "scratch")}
@@ -227,7 +235,10 @@ def test_the_defaults_of_growing_methods_are_the_papers(type_command, capsys, me
 
 def test_a_growing_architecture_is_trained_as_proggan_is_and_a_cell_one_as_autogan_is(type_command, capsys):
     text = str(proggan_architecture(32, width=16))
-    for arguments, loss, beta2, latent_dim in ((f"--arch {text}", "wgan-gp", 0.99, 512), ("--gen_model autogan_cifar10_a", "hinge", 0.9, 128)):
+    for arguments, loss, beta2, latent_dim in (
+        (f"--arch {text}", "wgan-gp", 0.99, 512),
+        ("--gen_model autogan_cifar10_a", "hinge", 0.9, 128),
+    ):
         type_command(f"train_derived {arguments} --dry_run")
         resolved = json.loads(capsys.readouterr().out)
         assert (resolved["options"]["loss"], resolved["options"]["beta2"], resolved["options"]["latent_dim"]) == (loss, beta2, latent_dim)

@@ -46,7 +46,9 @@ def test_fast_and_plain_losses_agree_over_a_hundred_steps(device):
         (plain_d, plain_g), _ = losses_of(fast=False, architectures=architectures, device=device, dtype=dtype)
         (fast_d, fast_g), _ = losses_of(fast=True, architectures=architectures, device=device, dtype=dtype)
         assert fast_d[:compared] == pytest.approx(plain_d[:compared], abs=tolerance)
-        assert [g for g in fast_g[:compared] if g is not None] == pytest.approx([g for g in plain_g[:compared] if g is not None], abs=tolerance)
+        assert [g for g in fast_g[:compared] if g is not None] == pytest.approx(
+            [g for g in plain_g[:compared] if g is not None], abs=tolerance
+        )
         assert sum(loss is not None for loss in fast_g) == 20
 
 

@@ -312,9 +312,7 @@ def score_a_share(index, images, real, folder):
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=index, world_size=2,
                                          timeout=datetime.timedelta(seconds=120))  # fmt: skip
     first, last = index * len(images) // 2, (index + 1) * len(images) // 2
-    scores = evaluate(
-        reader(images[first:last]), len(images), LinearNet(), real=real, batch_size=10, metrics=ALL, share=(index, 2)
-    )
+    scores = evaluate(reader(images[first:last]), len(images), LinearNet(), real=real, batch_size=10, metrics=ALL, share=(index, 2))
     broken = images.clone()
     broken[0, 0, 0, 0] = torch.nan
     try:
@@ -347,9 +345,7 @@ def test_the_text_of_a_score_names_any_network_but_inception():
 
 def test_scores_as_json_state_the_protocol():
     net = LinearNet()
-    real = RealStatistics(
-        np.zeros(12), np.eye(12), num_images=500, data="CIFAR-10", split="train", resolution=32, data_sha256="ab"
-    )
+    real = RealStatistics(np.zeros(12), np.eye(12), num_images=500, data="CIFAR-10", split="train", resolution=32, data_sha256="ab")
     stated = json.loads(json.dumps(evaluate(reader(random_images(25)), 25, net, real=real, splits=5, seed=7).as_dict()))
     protocol = {"feature_net": "linear", "backend": "torch", "weights_sha256": "seed 0", "num_fake": 25, "splits": 5, "seed": 7,
                 "num_real": 500, "data": "CIFAR-10", "split": "train", "resolution": 32, "data_sha256": "ab",
@@ -364,9 +360,7 @@ def test_two_backends_that_agree_are_compared_and_others_refused():
     far.weights = far.weights * (1 + 1e-3)
     first, second, differences = evaluate_both(reader(images), 60, (LinearNet(), close), reals=(real, real))
     assert 5e-7 < differences["features"] < 2e-6
-    assert first.fid != second.fid and differences["fid"] == pytest.approx(
-        abs(first.fid - second.fid) / max(first.fid, 1), rel=1e-3
-    )
+    assert first.fid != second.fid and differences["fid"] == pytest.approx(abs(first.fid - second.fid) / max(first.fid, 1), rel=1e-3)
     first, second, differences = evaluate_both(reader(images), 60, (LinearNet(), close), reals=(real, real), metrics=("kid",))
     assert first.kid_mean is not None and second.kid_mean is None and differences["is"] is differences["fid"] is None
     with pytest.raises(BackendsDiffer, match="features 1.0e-03"):

@@ -121,7 +121,9 @@ def test_initialisation_touches_conv2d_and_batch_norm_only():
     assert changed == expected
 
 
-@pytest.mark.parametrize("build", [lambda: Discriminator(2, 4), lambda: Generator.of(Architecture.parse("0 1 2 1"), gf_dim=4, latent_dim=3)])
+@pytest.mark.parametrize(
+    "build", [lambda: Discriminator(2, 4), lambda: Generator.of(Architecture.parse("0 1 2 1"), gf_dim=4, latent_dim=3)]
+)
 def test_spectral_norm_brings_every_layers_largest_singular_value_to_one(build):
     network = prepare(build(), with_spectral_norm=True)
     for _ in range(100):  # one power iteration per call in training mode

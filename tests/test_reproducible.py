@@ -20,7 +20,11 @@ def pictures(tmp_path_factory):
 @pytest.mark.parametrize(
     "name, parts, harmless",
     [
-        ("train_derived", ("gan",), ["", "--val_freq 9 --sample_freq 9", "--val_freq 3 --score_start", "--print_freq 1", "--print_freq 100"]),
+        (
+            "train_derived",
+            ("gan",),
+            ["", "--val_freq 9 --sample_freq 9", "--val_freq 3 --score_start", "--print_freq 1", "--print_freq 100"],
+        ),
         ("search", ("gan", "controller", "beam"), ["", "--val_freq 1", "--val_freq 9 --print_freq 100"]),
     ],
 )

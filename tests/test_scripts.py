@@ -73,7 +73,11 @@ def test_the_searches_defaults_are_the_papers(type_command, capsys):
 
 
 def test_both_protocols_are_one_flag(type_command, capsys):
-    for arguments, expected in (("", (50000, "train")), ("--protocol sngan", (5000, "test")), ("--protocol sngan --num_eval_imgs 70", (70, "test"))):
+    for arguments, expected in (
+        ("", (50000, "train")),
+        ("--protocol sngan", (5000, "test")),
+        ("--protocol sngan --num_eval_imgs 70", (70, "test")),
+    ):
         type_command(f"test --dry_run --gen_model autogan_cifar10_a {arguments}")
         options = json.loads(capsys.readouterr().out)["options"]
         assert (options["num_eval_imgs"], options["split"]) == expected
@@ -117,7 +121,9 @@ def test_a_mistake_gets_one_line_that_names_the_option(fail_command, command, wo
     assert words in fail_command(command)
 
 
-@pytest.mark.parametrize("command", ["search", "search --method dggan", "train_derived --gen_model autogan_cifar10_a", "test --load_path NODE"])
+@pytest.mark.parametrize(
+    "command", ["search", "search --method dggan", "train_derived --gen_model autogan_cifar10_a", "test --load_path NODE"]
+)
 def test_one_image_is_refused_before_a_run_begins(fail_command, tmp_path, command):
     load_images("digits").picture(0).save(tmp_path / "a.png")
     small = GrowingGenerator(proggan_architecture(4, 4), 8).state_dict()
@@ -168,7 +174,9 @@ def test_a_search_that_stops_and_goes_on_equals_the_uninterrupted_one(type_comma
 
 
 @pytest.mark.parametrize("call, by_signal", [(1, True), (4, True), (5, False), (8, True)])
-def test_a_training_that_stops_and_goes_on_equals_the_uninterrupted_one(type_command, tmp_path, monkeypatch, finished_runs, call, by_signal):
+def test_a_training_that_stops_and_goes_on_equals_the_uninterrupted_one(
+    type_command, tmp_path, monkeypatch, finished_runs, call, by_signal
+):
     stops, heal = stop_at(call, monkeypatch, by_signal)
     with pytest.raises(stops):
         type_command(TINY_TRAINING)
@@ -179,7 +187,9 @@ def test_a_training_that_stops_and_goes_on_equals_the_uninterrupted_one(type_com
 
 
 @pytest.mark.parametrize("command, call", [(TINY_SEARCH, 2), (TINY_SEARCH, 7), (TINY_TRAINING, 1), (TINY_TRAINING, 3)])
-def test_a_stop_while_images_are_scored_is_heard_there_and_they_are_scored_again(type_command, tmp_path, monkeypatch, finished_runs, command, call):
+def test_a_stop_while_images_are_scored_is_heard_there_and_they_are_scored_again(
+    type_command, tmp_path, monkeypatch, finished_runs, command, call
+):
     original, calls = SafePoint.stop_if_asked, []
 
     def asked(self):
@@ -215,7 +225,9 @@ def test_a_run_that_goes_on_counts_the_time_of_all_its_sessions(type_command, tm
 def test_a_search_logs_a_line_an_iteration_and_rewards_with_the_networks_name(finished_runs):
     log = (only_run(finished_runs, "s") / "Log" / "log.txt").read_text()
     for iteration in range(1, 5):
-        assert re.search(rf" iteration {iteration} of 4: d_loss \S+, g_loss \S+, mean reward \(efficientnet-lite0 IS\) \S+, about \S+ left", log)
+        assert re.search(
+            rf" iteration {iteration} of 4: d_loss \S+, g_loss \S+, mean reward \(efficientnet-lite0 IS\) \S+, about \S+ left", log
+        )
     assert len(re.findall(r"   reward \S+ \(efficientnet-lite0 IS\)\n", log)) == 2 + 2 + 2
 
 
@@ -279,12 +291,16 @@ def test_a_finished_training_goes_on_to_more_iterations_as_if_they_had_been_aske
 
 @pytest.mark.parametrize("more", [20, 5])
 def test_a_training_whose_learning_rate_falls_keeps_its_length(fail_command, finished_runs, more):
-    assert "--max_iter: the run was started with 10" in fail_command(f"train_derived --load_path {only_run(finished_runs, 't')} --max_iter {more}")
+    assert "--max_iter: the run was started with 10" in fail_command(
+        f"train_derived --load_path {only_run(finished_runs, 't')} --max_iter {more}"
+    )
 
 
 def test_two_processes_never_write_to_one_run(fail_command, finished_runs):
     run = only_run(finished_runs, "t")
-    holding = "import fcntl, sys; file = open(sys.argv[1], 'a'); fcntl.lockf(file, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+    holding = (
+        "import fcntl, sys; file = open(sys.argv[1], 'a'); fcntl.lockf(file, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+    )
     with subprocess.Popen([sys.executable, "-c", holding, run / ".lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b"held\n"
         assert "another process is writing" in fail_command(f"train_derived --load_path {run}")
@@ -318,7 +334,9 @@ def test_a_searchs_result_is_trained_and_scored(type_command, tmp_path, finished
 def test_a_checkpoint_is_scored_as_training_has_scored_it(type_command, tmp_path):
     """Enough images that another order of sums would move some value over the edge where it is truncated."""
     scoring = "--dataset digits --feature_net efficientnet-lite0 --device cpu --is_splits 1 --num_eval_imgs 200"
-    type_command(f"train_derived {scoring} -gen_bs 16 -dis_bs 16 --latent_dim 8 --gf_dim 16 --df_dim 4 --gen_model e2gan_cifar10 --max_iter 8")
+    type_command(
+        f"train_derived {scoring} -gen_bs 16 -dis_bs 16 --latent_dim 8 --gf_dim 16 --df_dim 4 --gen_model e2gan_cifar10 --max_iter 8"
+    )
     type_command(f"test {scoring} --load_path {only_run(tmp_path, 'derive')}")
     final = json.loads((only_run(tmp_path, "derive") / "results.json").read_text())["final"]
     (scored,) = (tmp_path / "logs_eval").iterdir()

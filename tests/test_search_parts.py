@@ -105,7 +105,6 @@ def test_reinforce_follows_the_gradient_of_reward_and_entropy():
         assert (a is None and b is None) or torch.allclose(a, b, atol=1e-10)
 
 
-
 def test_reinforce_descends_the_surrogate_and_moves_the_baseline():
     torch.manual_seed(0)
     controller, weight = Controller(0, 6), 0.3

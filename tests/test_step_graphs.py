@@ -237,7 +237,9 @@ def test_adams_averages_take_on_the_parameters_memory_format():
     fast.load_state_dict(plain.snapshot())
     for parameter, averages in fast.generator_optimizer.state.items():
         assert averages["exp_avg_sq"].stride() == parameter.stride()
-    for mine, theirs in zip(fast.state_dict()["generator_optimizer"]["state"].values(), plain.state_dict()["generator_optimizer"]["state"].values()):
+    for mine, theirs in zip(
+        fast.state_dict()["generator_optimizer"]["state"].values(), plain.state_dict()["generator_optimizer"]["state"].values()
+    ):
         assert torch.equal(mine["exp_avg_sq"], theirs["exp_avg_sq"])
 
 

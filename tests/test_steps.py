@@ -23,9 +23,7 @@ def numbers_of(real):
 
 
 def inputs_of(images, seed=0):
-    return StepInputs(
-        images, seed, batch_size=BATCH, generator_batch_size=GENERATOR_BATCH, latent_dim=5, generator_every=EVERY
-    )
+    return StepInputs(images, seed, batch_size=BATCH, generator_batch_size=GENERATOR_BATCH, latent_dim=5, generator_every=EVERY)
 
 
 def assert_equal_steps(found, wanted):

@@ -72,7 +72,9 @@ def test_after_a_dynamic_reset_both_networks_have_other_weights_and_both_optimis
     script = load_script("search")
     search, options = new_search(script, f"--dynamic_reset_threshold {threshold}")
     trained, first = search.gan, script.new_shared_gan(options, CPU)
-    script.search_autogan(search, options, lambda iteration: 0, lambda level: digits, lambda *purpose: 1.0, "IS", run_that_records([]), go_on)
+    script.search_autogan(
+        search, options, lambda iteration: 0, lambda level: digits, lambda *purpose: 1.0, "IS", run_that_records([]), go_on
+    )
     assert search.resets == resets
     if not resets:
         assert search.gan is trained and updates(trained) == [12, 6]

@@ -135,11 +135,11 @@ def train_steps(gan, steps, setting_at, *, precision="float32", max_grad_norm=No
                 key=setting.key and (setting.key, precision, max_grad_norm, ema_decay, gan.generator.training),
             )
             numbers.append(step)
-            of_discriminator.append(gan.run(update_discriminator, setting, gan.discriminator_optimizer, real, noise, *setting.loss.draw(real)))
-            trains_generator = generator_noise is not None
-            of_generator.append(
-                gan.run(update_generator, setting, gan.generator_optimizer, generator_noise) if trains_generator else None
+            of_discriminator.append(
+                gan.run(update_discriminator, setting, gan.discriminator_optimizer, real, noise, *setting.loss.draw(real))
             )
+            trains_generator = generator_noise is not None
+            of_generator.append(gan.run(update_generator, setting, gan.generator_optimizer, generator_noise) if trains_generator else None)
             if trains_generator and lr_factor:
                 gan.scale_learning_rates(lr_factor(step))
         d_losses, d_norms = _columns(of_discriminator)

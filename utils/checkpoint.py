@@ -42,7 +42,9 @@ def load_checkpoint(path, option="--load_path"):
     if not isinstance(content, dict) or content.keys() != {"format", "sha256", "state"}:
         raise DamagedCheckpoint(f"{option}: {path} is not a checkpoint of this project; give a run's folder or its Model/checkpoint.pth")
     if content["format"] != FORMAT:
-        raise DamagedCheckpoint(f"{option}: {path} has format {content['format']}, this version reads {FORMAT}; use the version that wrote it")
+        raise DamagedCheckpoint(
+            f"{option}: {path} has format {content['format']}, this version reads {FORMAT}; use the version that wrote it"
+        )
     if _digest(content["state"]) != content["sha256"]:
         raise DamagedCheckpoint(f"{option}: {path} is damaged (its sha256 differs); use another checkpoint of the run")
     return content["state"]

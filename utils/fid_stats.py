@@ -22,9 +22,7 @@ def main():
     parser.add_argument("--dataset", choices=DATASETS, required=True, help="data set")
     parser.add_argument("--data_path", default="./data", help="where it is kept or downloaded to; a folder or zip of images")
     parser.add_argument("--img_size", type=at_least(1), default=32, help="resolution the images are resized to")
-    parser.add_argument(
-        "--split", choices=("train", "test"), default="train", help="the authors compare with train, SN-GAN with test"
-    )
+    parser.add_argument("--split", choices=("train", "test"), default="train", help="the authors compare with train, SN-GAN with test")
     parser.add_argument("--output", type=Path, required=True, help=".npz file to write")
     parser.add_argument("--with_features", action="store_true", help=f"keep {FEATURE_SAMPLE:,} features, for KID")
     add_network_options(parser)

@@ -19,7 +19,9 @@ def save_growth_picture(boxes, path):
     width = 2 * MARGIN + COLUMN_WIDTH * max(columns) + BOX_WIDTH
     height = 3 * MARGIN + ROW_HEIGHT * (1 + max(map(len, columns.values())))
     corners = {
-        index: (MARGIN + COLUMN_WIDTH * step, MARGIN + ROW_HEIGHT * row) for step, column in columns.items() for row, index in enumerate(column)
+        index: (MARGIN + COLUMN_WIDTH * step, MARGIN + ROW_HEIGHT * row)
+        for step, column in columns.items()
+        for row, index in enumerate(column)
     }
     picture = Image.new("RGB", (width, height), "white")
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default()

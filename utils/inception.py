@@ -46,9 +46,7 @@ class FeatureNet:
 
     backend = "torch"
 
-    def __init__(
-        self, name, network, *, weights_sha256, feature_dim, num_classes, device, precision="float32", compiled=False
-    ):
+    def __init__(self, name, network, *, weights_sha256, feature_dim, num_classes, device, precision="float32", compiled=False):
         self.name = name if precision == "float32" else f"{name} in {precision}"
         self._precision = precision
         self.weights_sha256 = weights_sha256
@@ -103,7 +101,9 @@ def load_feature_net(
         return FeatureNet(name, network, weights_sha256=sha256, feature_dim=1280, num_classes=1000, **how)
     if backend == "tf":
         if precision != "float32":
-            raise UserError(f"--feature_precision: TensorFlow executes the graph in float32, not {precision}; use --inception_backend torch")
+            raise UserError(
+                f"--feature_precision: TensorFlow executes the graph in float32, not {precision}; use --inception_backend torch"
+            )
         graph, sha256 = read_graph(inception_path or cached_archive())
         return TensorFlowFeatureNet(graph, weights_sha256=sha256, tf_python=tf_python, device=device)
     tensors, sha256 = read_weights(inception_path or find_inception_weights())
@@ -152,8 +152,7 @@ def main():
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--download", action="store_true", help=f"fetch {TGZ_URL} ({TGZ_BYTES:,} bytes)")
     action.add_argument("--convert", metavar="FILE", help="read a .pb, .tgz, .pth or .safetensors and write it as --output")
-    parser.add_argument("--output", metavar="FILE",
-                        help="file to write; for --download by default in the cache, where it is found again")
+    parser.add_argument("--output", metavar="FILE", help="file to write; for --download by default in the cache, where it is found again")
     parser.add_argument("--url", default=TGZ_URL, help="where --download fetches the archive from")
     options = parser.parse_args()
     if options.convert is not None and not options.output:

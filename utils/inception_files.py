@@ -94,8 +94,7 @@ def read_graph(path):
     path, kind, sha256 = inspect_file(path)
     if kind not in ("graph", "archive"):
         raise UserError(
-            f"--inception_path: TensorFlow runs {GRAPH_NAME} or its .tgz, and {path} is neither; give one, or use "
-            "--inception_backend torch"
+            f"--inception_path: TensorFlow runs {GRAPH_NAME} or its .tgz, and {path} is neither; give one, or use --inception_backend torch"
         )
     graph = graph_bytes(path, kind)
     graph_tensors(graph, path)

@@ -43,9 +43,7 @@ class TensorFlowFeatureNet:
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors)
         except OSError as error:
             self._errors.close()
-            raise UserError(
-                f"--tf_python: {self.tf_python} cannot be run ({error.strerror}); name a Python that has TensorFlow"
-            ) from None
+            raise UserError(f"--tf_python: {self.tf_python} cannot be run ({error.strerror}); name a Python that has TensorFlow") from None
         self.close = weakref.finalize(self, _end, self._process, self._errors)
         try:
             self._greet()

@@ -49,6 +49,4 @@ def loss_schedule(name, seed, *purpose, device):
     """step -> AdversarialLoss, for "hinge" or "wgan-gp"; the latter's random places depend on seed, purpose and step alone."""
     if name == "hinge":
         return lambda step: hinge
-    return lambda step: wasserstein_gradient_penalty(
-        generator=random_generator(seed, *purpose, "gradient penalty", step, device=device)
-    )
+    return lambda step: wasserstein_gradient_penalty(generator=random_generator(seed, *purpose, "gradient penalty", step, device=device))

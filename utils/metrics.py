@@ -89,8 +89,7 @@ def kernel_inception_distance(fake, real, subsets=100, subset_size=1000, seed=0)
     distances = []
     for _ in range(subsets):
         x, y = (
-            features[torch.from_numpy(random.choice(len(features), size, replace=False)).to(features.device)]
-            for features in (fake, real)
+            features[torch.from_numpy(random.choice(len(features), size, replace=False)).to(features.device)] for features in (fake, real)
         )
         distances.append(_kernel_mean(x) + _kernel_mean(y) - 2 * _kernel(x, y).mean())
     distances = torch.stack(distances)
@@ -348,8 +347,7 @@ class _Scoring:
         net, real = self.feature_net, self.real
         if real is not None and (len(real.mu) != net.feature_dim or real.feature_net not in (None, net.name)):
             raise ValueError(
-                f"real statistics of {real.feature_net} ({len(real.mu)} features) for the network {net.name} "
-                f"({net.feature_dim} features)"
+                f"real statistics of {real.feature_net} ({len(real.mu)} features) for the network {net.name} ({net.feature_dim} features)"
             )
 
     def add(self, images, start):

@@ -1,5 +1,5 @@
-"""The precision of multiplications: exact float32, or what is faster and moves results. In one place, because PyTorch's own defaults differ:
-on a GPU its float32 convolutions are TF32.
+"""The precision of multiplications: exact float32, or what is faster and moves results. In one place, because PyTorch's own defaults
+differ: on a GPU its float32 convolutions are TF32.
 """
 
 from contextlib import contextmanager

@@ -182,7 +182,8 @@ def _grown_gan(pair, recipe, device):
     for network, parent in zip(grown, parents):
         recipe.inherit(network, parent)
     gan = new_gan(
-        *grown, device, g_lr=recipe.g_lr, d_lr=recipe.d_lr, betas=recipe.betas, with_average=True, fast=recipe.fast, precision=recipe.precision
+        *grown, device, g_lr=recipe.g_lr, d_lr=recipe.d_lr, betas=recipe.betas, with_average=True, fast=recipe.fast,
+        precision=recipe.precision,
     )  # fmt: skip
     if parents:
         recipe.inherit(gan.average, parents[2])

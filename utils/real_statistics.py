@@ -165,7 +165,8 @@ def load_fid_stat(path, feature_dim, feature_net=None, *, data=None, split=None,
         )
     known = {name: provenance.get(name) for name in PROVENANCE}
     for name, words, wanted in (
-        ("feature_net", "network", feature_net), ("data", "data set", data), ("split", "split", split), ("resolution", "resolution", resolution)
+        ("feature_net", "network", feature_net), ("data", "data set", data), ("split", "split", split),
+        ("resolution", "resolution", resolution),
     ):  # fmt: skip
         if None not in (wanted, known[name]) and known[name] != wanted:
             raise UserError(

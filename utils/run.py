@@ -1,11 +1,11 @@
 """A run's folder: configuration, log, figures, pictures, checkpoints and results, so that a result explains itself.
 
-    logs/EXP_NAME_TIME/
-        config.json    every option as resolved, versions, machine
-        results.json   what came out
-        Log/           log.txt, metrics.jsonl, TensorBoard events
-        Model/         checkpoint.pth, the one before it, checkpoint_best.pth
-        Samples/       grids of images on fixed noise
+logs/EXP_NAME_TIME/
+    config.json    every option as resolved, versions, machine
+    results.json   what came out
+    Log/           log.txt, metrics.jsonl, TensorBoard events
+    Model/         checkpoint.pth, the one before it, checkpoint_best.pth
+    Samples/       grids of images on fixed noise
 """
 
 import contextlib
@@ -117,7 +117,7 @@ class Run:
         self._tensorboard.flush()
 
     def save(self, state, step, best=False):
-        """Write Model/checkpoint.pth (or checkpoint_best.pth) at `step`, how long metrics.jsonl is there, and how long the run has taken."""
+        """Write Model/checkpoint.pth (or checkpoint_best.pth) at `step`, with the length of metrics.jsonl and the time taken so far."""
         state = {**state, "step": step, "metrics_bytes": self.metrics.stat().st_size, "seconds": self.seconds()}
         save_checkpoint(self.models / ("checkpoint_best.pth" if best else "checkpoint.pth"), state)
 

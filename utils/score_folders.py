@@ -21,9 +21,7 @@ def main():
     parser = Parser(prog="python -m utils.metrics", description="Score generated images against real ones.")
     parser.add_argument("--real", required=True, help="folder or zip of real images")
     parser.add_argument("--fake", required=True, help="folder or zip of generated images, scored in the order of their names")
-    parser.add_argument(
-        "--img_size", type=at_least(1), help="resize all images to this; needed unless a folder's have one square size"
-    )
+    parser.add_argument("--img_size", type=at_least(1), help="resize all images to this; needed unless a folder's have one square size")
     parser.add_argument("--metrics", nargs="+", choices=METRICS, default=list(METRICS[:4]), help="scores to compute")
     parser.add_argument("--splits", type=at_least(1), default=10, help="parts of the Inception score")
     parser.add_argument("--shuffle_seed", type=at_least(0), help="shuffle the generated images first (torch-fidelity: 2020)")

@@ -36,7 +36,7 @@ def feature_nets_of(name, *, backend="torch", **how):
 def real_statistics_for(feature_nets, images, *, fid_stat=None, sample_size=0, **expected):
     """Statistics of the real images for each feature network: from a file, or of `images` (ResizedImages), computed once and cached.
 
-    `expected`: what a file must not contradict, see load_fid_stat. A file is refused if it holds no features and `sample_size` asks for some.
+    `expected`: what a file must not contradict, see load_fid_stat. A file without features is refused if `sample_size` asks for some.
     """
     if not fid_stat:
         return [real_statistics(images, net, sample_size=sample_size, progress="statistics of the real images") for net in feature_nets]

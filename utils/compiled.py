@@ -28,5 +28,5 @@ def compile_generator(generator):
 
 def compile_discriminator(discriminator):
     """Compile what a discriminator does once its weights are normed, in place. Its gradients cannot be differentiated any more."""
-    torch.compiler.config.recompile_limit = max(torch.compiler.config.recompile_limit, 32)  # levels x batch sizes x what needs gradients
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 32)  # levels x batch sizes x what needs gradients
     discriminator.logits = torch.compile(discriminator.logits, dynamic=False)

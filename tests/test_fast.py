@@ -16,8 +16,14 @@ from utils.gan import new_gan, update_average
 from utils.randomness import global_seed
 
 
-def losses_of(*, fast, architectures, steps=100, derived=None, device="cpu", precision="float32", dtype=torch.float32):
-    """Losses of `steps` steps at 8 px, an architecture drawn per step (or a derived generator), on fixed inputs."""
+def losses_of(*, precision="float32", **run):
+    """Losses of all steps of a `small_run`, and its Gan."""
+    gan, steps, setting_at = small_run(**run)
+    return train_steps(gan, steps, setting_at, precision=precision), gan
+
+
+def small_run(*, fast, architectures, steps=100, derived=None, device="cpu", dtype=torch.float32):
+    """A Gan, `steps` steps at 8 px on fixed inputs, and their settings: an architecture drawn per step (or a derived generator)."""
     with global_seed(0):
         generator = Generator.of(derived, latent_dim=8, gf_dim=8) if derived else shared_generator(1, latent_dim=8, gf_dim=8)
         discriminator = prepare(Discriminator(1, 8), with_spectral_norm=True)
@@ -27,29 +33,48 @@ def losses_of(*, fast, architectures, steps=100, derived=None, device="cpu", pre
         generator, discriminator, device = generator.to(dtype), discriminator.to(dtype), torch.device(device)
         real, noise = torch.randn(steps, 8, 3, 8, 8).to(dtype), torch.randn(steps, 2, 8, 8).to(dtype)
     gan = new_gan(generator, discriminator, device, g_lr=2e-4, d_lr=2e-4, betas=(0.0, 0.9), fast=fast, with_average=True)
-    inputs = ((s, real[s].to(device), noise[s, 0].to(device), noise[s, 1].to(device) if s % 5 == 0 else None) for s in range(steps))
+    inputs = [(s, real[s].to(device), noise[s, 0].to(device), noise[s, 1].to(device) if s % 5 == 0 else None) for s in range(steps)]
 
     def setting_at(step):
         generate = gan.generator if derived else partial(gan.generator, architecture=architectures[step])
         return Setting(generate, gan.discriminator, key=architectures and architectures[step])
 
-    return train_steps(gan, inputs, setting_at, precision=precision), gan
+    return gan, inputs, setting_at
 
 
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))])
-def test_fast_and_plain_losses_agree_over_a_hundred_steps(device):
-    """In float64 over all of them, so that the algorithm is compared and not its rounding: Adam without momentum moves by the sign of
-    a gradient however small, so in float32 two kernels' rounding errors part within ten steps. There the first step is compared."""
+ON_ALL_DEVICES = pytest.mark.parametrize(
+    "device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
+)
+
+
+def a_hundred_architectures():
     drawn = torch.Generator().manual_seed(0)
-    architectures = [random_architecture(1, drawn) for _ in range(100)]
-    for dtype, compared, tolerance in ((torch.float64, 100, 1e-5), (torch.float32, 1, 1e-5)):
-        (plain_d, plain_g), _ = losses_of(fast=False, architectures=architectures, device=device, dtype=dtype)
-        (fast_d, fast_g), _ = losses_of(fast=True, architectures=architectures, device=device, dtype=dtype)
-        assert fast_d[:compared] == pytest.approx(plain_d[:compared], abs=tolerance)
-        assert [g for g in fast_g[:compared] if g is not None] == pytest.approx(
-            [g for g in plain_g[:compared] if g is not None], abs=tolerance
-        )
-        assert sum(loss is not None for loss in fast_g) == 20
+    return [random_architecture(1, drawn) for _ in range(100)]
+
+
+@ON_ALL_DEVICES
+def test_fast_and_plain_losses_agree_over_a_hundred_steps(device):
+    """In float64, so that the algorithm is compared and not its rounding: Adam without momentum moves by the sign of a gradient however
+    small, so in float32 two kernels' rounding errors part within ten steps."""
+    run = dict(architectures=a_hundred_architectures(), device=device, dtype=torch.float64)
+    (plain_d, plain_g), _ = losses_of(fast=False, **run)
+    (fast_d, fast_g), _ = losses_of(fast=True, **run)
+    assert fast_d == pytest.approx(plain_d, abs=1e-5)
+    assert sum(loss is not None for loss in fast_g) == 20
+    assert [g for g in fast_g if g is not None] == pytest.approx([g for g in plain_g if g is not None], abs=1e-5)
+
+
+@ON_ALL_DEVICES
+def test_in_float32_each_of_a_hundred_steps_has_the_plain_ways_loss(device):
+    """Each from where the plain way stands, so that what is compared is a step's rounding and not how training magnifies it."""
+    architectures = a_hundred_architectures()
+    plain, steps, plain_setting_at = small_run(fast=False, architectures=architectures, device=device)
+    fast, _, fast_setting_at = small_run(fast=True, architectures=architectures, device=device)
+    for step in steps:
+        fast.load_state_dict(plain.snapshot())
+        (plain_d, plain_g), (fast_d, fast_g) = train_steps(plain, [step], plain_setting_at), train_steps(fast, [step], fast_setting_at)
+        assert fast_d == pytest.approx(plain_d, abs=1e-5)
+        assert fast_g == plain_g == [None] or fast_g == pytest.approx(plain_g, abs=1e-5)
 
 
 def test_bfloat16_is_close_but_not_the_same():

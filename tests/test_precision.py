@@ -36,6 +36,29 @@ def test_the_precision_holds_inside_and_is_restored_outside(precision, flag):
     assert [switch.fp32_precision for switch in SWITCHES] == before and not torch.is_autocast_enabled("cpu")
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_older_flags_agree_so_that_the_compiler_can_read_them(precision):
+    """PyTorch 2.10 compiles nothing for a GPU where they contradict the newer ones; found without a GPU in its sources."""
+
+    def older():
+        return torch.get_float32_matmul_precision(), BACKENDS.cuda.matmul.allow_tf32, BACKENDS.cudnn.allow_tf32
+
+    before, is_tf32 = older(), precision == "tf32"
+    with multiplying(precision, CPU), multiplying(precision, CPU):
+        assert older() == ("high" if is_tf32 else "highest", is_tf32, is_tf32)
+    assert older() == before
+
+
+def test_flags_that_somebody_else_has_mixed_do_no_harm():
+    with multiplying("float32", CPU):  # restores what is done here
+        BACKENDS.cuda.matmul.fp32_precision = "tf32"
+        with pytest.raises(RuntimeError, match="mix"):
+            torch.get_float32_matmul_precision()
+        with multiplying("float32", CPU):
+            assert BACKENDS.cuda.matmul.fp32_precision == "ieee"
+        assert BACKENDS.cuda.matmul.fp32_precision == "tf32"
+
+
 def test_a_call_in_bfloat16_answers_in_float32():
     layer, x = nn.Linear(64, 8), torch.randn(4, 64)
     rough = in_precision(layer, "bfloat16", CPU)(x)

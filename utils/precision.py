@@ -17,17 +17,38 @@ def multiplying(precision, device, autocast=True):
 
     "float32" is exact; "tf32" keeps 10 bits of each factor; "bfloat16" is autocast, left to `in_precision` if not `autocast`.
     """
-    backends = torch.backends
-    switches = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn, backends.mkldnn.matmul, backends.mkldnn.conv)
-    before = [switch.fp32_precision for switch in switches]
+    older, newer = _older_flags(), [switch.fp32_precision for switch in _switches()]
     try:
-        for switch in switches:
-            switch.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+        _set_flags(("high", True) if precision == "tf32" else ("highest", False), ["tf32" if precision == "tf32" else "ieee"] * len(newer))
         with torch.autocast(device.type, torch.bfloat16, enabled=autocast and precision == "bfloat16", cache_enabled=False):
             yield
     finally:
-        for switch, flag in zip(switches, before):
-            switch.fp32_precision = flag
+        _set_flags(older, newer)
+
+
+# PyTorch has two generations of flags for this. The newer ones decide, but torch.compile reads the older ones (2.10), and reading them
+# fails where they contradict the newer. So both are set.
+
+
+def _switches():
+    backends = torch.backends
+    return backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn, backends.mkldnn.matmul, backends.mkldnn.conv
+
+
+def _older_flags():
+    """(precision of matrix products, whether convolutions may be TF32), or None where somebody has set the newer flags alone."""
+    try:
+        return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    except RuntimeError:
+        return None
+
+
+def _set_flags(older, newer):
+    if older:  # first, because they set the newer ones too
+        torch.set_float32_matmul_precision(older[0])
+        torch.backends.cudnn.allow_tf32 = older[1]
+    for switch, flag in zip(_switches(), newer):
+        switch.fp32_precision = flag
 
 
 def in_precision(call, precision, device):

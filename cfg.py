@@ -59,7 +59,7 @@ class DataOptions:
     data_path: str = option("./data", "where data sets are kept or downloaded to; for `folder` the folder or zip of images")
     channels: int = option(3, "channels of the images", choices=(3,), scripts=(), tolerated=True)
     img_size: int = option(32, "resolution of the images: bottom_width doubled once per cell", at_least=2)
-    num_workers: int = option(8, "processes that read images when they do not fit in memory", at_least=0)
+    num_workers: int = option(8, "processes that read images, at most one a core", at_least=0)
 
 
 @dataclass(frozen=True)

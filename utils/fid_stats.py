@@ -32,7 +32,9 @@ def main():
     existing = next(folder for folder in options.output.absolute().parents if folder.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):  # known before the work begins, and no folder made for nothing
         raise UserError(f"--output: cannot write into {existing}; give another file")
-    images = load_images(options.dataset, options.data_path, options.split, fewest=2).resized(options.img_size, options.device)
+    images = load_images(options.dataset, options.data_path, options.split, fewest=2).resized(
+        options.img_size, options.device, num_workers=options.num_workers
+    )
     networks = networks_of(options)
     if len(networks) == 2:
         differences = _differences(images, networks, options.batch_size)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -42,7 +43,7 @@ def main():
 
 
 def add_network_options(parser):
-    """The options of a feature network, for `networks_of`."""
+    """The options of a feature network, for `networks_of`, and of how images come to it."""
     parser.add_argument("--feature_net", choices=FEATURE_NETS, default="inception", help="network whose features are compared")
     parser.add_argument("--inception_path", help="classify_image_graph_def.pb, the .tgz it comes in, or torch-fidelity's .pth")
     parser.add_argument("--inception_backend", choices=("torch", "tf", "both"), default="torch", help="what executes the graph")
@@ -52,6 +53,7 @@ def add_network_options(parser):
     )
     parser.add_argument("--compile", action="store_true", help="compile the network: faster after a minute, the same to rounding")
     parser.add_argument("--batch_size", type=at_least(1), default=100, help="images in the network at once")
+    parser.add_argument("--num_workers", type=at_least(0), default=8, help="processes that read images, at most one a core")
     parser.add_argument("--device", type=pick_device, default="auto", help="auto, cpu, cuda or cuda:N")
 
 
@@ -82,8 +84,7 @@ def at_least(smallest):
 
 def score_folders(options):
     """(Scores, generated images) of `options.fake` against `options.real`; the difference of two backends is printed."""
-    real_images = _folder("--real", options.real, options.img_size, options.device)
-    fake_images = _folder("--fake", options.fake, options.img_size, options.device)
+    real_images, fake_images = (_folder(option, path, options) for option, path in (("--real", options.real), ("--fake", options.fake)))
     fewest = 4 if "precision_recall" in options.metrics else 2
     for option, images in (("--real", real_images), ("--fake", fake_images)):
         if images.num_images < fewest:
@@ -114,18 +115,29 @@ def score_folders(options):
     return scores, fake_images
 
 
-def _folder(option, path, img_size, device):
-    """The ResizedImages of a folder or zip: as stored if all have one square size, else at `img_size`."""
+def _folder(option, path, options):
+    """The ResizedImages of a folder or zip: as stored if all have one square size, else at --img_size."""
     try:
         images = load_images("folder", path)
-        if img_size is None:
-            sizes = sorted({images.picture(index).size for index in range(images.num_images)})
-            if len(sizes) > 1 or sizes[0][0] != sizes[0][1]:
-                stated = " and ".join(f"{width}x{height}" for width, height in sizes[:2])
-                raise UserError(f"--img_size: {path} holds images of {stated} pixels; give --img_size N for N x N")
-        return images.resized(img_size or images.native_size, device)
+        if options.img_size is None:
+            images = replace(images, picture=_of_one_square_size(images.picture, path))
+        return images.resized(options.img_size or images.native_size, options.device, num_workers=options.num_workers)
     except UserError as error:
         raise UserError(str(error).replace("--data_path", option)) from error
+
+
+def _of_one_square_size(picture, path):
+    """`picture`, but an image that is not square or not of the first one's size is refused where it is read."""
+    width, height = picture(0).size
+
+    def checked(index):
+        image = picture(index)
+        if image.size != (width, height) or width != height:
+            stated = " and ".join(f"{w}x{h}" for w, h in sorted({(width, height), image.size}))
+            raise UserError(f"--img_size: {path} holds images of {stated} pixels; give --img_size N for N x N")
+        return image
+
+    return checked
 
 
 def _reader(images, options):

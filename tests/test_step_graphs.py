@@ -48,13 +48,14 @@ class ReplayingRecorder:
         return replay
 
     def updated_by(self, call):
-        """Addresses of the gradients and averages that the optimiser of this update works on."""
+        """Addresses of what lasts from step to step: the averages that the optimiser of this update works on, and the generator's
+        gradients. The discriminator's are every step's own, which a recording allocates anew."""
         if self.gan is None:
             return None
         is_generator = call.func.__name__ == "update_generator"
         optimizer = self.gan.generator_optimizer if is_generator else self.gan.discriminator_optimizer
         averages = [average.data_ptr() for state in optimizer.state.values() for average in state.values()]
-        return averages, [parameter.grad.data_ptr() for parameter in optimizer.state]
+        return averages, [parameter.grad.data_ptr() for parameter in optimizer.state if is_generator]
 
     @contextmanager
     def stream(self):

@@ -24,6 +24,7 @@ def discriminator_step(generate, discriminate, optimizer, real, noise, *drawn, l
         fake = generate(noise)
     if fake.shape != real.shape:
         raise ValueError(f"fake images {tuple(fake.shape)} and real ones {tuple(real.shape)} differ in shape")
+    optimizer.zero_grad(set_to_none=True)  # a parameter that takes no part any more never will again
     return _minimise(loss.discriminator(discriminate, real, fake, *drawn), optimizer, max_grad_norm)
 
 
@@ -32,6 +33,8 @@ def generator_step(generate, discriminate, optimizer, noise, frozen, *, loss=hin
 
     noise (M, latent_dim). Returns loss and gradient's norm, a tensor (2,) on the device.
     """
+    # Zeros, not None: what a sampled architecture does not use keeps its place in Adam's averages, as in the authors' search.
+    optimizer.zero_grad(set_to_none=False)
     for parameter in frozen:
         parameter.requires_grad_(False)
     try:
@@ -42,8 +45,6 @@ def generator_step(generate, discriminate, optimizer, noise, frozen, *, loss=hin
 
 
 def _minimise(value, optimizer, max_grad_norm):
-    # Zeros, not None: what a sampled architecture does not use keeps its place in Adam's averages, as in the authors' search.
-    optimizer.zero_grad(set_to_none=False)
     value.backward()
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"] if parameter.grad is not None]
     norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in trained])

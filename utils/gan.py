@@ -135,7 +135,7 @@ def _load_optimizer(optimizer, state):
                 averages[name] = torch.empty_like(parameter).copy_(averages[name])
     for group, saved in zip(optimizer.param_groups, state["param_groups"]):
         _set_lr(group, float(saved["lr"]))
-        for parameter in group["params"]:  # what has been trained before has a gradient of zero now: see _minimise
+        for parameter in group["params"]:  # what has been trained before has a gradient of zero now: see generator_step
             parameter.grad = torch.zeros_like(parameter) if parameter in optimizer.state else None
 
 

@@ -20,6 +20,7 @@ bench() { # NAME SCRIPT OPTIONS...: prints a table, writes FOLDER/NAME.json
     python "bench/$script.py" --device "$device" --json "$folder/$name.json" "${@:3}" "${more[@]}"
 }
 
+bench operations operations
 bench search_step search_step --precisions "${precisions[@]}"
 bench search_step_compiled search_step --precisions "${precisions[@]}" --compile
 bench train_step train_step --precisions "${precisions[@]}" --compile

@@ -251,8 +251,8 @@ def fading(fade):
 
 
 def _mixed(old, new, fade):
-    """(1 - fade) old + fade new."""
-    return torch.lerp(old, new, fade.to(new.dtype) if torch.is_tensor(fade) else fade)
+    """(1 - fade) old + fade new, in the type of `new`: a GPU's autocast doubles resolutions in float32."""
+    return torch.lerp(old.to(new.dtype), new, fade.to(new.dtype) if torch.is_tensor(fade) else fade)
 
 
 @torch.no_grad()

@@ -128,6 +128,18 @@ def test_without_room_for_another_recording_all_are_dropped(capacity, memory_is_
     assert recorder.recorded == 4
 
 
+def test_after_memory_was_short_the_device_is_left_alone_for_a_while(monkeypatch):
+    recorder, asked, free = object.__new__(CudaRecorder), [], 5
+    recorder._device, recorder._paused_until = torch.device("cuda"), 0.0
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 100))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: asked.append("emptied"))
+    assert recorder.is_short_of_memory() and recorder.is_short_of_memory() and asked == ["emptied"]
+    free = 50
+    assert recorder.is_short_of_memory()
+    recorder._paused_until = 0.0
+    assert not recorder.is_short_of_memory() and asked == ["emptied"]
+
+
 def test_a_call_that_cannot_be_recorded_takes_the_recordings_with_it():
     recorder = ReplayingRecorder()
     graphs = StepGraphs(recorder)

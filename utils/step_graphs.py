@@ -4,6 +4,7 @@ At 8x8 a step is several hundred kernels that each run for less time than Python
 """
 
 import contextlib
+import time
 import warnings
 from functools import lru_cache
 
@@ -64,12 +65,14 @@ def recorded_stream(device):
 class CudaRecorder:
     """Records calls as CUDA graphs. They share their memory, which none needs once it has run, and the tensors they read inputs from."""
 
-    failed = None  # the graph that could not be recorded, if one could not: then no other is tried in this process
+    failed = False  # whether a step could not be recorded: then no other is tried in this process
     LEAST_FREE_MEMORY = 0.1  # of the device's
+    PAUSE_SECONDS = 60  # after memory was short
 
     def __init__(self, device):
         self._device, self._stream = device, recorded_stream(device)
         self._inputs = {}  # shapes and types -> tensors
+        self._paused_until, self._broken = 0.0, []
         self.start_anew()
 
     def start_anew(self):
@@ -77,9 +80,15 @@ class CudaRecorder:
         self._pool = torch.cuda.graph_pool_handle()
 
     def is_short_of_memory(self):
+        """Whether there is no room to record in; once so, it is for a while without looking, as looking waits for the device."""
+        if time.monotonic() < self._paused_until:
+            return True
         if self._free_share() < self.LEAST_FREE_MEMORY:
             torch.cuda.empty_cache()  # what PyTorch keeps for eager use is no use to a recording
-        return self._free_share() < self.LEAST_FREE_MEMORY
+            if self._free_share() < self.LEAST_FREE_MEMORY:
+                self._paused_until = time.monotonic() + self.PAUSE_SECONDS
+                return True
+        return False
 
     def _free_share(self):
         free, total = torch.cuda.mem_get_info(self._device)
@@ -100,9 +109,13 @@ class CudaRecorder:
             finally:
                 graph.capture_end()
         except RuntimeError as error:
-            CudaRecorder.failed = graph  # kept, as older versions of PyTorch may still point to it
+            self._broken.append(graph)  # kept, as older versions of PyTorch may still point to it
             with contextlib.suppress(RuntimeError, AttributeError):  # and may think that the recording still goes on
                 torch._C._cuda_endAllocateToPool(self._device.index or 0, self._pool)
+            if torch.OutOfMemoryError in (type(error), type(error.__context__)):
+                self._paused_until = time.monotonic() + self.PAUSE_SECONDS
+                return None
+            CudaRecorder.failed = True
             reason = str(error.__context__ or error).splitlines()[0]
             warnings.warn(f"training steps cannot be recorded as CUDA graphs here, so they are slower: {reason}", stacklevel=2)
             return None

@@ -97,7 +97,8 @@ def kernel_share(work, seconds):
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         work()
         torch.cuda.synchronize()
-    return min(1.0, sum(event.self_device_time_total for event in profile.key_averages()) / 1e6 / seconds)
+    kernels = [event for event in profile.key_averages() if event.device_type == torch.autograd.DeviceType.CUDA]
+    return min(1.0, sum(event.self_device_time_total for event in kernels) / 1e6 / seconds)
 
 
 def peak_mib(device):

@@ -54,7 +54,8 @@ class LeastTime(TorchDispatchMode):
 def measured_peaks(device, precision):
     """(floating-point operations a second of a matrix product, bytes a second of a copy): the best of some runs."""
     size = 8192 if device.type == "cuda" else 2048
-    factors = torch.randn(2, size, size, device=device, dtype=torch.bfloat16 if precision == "bfloat16" else torch.float32)
+    drawn, dtype = torch.Generator(device).manual_seed(0), torch.bfloat16 if precision == "bfloat16" else torch.float32
+    factors = torch.randn(2, size, size, generator=drawn, device=device, dtype=dtype)
     source = torch.empty(2**28 if device.type == "cuda" else 2**26, device=device)
     target = torch.empty_like(source)
     with multiplying(precision, device):

@@ -7,8 +7,3 @@ from models_search.search_space import every_cell
 def shared_generator(levels=3, **widths):
     """A Generator whose cells hold every candidate of their level; call it with an architecture of at most `levels` cells."""
     return Generator([every_cell(level) for level in range(levels)], **widths)
-
-
-def derived_state(shared_state, derived_generator):
-    """The part of a shared generator's state dict that a derived generator loads: its names are a subset."""
-    return {name: shared_state[name] for name in derived_generator.state_dict()}

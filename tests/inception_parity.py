@@ -19,7 +19,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 from synthetic_graph import write_synthetic_graph  # noqa: E402
 
 from utils.cli import Parser, UserError, run_script  # noqa: E402
-from utils.inception import compare_feature_nets, load_feature_net  # noqa: E402
+from utils.inception import load_feature_net, relative_difference  # noqa: E402
 from utils.metrics import frechet_distance, inception_score  # noqa: E402
 
 BOUNDS = {"pool_3": 1e-5, "logits": 1e-5, "FID": 1e-5, "IS": 1e-6}
@@ -37,6 +37,19 @@ def varied_images(number, height, width, seed):
         colour = 40 * torch.randn(3, 1, 1, generator=random)
         images.append(brightness + colour + contrast * structure + noise * torch.randn(3, height, width, generator=random))
     return torch.stack(images).clamp_(0, 255).to(torch.uint8)
+
+
+def compare_feature_nets(first, second, images):
+    """Both networks on the same uint8 images (N, 3, H, W): the largest relative difference of their features and of their logits.
+
+    Returns {"features": float, "logits": float, "images": N}; see `relative_difference`.
+    """
+    (first_features, first_logits), (second_features, second_logits) = first(images), second(images)
+    return {
+        "features": relative_difference(first_features, second_features),
+        "logits": relative_difference(first_logits, second_logits),
+        "images": len(images),
+    }
 
 
 def feature_differences(first, second, sizes, batch, seed):

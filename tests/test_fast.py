@@ -85,12 +85,27 @@ def test_bfloat16_is_close_but_not_the_same():
 
 
 def test_what_an_architecture_does_not_use_does_not_move():
-    """Adam with beta1 = 0 and zero gradients: parameters outside the sampled architecture keep their values, exactly."""
+    """It has zero gradients: with beta1 = 0 it keeps its values, exactly, while Adam's averages decay, as in the authors' search."""
+    other, only = Architecture.parse("0 0 1 1"), Architecture.parse("1 0 1 0")
+    gan, steps, setting_at = small_run(fast=True, architectures=[other] * 5 + [only] * 10, steps=15)
+    train_steps(gan, steps[:5], setting_at)  # one step of the generator
+    unused = [
+        p for name, p in gan.generator.named_parameters() if p in gan.generator_optimizer.state and (".post." in name or "short" in name)
+    ]
+    averages = [gan.generator_optimizer.state[p]["exp_avg_sq"] for p in unused]
+    values, before = [p.clone() for p in unused], [average.clone() for average in averages]
+    assert len(unused) > 5 and all(average.any() for average in averages)
+    train_steps(gan, steps[5:], setting_at)  # two
+    for parameter, value, average, earlier in zip(unused, values, averages, before):
+        assert torch.equal(parameter, value) and not parameter.grad.any()
+        torch.testing.assert_close(average, 0.9**2 * earlier)
+
+
+def test_what_no_architecture_has_used_has_no_state():
     only = Architecture.parse("1 0 1 0")
     (_, _), gan = losses_of(fast=True, architectures=[only] * 10, steps=10)
     unused = [p for name, p in gan.generator.named_parameters() if ".post." in name or "shortcut" in name]
-    assert unused and all(p.grad is None or not p.grad.any() for p in unused)
-    assert all(p not in gan.generator_optimizer.state for p in unused)
+    assert unused and all(p.grad is None and p not in gan.generator_optimizer.state for p in unused)
 
 
 def test_the_average_follows_parameters_and_batch_norm_statistics():

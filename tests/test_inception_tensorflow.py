@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from inception_parity import BOUNDS, score_differences, varied_images
+from inception_parity import BOUNDS, compare_feature_nets, score_differences, varied_images
 from synthetic_graph import write_synthetic_graph
 
 from utils import tf_inception as worker
 from utils.cli import UserError
-from utils.inception import compare_feature_nets, load_feature_net
+from utils.inception import load_feature_net
 from utils.inception_tensorflow import TensorFlowDied, TensorFlowFeatureNet
 
 ROOT = Path(__file__).resolve().parents[1]

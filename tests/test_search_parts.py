@@ -83,7 +83,7 @@ def test_a_levels_controller_starts_from_a_beam_entry_and_extends_its_architectu
     assert rollout.state[0].shape == (400, 8)
 
 
-def test_reinforce_follows_the_gradient_of_reward_and_entropy():
+def test_the_surrogate_of_reinforce_has_the_gradient_of_reward_and_entropy():
     """The surrogate's gradient, averaged over all cells with their probabilities, is that of the expected reward plus entropy."""
     torch.manual_seed(0)
     controller = Controller(0, 6).double()

@@ -117,19 +117,6 @@ def relative_difference(first, second):
     return ((first - second).abs().amax(1) / scale).max().item()
 
 
-def compare_feature_nets(first, second, images):
-    """Both networks on the same uint8 images (N, 3, H, W): the largest relative difference of their features and of their logits.
-
-    Returns {"features": float, "logits": float, "images": N}; see `relative_difference`.
-    """
-    (first_features, first_logits), (second_features, second_logits) = first(images), second(images)
-    return {
-        "features": relative_difference(first_features, second_features),
-        "logits": relative_difference(first_logits, second_logits),
-        "images": len(images),
-    }
-
-
 def convert(source, output):
     """Write the Inception weights in `source` as `output`: .pth (torch-fidelity's form) or .safetensors."""
     output = Path(output)

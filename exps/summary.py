@@ -5,6 +5,11 @@ import json
 from pathlib import Path
 
 
+def figure(name, form, untrained, trained):
+    before = f"{untrained[name]:{form}} untrained, " if untrained else ""
+    return f"{before}{trained[name]:{form}} trained"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
@@ -16,13 +21,14 @@ def main():
         results = {}
     if not results.get("history"):
         parser.exit(2, f"error: {arguments.run} is not the folder of a finished run of train_derived.py\n")
-    untrained, trained = results["history"][0], results["final"]
+    first, trained = results["history"][0], results["final"]
+    untrained = first if first["iteration"] == 0 and first != trained else None
     rows = [
         ("architecture", results["architecture"]),
         ("parameters", f"{results['generator_parameters']:,}"),
         ("MACs", f"{results['generator_macs']:,}"),
-        (f"IS ({trained['feature_net']})", f"{untrained['is_mean']:.2f} untrained, {trained['is_mean']:.2f} trained"),
-        (f"FID ({trained['feature_net']})", f"{untrained['fid']:.1f} untrained, {trained['fid']:.1f} trained"),
+        (f"IS ({trained['feature_net']})", figure("is_mean", ".2f", untrained, trained)),
+        (f"FID ({trained['feature_net']})", figure("fid", ".1f", untrained, trained)),
     ]
     if arguments.seconds is not None:
         rows.append(("time", f"{arguments.seconds / 60:.1f} min, without the installation"))

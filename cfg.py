@@ -1,7 +1,7 @@
 """Every option of every script, once: argparse groups that become frozen dataclasses. No torch.
 
 A script lists its groups in `SCRIPTS`; `parse(script)` gives an object with one attribute a group, resolved and checked.
-Defaults are the paper's, those of the authors' code where the paper is silent (docs in README, "Differences from the paper").
+Defaults are the paper's, those of the authors' scripts where the paper is silent (docs in README, "Differences from the paper").
 """
 
 import argparse
@@ -141,7 +141,9 @@ class RunOptions:
     compile: bool = option(
         False, "compile the feature network, the discriminator and, in train_derived, the generator; the same to rounding"
     )
-    print_freq: int = option(100, "steps between looks at the losses: log, bar, dynamic reset", at_least=1, scripts=TRAINING_SCRIPTS)
+    print_freq: int = option(
+        100, "steps between looks at the losses: metrics.jsonl, bar, dynamic reset", at_least=1, scripts=TRAINING_SCRIPTS
+    )
     dry_run: bool = option(False, "print the resolved run as JSON and stop")
 
 
@@ -333,8 +335,9 @@ def _frozen(value):
 
 
 def on_the_data_of(options, saved):
-    """Options of test.py for the run whose options are `saved`: its images and feature network, unless the command line names others."""
-    told = {"img_size"}
+    """Options of test.py for the run whose options are `saved`: its widths, seed, images and feature network, unless the command line
+    names others."""
+    told = {"img_size", "latent_dim", "gf_dim", "df_dim", "bottom_width", "random_seed", "fast"}
     if "dataset" not in options.explicit:
         told |= {"dataset", "data_path"}
     if not options.explicit & {"feature_net", "inception_path", "inception_backend"}:
@@ -399,15 +402,23 @@ def _fields(script):
 
 
 def command(script, options, **values):
-    """A command line of another script: `values`, and those options of this run that both have and that differ from its defaults."""
+    """A command line of another script: `values`, and those options of this run that both have and that differ from its defaults.
+
+    What only makes a search's rewards cheap is left out, as is the search's width.
+    """
+    left_out = {"gf_dim", "df_dim", "gen_model", "dis_model"}
+    if options.script == "search":
+        left_out |= {"is_splits", "feature_precision"}
     method = _method({**options.flat(), **values})
     method_defaults = METHOD_DEFAULTS.get(method, {})
     shared = {
         field.name: ({**SCRIPT_DEFAULTS.get(script, {}), **method_defaults}.get(field.name, field.default), flat_value)
-        for name in ("data", "scoring", "network")
+        for name in SCRIPTS[script][1]
         for field in dataclasses.fields(GROUPS[name])
         for flat_value in [options.flat().get(field.name)]
-        if field.name not in ("gf_dim", "df_dim", "gen_model", "dis_model") and is_read(field, script, method)
+        if (name in ("data", "network", "training", "scoring") or field.name == "ema_decay")
+        and field.name not in left_out
+        and is_read(field, script, method)
     }
     values = {name: value for name, (default, value) in shared.items() if value not in (None, default)} | values
     return " ".join([f"python {script}.py", *(f"--{name} {shlex.quote(str(value))}" for name, value in values.items())])
@@ -495,11 +506,23 @@ def growing_steps(options):
             f"{name}: {list(steps)} must rise between 0 and --max_search_iter {search.max_search_iter}; give smaller or distinct steps"
         )
     check_resolution(options, 1 + len(steps), name, cells="--grow_steps (an iteration for each cell but the first)")
+    for unused in ("grow_step1", "grow_step2")[len(steps) :]:
+        if unused in options.explicit:
+            raise UserError(f"--{unused}: without effect, {options.data.img_size} px take {1 + len(steps)} cells; leave it out")
+    return tuple(steps)
+
+
+def check_search(options):
+    """Refuse settings of AutoGAN's search that do not go together."""
+    search = options.search
     if search.reward == "swd":
         raise UserError("--reward: swd is a reward of --method dggan and proggan; use is or fid")
     if search.topk > search.num_candidate:
         raise UserError(f"--topk: cannot keep {search.topk} of --num_candidate {search.num_candidate}; lower --topk or draw more")
-    return tuple(steps)
+    if search.controller == "random":
+        for name in ("ctrl_step", "ctrl_sample_batch", "ctrl_lr", "entropy_coeff", "baseline_decay"):
+            if name in options.explicit:
+                raise UserError(f"--{name}: without effect with --controller random, which learns nothing; leave it out")
 
 
 def _ranked_text(path, rank):

@@ -134,7 +134,7 @@ def search_autogan(search, options, level_of, images_of, reward_of, reward_name,
         rewards = train_controller(search, options, reward_of, run, safe_point)
         if rewards:
             figures[f"mean reward ({reward_name})"] = sum(rewards) / len(rewards)
-        run.log(progress_line(f"iteration {iteration + 1}", iterations, figures, time.monotonic() - started, 1, iterations - iteration - 1))
+        run.log(iteration_line(iteration, iterations, figures, time.monotonic() - started, level_of, images_of(level).resolution))
         if (iteration + 1) % options.search.val_freq == 0 or iteration + 1 == iterations:
             sample_grid(search, options, run)
         if iteration + 1 == iterations or level_of(iteration + 1) > level:
@@ -149,6 +149,14 @@ def search_autogan(search, options, level_of, images_of, reward_of, reward_name,
         search.iteration, search.shared_steps, search.controller_steps, search.collapsed = iteration + 1, 0, 0, False
         safe_point(due=True)
     return search.beam
+
+
+def iteration_line(iteration, iterations, figures, seconds, level_of, resolution):
+    """What the log says of an iteration. The time left is that of its level: iterations of the next ones take several times as long."""
+    left, of_what = sum(level_of(later) == level_of(iteration) for later in range(iteration + 1, iterations)), ""
+    if level_of(iteration) < level_of(iterations - 1):
+        left, of_what = left or None, f" at {resolution} px"
+    return progress_line(f"iteration {iteration + 1}", iterations, figures, seconds, 1, left, of_what)
 
 
 def train_shared_gan(search, options, images, run, safe_point):
@@ -350,7 +358,7 @@ def restore(search, state, options):
 def describe(options, growing_steps):
     """The resolved run, for --dry_run: no data set is read."""
     network, settings, levels = options.network, options.search, 1 + len(growing_steps)
-    updates = settings.max_search_iter * settings.ctrl_step
+    updates = 0 if settings.controller == "random" else settings.max_search_iter * settings.ctrl_step
     scored = updates * settings.ctrl_sample_batch + levels * settings.num_candidate
     with torch.device("meta"):
         generator = shared_generator(levels, latent_dim=network.latent_dim, gf_dim=network.gf_dim, bottom_width=network.bottom_width)
@@ -379,12 +387,13 @@ def write_derived(run, beam, options, more_of=lambda candidate: {}):
         run.folder / "derived.json",
         {"reward": options.search.reward, "feature_net": options.scoring.feature_net, "architectures": ranked},
     )
-    run.log(f"wrote {run.folder / 'derived.json'}; to train the best architecture from scratch:")
+    run.log(f"wrote {run.folder / 'derived.json'}; to train the first of them from scratch:")
     run.log("  " + cfg.command("train_derived", options, arch_file=run.folder / "derived.json", rank=1, exp_name="derive"))
 
 
 def run_autogan(options, state):
     """--method autogan."""
+    cfg.check_search(options)
     growing_steps = cfg.growing_steps(options)
     if options.run.dry_run:
         print(json.dumps(describe(options, growing_steps), indent=2))
@@ -422,6 +431,9 @@ def run_autogan(options, state):
         reward_name = figure_name(REWARD_NAMES[options.search.reward], feature_net.name)
         beam = search_autogan(search, options, level_of, images_of, reward_of, reward_name, run, safe_point)
     write_derived(run, beam, options)
+    run.log("the paper trains all of them and keeps the one of the highest Inception score:")
+    training = cfg.command("train_derived", options).removeprefix("python train_derived.py").strip()
+    run.log(f"  bash exps/retrain_topk.sh {run.folder / 'derived.json'} {training}".rstrip())
     run.finish(
         {
             "architectures": [str(c.architecture) for c in beam],
@@ -624,9 +636,10 @@ def run_dggan(options, state):
         tree = search_dggan(tree, plan, actions_on(plan, options), trainer(options, in_order, names, run), save)
     beam = best_architectures(tree, options.data.img_size, plan.kept)
     resolutions = best_of_resolutions(tree, options.growth.growth_iterations * options.training.dis_batch_size)
+    shown = {"fid": "fid", "is": "is_mean", "swd": "swd"}[options.search.reward]  # by which the best were chosen
     for resolution, entry in resolutions.items():
         run.log(
-            f"best at {resolution} px: {names['fid']} {entry['fid']:.2f}, node {entry['node']}, {', '.join(entry['actions']) or 'the root'}"
+            f"best at {resolution} px: {names[shown]} {entry[shown]:.2f}, node {entry['node']}, {', '.join(entry['actions']) or 'the root'}"
         )
     run.log(f"growth tree {run.folder / 'growth_tree.png'}, samples {run.samples / f'node_{beam[0].state:03d}.png'}")
     write_derived(run, beam, options, lambda candidate: {

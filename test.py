@@ -127,7 +127,7 @@ def main():
         raise UserError("--load_path: no checkpoint to score; give a run's folder or a .pth file")
     if options.run.load_path:
         generator, run_options, source = load_generator(options.run.load_path, options)
-        options = cfg.on_the_data_of(options, {**run_options, "img_size": resolution_of(generator)})
+        options = cfg.on_the_data_of(options, {**run_options, **widths_of(generator), "img_size": resolution_of(generator)})
         precision = run_options.get("precision", "float32")
     else:
         architecture = cfg.generator_architecture(options)

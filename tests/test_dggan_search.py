@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -105,6 +106,13 @@ def test_every_score_in_the_log_carries_the_networks_name(finished):
     log = (finished / "Log" / "log.txt").read_text()
     assert log.count("FID ") == log.count("efficientnet-lite0 FID ") == len(tree_of(finished)) + 2  # and the best at 8 and at 16 px
     assert log.count("IS ") == log.count("efficientnet-lite0 IS ") == len(tree_of(finished))
+
+
+def test_a_long_training_tells_where_it_stands_without_a_terminal(type_command, pictures, capsys, monkeypatch):
+    monkeypatch.setattr(utils.progressive, "SECONDS_PER_LINE", 0)
+    type_command(f"search --method proggan {pictures} {SCORING} {GROWTH} --exp_name p")
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("node_001, 16 px: step ")]
+    assert lines and all(re.search(r" of 4: d_loss \S+, g_loss \S+, about \S+ left$", line) for line in lines), lines
 
 
 def test_the_weights_of_pruned_networks_are_removed(finished):

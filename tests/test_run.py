@@ -177,6 +177,7 @@ def test_lines_of_the_log_reach_a_pipe_at_once(tmp_path):
     program = "import sys, time; from utils.run import Run; Run.create(sys.argv[1], 'run', {}).log('a line'); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE, cwd=ROOT) as process:
         try:
+            assert process.stdout.readline().startswith(b"writing to ")
             assert process.stdout.readline() == b"a line\n" and process.poll() is None
         finally:
             process.kill()

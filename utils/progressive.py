@@ -5,6 +5,8 @@ on its `Pair` and the `Recipe` alone, which can be sent to any process.
 """
 
 import contextlib
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -24,9 +26,11 @@ from utils.losses import loss_schedule
 from utils.metrics import NonFiniteImages
 from utils.randomness import derived_seed, global_seed, random_generator
 from utils.real_statistics import real_statistics
-from utils.run import SafePoint, StopRequested
+from utils.run import SafePoint, StopRequested, progress_line
 from utils.scoring import score_generator
 from utils.steps import StepInputs
+
+SECONDS_PER_LINE = 600  # of the console: training a pair may take hours
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,7 @@ def _trained(losses, rollbacks, pair, recipe, partial_file, device, stop_signal,
     gan.generator.train()
     gan.discriminator.train()
     name = f"  {pair.file.stem}, {pair.resolution} px"
+    started, first, line_at = time.monotonic(), step, time.monotonic() + SECONDS_PER_LINE
     with tqdm(total=recipe.total_steps, initial=step, desc=name, leave=False, disable=None if progress else True) as bar:
         while step < recipe.total_steps:
             last = min(step + recipe.look_every, recipe.total_steps)
@@ -165,6 +170,12 @@ def _trained(losses, rollbacks, pair, recipe, partial_file, device, stop_signal,
             bar.update(last - step)
             step = last
             losses.append((step, d_losses[-1], last_known(g_losses)))
+            if time.monotonic() > line_at:
+                line_at += SECONDS_PER_LINE
+                figures, seconds = {"d_loss": d_losses[-1], "g_loss": last_known(g_losses)}, time.monotonic() - started
+                place = f"{name.strip()}: step {step}"
+                tqdm.write(progress_line(place, recipe.total_steps, figures, seconds, step - first, recipe.total_steps - step))
+                sys.stdout.flush()
             safe_point.signal_number = stop_signal()
             safe_point(due=step == recipe.total_steps)  # what is trained to the end is only scored again
     return _without_bypass(gan, pair, recipe)

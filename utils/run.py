@@ -62,6 +62,7 @@ class Run:
             sub_folder.mkdir()
         write_json(folder / "config.json", {"options": config, "environment": environment(device)})
         run._open()
+        run.log(f"writing to {folder}")
         return run
 
     @classmethod
@@ -127,13 +128,15 @@ class Run:
         self._tensorboard.close()
 
 
-def progress_line(position, total, figures, seconds, done, left):
+def progress_line(position, total, figures, seconds, done, left, of_what=""):
     """A line for the log, such as "iteration 3 of 90: d_loss 1.21, g_loss 0.33, about 1:02:40 left".
 
-    figures: {name: number or None}. The time is what `left` takes where `done` took so many seconds.
+    figures: {name: number or None}. The time is what `left` takes where `done` took so many seconds; `of_what`: if that is not the end
+    of everything. None left: no word of time.
     """
     parts = [f"{name} {value:.4g}" for name, value in figures.items() if value is not None]
-    parts.append(f"about {tqdm.format_interval(seconds / done * left)} left")
+    if left is not None:
+        parts.append(f"about {tqdm.format_interval(seconds / done * left)} left{of_what}")
     return f"{position} of {total}: {', '.join(parts)}"
 
 

@@ -647,7 +647,7 @@ def run_dggan(options, state):
     })  # fmt: skip
     run.log(f"or add --init_from {node_file(run, beam[0].state)} to go on from the searched weights")
     run.finish({
-        "method": options.search.method, "feature_net": options.scoring.feature_net,
+        "method": options.search.method, "feature_net": options.scoring.feature_net, "reward": options.search.reward,
         "architectures": [str(candidate.architecture) for candidate in beam], "rewards": [candidate.score for candidate in beam],
         "resolutions": resolutions, "networks": len(tree), "failed": sum(bool(node.failure) for node in tree),
         "hours": run.seconds() / 3600,

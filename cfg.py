@@ -508,7 +508,7 @@ def growing_steps(options):
     check_resolution(options, 1 + len(steps), name, cells="--grow_steps (an iteration for each cell but the first)")
     for unused in ("grow_step1", "grow_step2")[len(steps) :]:
         if unused in options.explicit:
-            raise UserError(f"--{unused}: without effect, {options.data.img_size} px take {1 + len(steps)} cells; leave it out")
+            raise UserError(f"--{unused}: without effect at --img_size {options.data.img_size}, which adds {len(steps)} cells; omit it")
     return tuple(steps)
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from models.architecture import PUBLISHED, Architecture, ArchitectureError
-from models.growing_architecture import GrowingArchitecture
+from models.autogan.architecture import PUBLISHED, Architecture, ArchitectureError
+from models.growing.architecture import GrowingArchitecture
 from utils.cli import Parser, UserError
 
 PRECISIONS = ("float32", "tf32", "bfloat16")  # those of utils.precision, which needs torch
@@ -55,8 +55,14 @@ true_or_false.__name__ = "True or False"
 
 @dataclass(frozen=True)
 class DataOptions:
-    dataset: str = option("cifar10", "images to learn", choices=("cifar10", "stl10", "mnist", "fashion_mnist", "digits", "folder"))
-    data_path: str = option("./data", "where data sets are kept or downloaded to; for `folder` the folder or zip of images")
+    dataset: str = option(
+        "cifar10",
+        "images to learn",
+        choices=("cifar10", "stl10", "mnist", "fashion_mnist", "digits", "folder"),
+    )
+    data_path: str = option(
+        "./data", "where data sets are kept or downloaded to; for `folder` the folder or zip of images"
+    )
     channels: int = option(3, "channels of the images", choices=(3,), scripts=(), tolerated=True)
     img_size: int = option(32, "resolution of the images: bottom_width doubled once per cell", at_least=2)
     num_workers: int = option(8, "processes that read images, at most one a core", at_least=0)
@@ -69,7 +75,11 @@ class NetworkOptions:
         scripts=("train_derived", "test"), tolerated=True,
     )  # fmt: skip
     dis_model: str = option(
-        "shared_gan", "discriminator: the same for every generator", choices=("shared_gan", *PUBLISHED), scripts=(), tolerated=True
+        "shared_gan",
+        "discriminator: the same for every generator",
+        choices=("shared_gan", *PUBLISHED),
+        scripts=(),
+        tolerated=True,
     )
     latent_dim: int = option(128, "dimension of the noise", at_least=1)
     gf_dim: int = of_autogan(256, "base width of the generator", at_least=1)
@@ -78,9 +88,14 @@ class NetworkOptions:
     g_spectral_norm: bool = of_autogan(
         False, "spectral norm in the generator", kind=true_or_false, scripts=TRAINING_SCRIPTS, tolerated=True
     )
-    d_spectral_norm: bool = of_autogan(True, "spectral norm in the discriminator", kind=true_or_false, scripts=TRAINING_SCRIPTS)
+    d_spectral_norm: bool = of_autogan(
+        True, "spectral norm in the discriminator", kind=true_or_false, scripts=TRAINING_SCRIPTS
+    )
     init_type: str = of_autogan(
-        "xavier_uniform", "initial weights of convolutions", choices=("normal", "orth", "xavier_uniform", "false"), scripts=TRAINING_SCRIPTS
+        "xavier_uniform",
+        "initial weights of convolutions",
+        choices=("normal", "orth", "xavier_uniform", "false"),
+        scripts=TRAINING_SCRIPTS,
     )
 
 
@@ -95,7 +110,9 @@ class TrainingOptions:
     n_critic: int = option(5, "discriminator steps per generator step", at_least=1)
     loss: str = option("hinge", "adversarial loss", choices=("hinge", "wgan-gp"))
     max_grad_norm: float = option(
-        0.0, "clip the gradients' norm; 0: never (50 is a known cure where STL-10 training collapses)", at_least=0
+        0.0,
+        "clip the gradients' norm; 0: never (50 is a known cure where STL-10 training collapses)",
+        at_least=0,
     )
     on_nan: str = option(
         "stop", "at NaN or infinity: stop, or roll back to the last look at the losses and go on with other noise, 3 times at most",
@@ -105,22 +122,31 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class ScoringOptions:
-    feature_net: str = option("inception", "network behind IS and FID", choices=("inception", "efficientnet-lite0"))
-    inception_path: str = option(None, "Inception's weights: classify_image_graph_def.pb, its .tgz, or torch-fidelity's .pth", kind=str)
-    inception_backend: str = option("torch", "what executes the Inception graph", choices=("torch", "tf", "both"))
+    feature_net: str = option(
+        "inception", "network behind IS and FID", choices=("inception", "efficientnet-lite0")
+    )
+    inception_path: str = option(
+        None, "Inception's weights: classify_image_graph_def.pb, its .tgz, or torch-fidelity's .pth", kind=str
+    )
+    inception_backend: str = option(
+        "torch", "what executes the Inception graph", choices=("torch", "tf", "both")
+    )
     tf_python: str = option(None, "a Python that has TensorFlow, for --inception_backend tf", kind=str)
     feature_precision: str = option(
         "float32", "of the feature network; the others are faster and move scores (docs/METRICS.md)", choices=PRECISIONS
     )  # fmt: skip
     fid_stat: str = option(
-        None, "statistics of the real images (.npz with mu and sigma) instead of computing them", kind=str, scripts=SCORING_SCRIPTS
+        None,
+        "statistics of the real images (.npz with mu and sigma) instead of computing them",
+        kind=str,
+        scripts=SCORING_SCRIPTS,
     )
     eval_batch_size: int = option(100, "images generated at once for scoring", at_least=1)
     num_eval_imgs: int = option(50000, "images to score", at_least=2, scripts=SCORING_SCRIPTS)
     is_splits: int = option(10, "parts of the Inception score", at_least=1)
 
     def network(self):
-        """The arguments of utils.inception.load_feature_net, but for how and where it is computed."""
+        """The arguments of utils.inception.feature_net.load_feature_net, but for how and where it is computed."""
         return dict(
             name=self.feature_net, inception_path=self.inception_path, backend=self.inception_backend, tf_python=self.tf_python,
             precision=self.feature_precision,
@@ -129,20 +155,34 @@ class ScoringOptions:
 
 @dataclass(frozen=True)
 class RunOptions:
-    exp_name: str = option("run", "name of the run's folder: logs/EXP_NAME_TIME, of test.py logs_eval/EXP_NAME_TIME")
-    load_path: str = option(None, "a run's folder, to go on with it; in test.py what to score: a run's folder or a .pth file", kind=str)
+    exp_name: str = option(
+        "run", "name of the run's folder: logs/EXP_NAME_TIME, of test.py logs_eval/EXP_NAME_TIME"
+    )
+    load_path: str = option(
+        None,
+        "a run's folder, to go on with it; in test.py what to score: a run's folder or a .pth file",
+        kind=str,
+    )
     random_seed: int = option(12345, "seed of everything random", at_least=0)
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
-    fast: str = option("on", "off: the plain way of computing, for comparison; the results are the same to rounding", choices=("on", "off"))
+    fast: str = option(
+        "on",
+        "off: the plain way of computing, for comparison; the results are the same to rounding",
+        choices=("on", "off"),
+    )
     precision: str = option(
         "float32", "of multiplications in training; the others are faster and move results; tf32 is a GPU's", choices=PRECISIONS,
         scripts=TRAINING_SCRIPTS,
     )  # fmt: skip
     compile: bool = option(
-        False, "compile the feature network, the discriminator and, in train_derived, the generator; the same to rounding"
+        False,
+        "compile the feature network, the discriminator and, in train_derived, the generator; the same to rounding",
     )
     print_freq: int = option(
-        100, "steps between looks at the losses: metrics.jsonl, bar, dynamic reset", at_least=1, scripts=TRAINING_SCRIPTS
+        100,
+        "steps between looks at the losses: metrics.jsonl, bar, dynamic reset",
+        at_least=1,
+        scripts=TRAINING_SCRIPTS,
     )
     dry_run: bool = option(False, "print the resolved run as JSON and stop")
 
@@ -153,13 +193,19 @@ class SearchOptions:
         "autogan", "autogan: cells by a controller; dggan: grow both networks while they train; proggan: a fixed list of growths",
         choices=("autogan", "dggan", "proggan"),
     )  # fmt: skip
-    controller: str = of_autogan("controller", "who draws architectures: the LSTM, or random search", choices=("controller", "random"))
+    controller: str = of_autogan(
+        "controller", "who draws architectures: the LSTM, or random search", choices=("controller", "random")
+    )
     shared_epoch: int = of_autogan(15, "epochs of shared-GAN training per search iteration", at_least=1)
     max_search_iter: int = of_autogan(90, "search iterations", at_least=1)
     grow_step1: int = of_autogan(25, "iteration at which the second cell is added", at_least=1)
     grow_step2: int = of_autogan(55, "iteration at which the third cell is added", at_least=1)
     grow_steps: tuple = of_autogan(
-        None, "iterations at which a cell is added, for any number of cells", kind=int, nargs="*", instead_of=("grow_step1", "grow_step2")
+        None,
+        "iterations at which a cell is added, for any number of cells",
+        kind=int,
+        nargs="*",
+        instead_of=("grow_step1", "grow_step2"),
     )
     ctrl_step: int = of_autogan(30, "controller updates per search iteration", at_least=0)
     ctrl_sample_batch: int = of_autogan(1, "architectures per controller update", at_least=1)
@@ -173,28 +219,51 @@ class SearchOptions:
     )  # fmt: skip
     rl_num_eval_img: int = option(5000, "images scored for a reward", at_least=2)
     num_candidate: int = of_autogan(10, "architectures drawn at the end of a level (M)", at_least=1)
-    topk: int = option(5, "architectures kept at the end of a level or growing step (K)", at_least=1, methods=("autogan", "dggan"))
-    dynamic_reset_threshold: float = of_autogan(1e-3, "variance of the losses that means collapse; 0: never reset", at_least=0)
+    topk: int = option(
+        5,
+        "architectures kept at the end of a level or growing step (K)",
+        at_least=1,
+        methods=("autogan", "dggan"),
+    )
+    dynamic_reset_threshold: float = of_autogan(
+        1e-3, "variance of the losses that means collapse; 0: never reset", at_least=0
+    )
     dynamic_reset_window: int = of_autogan(500, "losses the variance is taken over", at_least=2)
     val_freq: int = of_autogan(20, "search iterations between sample grids", at_least=1)
 
 
 @dataclass(frozen=True)
 class GrowthOptions:
-    start_resolution: int = of_growing(8, "resolution of the root, the network pair that everything grows from", at_least=4)
-    growing_steps: int = of_dggan(8, "growing steps; where only enough are left for doublings, only doublings are tried", at_least=0)
-    growth_iterations: int = of_growing(100000, "training steps of the root and after each growth", at_least=1)
-    fade_share: float = of_growing(0.5, "share of these steps over which a growth fades in", at_least=0, at_most=1)
-    action_probability: float = of_dggan(0.2, "probability that dggan tries an action on a network (p)", above=0, at_most=1)
+    start_resolution: int = of_growing(
+        8, "resolution of the root, the network pair that everything grows from", at_least=4
+    )
+    growing_steps: int = of_dggan(
+        8, "growing steps; where only enough are left for doublings, only doublings are tried", at_least=0
+    )
+    growth_iterations: int = of_growing(
+        100000, "training steps of the root and after each growth", at_least=1
+    )
+    fade_share: float = of_growing(
+        0.5, "share of these steps over which a growth fades in", at_least=0, at_most=1
+    )
+    action_probability: float = of_dggan(
+        0.2, "probability that dggan tries an action on a network (p)", above=0, at_most=1
+    )
     kernels: tuple = of_dggan((3, 7), "kernels of the convolutions that dggan may add", kind=int, nargs="+")
     filters: tuple = of_dggan((32, 64, 128, 256, 512, 1024), "their filters", kind=int, nargs="+")
     actions: tuple = of_growing(
         None, "dggan's actions to choose from, or proggan's list of growths in order, such as 'G 3x64' 'D 7x32' double",
         kind=str, nargs="+", instead_of=("kernels", "filters"),
     )  # fmt: skip
-    growth_width: int = of_growing(512, "filters of the first 4x4 convolutions; higher resolutions follow by ProgGAN's rule", at_least=1)
-    ema_decay: float = of_growing(0.999, "decay of the average generator per generator step", at_least=0, at_most=1)
-    workers: int = of_growing(1, "processes that train the children of a growing step, each GPU in turn; same result", at_least=1)
+    growth_width: int = of_growing(
+        512, "filters of the first 4x4 convolutions; higher resolutions follow by ProgGAN's rule", at_least=1
+    )
+    ema_decay: float = of_growing(
+        0.999, "decay of the average generator per generator step", at_least=0, at_most=1
+    )
+    workers: int = of_growing(
+        1, "processes that train the children of a growing step, each GPU in turn; same result", at_least=1
+    )
 
 
 @dataclass(frozen=True)
@@ -204,29 +273,45 @@ class DeriveOptions:
         kind=str, nargs="+",
     )  # fmt: skip
     init_from: str = option(
-        None, "checkpoint of the same architecture whose weights to start with, such as RUN/Model/node_007.pth", kind=str
+        None,
+        "checkpoint of the same architecture whose weights to start with, such as RUN/Model/node_007.pth",
+        kind=str,
     )
     arch_file: str = option(None, "derived.json of a search", kind=str)
     rank: int = option(1, "which architecture of --arch_file: 1 is the best", at_least=1)
     max_iter: int = option(50000, "generator iterations", at_least=1)
     max_epoch: int = option(
-        None, "passes over the data; as in the authors' code times n_critic", kind=int, at_least=1, instead_of=("max_iter",)
+        None,
+        "passes over the data; as in the authors' code times n_critic",
+        kind=int,
+        at_least=1,
+        instead_of=("max_iter",),
     )
     lr_decay: bool = option(False, "let the learning rates fall linearly to 0")
     sample_freq: int = option(5, "passes over the data between sample grids", at_least=1)
     score_start: bool = option(False, "score the untrained generator too")
-    ema_decay: float = option(0.999, "decay of the average generator per generator step", at_least=0, at_most=1)
+    ema_decay: float = option(
+        0.999, "decay of the average generator per generator step", at_least=0, at_most=1
+    )
     val_freq: int = option(20, "passes over the data between scorings", at_least=1)
 
 
 @dataclass(frozen=True)
 class TestOptions:
-    arch: str = option(None, "architecture, if neither the checkpoint nor --gen_model tells it", kind=str, nargs="+")
-    metrics: tuple = option((), "scores besides is and fid", kind=str, nargs="*", choices=("kid", "precision_recall", "swd"))
-    protocol: str = option(
-        "autogan", "autogan: 50,000 images against the train split; sngan: 5,000 against the test split", choices=("autogan", "sngan")
+    arch: str = option(
+        None, "architecture, if neither the checkpoint nor --gen_model tells it", kind=str, nargs="+"
     )
-    split: str = option("train", "real images to compare with, if not the protocol's", choices=("train", "test"))
+    metrics: tuple = option(
+        (), "scores besides is and fid", kind=str, nargs="*", choices=("kid", "precision_recall", "swd")
+    )
+    protocol: str = option(
+        "autogan",
+        "autogan: 50,000 images against the train split; sngan: 5,000 against the test split",
+        choices=("autogan", "sngan"),
+    )
+    split: str = option(
+        "train", "real images to compare with, if not the protocol's", choices=("train", "test")
+    )
 
 
 SCRIPTS = {
@@ -234,7 +319,10 @@ SCRIPTS = {
         "Search a generator: cell by cell (AutoGAN, Algorithm 1), or by growing both networks (DGGAN, ProgGAN).",
         ("data", "network", "training", "scoring", "run", "search", "growth"),
     ),
-    "train_derived": ("Train one architecture from scratch.", ("data", "network", "training", "scoring", "run", "derive")),
+    "train_derived": (
+        "Train one architecture from scratch.",
+        ("data", "network", "training", "scoring", "run", "derive"),
+    ),
     "test": ("Score a checkpoint and draw its samples.", ("data", "network", "scoring", "run", "test")),
 }
 GROUPS = dict(
@@ -279,7 +367,9 @@ def parse(script, arguments=None):
         group = parser.add_argument_group(group_name)
         for field in dataclasses.fields(GROUPS[group_name]):
             choices = SCRIPT_CHOICES.get(script, {}).get(field.name, field.metadata["choices"])
-            _add_argument(group, field, defaults.get(field.name, field.default), choices, _help(field, script))
+            _add_argument(
+                group, field, defaults.get(field.name, field.default), choices, _help(field, script)
+            )
     given, explicit = vars(parser.parse_args(arguments)), _explicitly_given(parser, arguments)
     if not given["exp_name"] or "/" in given["exp_name"]:
         raise UserError(f"--exp_name: '{given['exp_name']}' is not the name of a folder; give one without /")
@@ -321,11 +411,15 @@ def resolve(script, values, explicit=()):
         fields = dataclasses.fields(GROUPS[group_name])
         for field in fields:
             _check_range(field, values[field.name])
-        groups[group_name] = GROUPS[group_name](**{field.name: _frozen(values[field.name]) for field in fields})
+        groups[group_name] = GROUPS[group_name](
+            **{field.name: _frozen(values[field.name]) for field in fields}
+        )
     scored = "rl_num_eval_img" if "search" in groups else "num_eval_imgs"
     images, parts = values[scored], values["is_splits"]
     if parts > images:
-        raise UserError(f"--is_splits: {images} images (--{scored}) have no {parts} parts; lower it or score more images")
+        raise UserError(
+            f"--is_splits: {images} images (--{scored}) have no {parts} parts; lower it or score more images"
+        )
     return Options(script=script, explicit=frozenset(explicit), **groups)
 
 
@@ -344,7 +438,9 @@ def on_the_data_of(options, saved):
         told |= {"feature_net", "inception_path", "feature_precision"}
     values = {name: saved[name] for name in told - options.explicit if name in saved}
     return resolve(
-        options.script, {**options.flat(), "load_path": options.run.load_path, "dry_run": options.run.dry_run, **values}, options.explicit
+        options.script,
+        {**options.flat(), "load_path": options.run.load_path, "dry_run": options.run.dry_run, **values},
+        options.explicit,
     )
 
 
@@ -358,12 +454,19 @@ def resumed(options, saved):
         )
     values = {**saved, "load_path": options.run.load_path, "dry_run": options.run.dry_run}
     free = FREE_ON_RESUME
-    if options.derive and not saved["lr_decay"] and saved["max_epoch"] is None and options.derive.max_iter > saved["max_iter"]:
+    if (
+        options.derive
+        and not saved["lr_decay"]
+        and saved["max_epoch"] is None
+        and options.derive.max_iter > saved["max_iter"]
+    ):
         free = free | {"max_iter"}  # without decay no step depends on how many there will be
     for name in options.explicit - THIS_CALL_ONLY:
         value = options.flat()[name]
         if name not in free and value != _frozen(saved.get(name, value)):
-            raise UserError(f"--{name}: the run was started with {saved[name]}, not {value}; leave the option out or start a new run")
+            raise UserError(
+                f"--{name}: the run was started with {saved[name]}, not {value}; leave the option out or start a new run"
+            )
         values[name] = value
     options = resolve(options.script, {**options.flat(), **values}, options.explicit)
     refuse_unread(options)
@@ -393,7 +496,9 @@ def refuse_unread(options, method=None):
 def is_read(field, script=None, method=None):
     """Whether a script, and a method, do something with an option."""
     scripts, methods = field.metadata["scripts"], field.metadata["methods"]
-    return (None in (scripts, script) or script in scripts) and (None in (methods, method) or method in methods)
+    return (None in (scripts, script) or script in scripts) and (
+        None in (methods, method) or method in methods
+    )
 
 
 def _fields(script):
@@ -412,7 +517,10 @@ def command(script, options, **values):
     method = _method({**options.flat(), **values})
     method_defaults = METHOD_DEFAULTS.get(method, {})
     shared = {
-        field.name: ({**SCRIPT_DEFAULTS.get(script, {}), **method_defaults}.get(field.name, field.default), flat_value)
+        field.name: (
+            {**SCRIPT_DEFAULTS.get(script, {}), **method_defaults}.get(field.name, field.default),
+            flat_value,
+        )
         for name in SCRIPTS[script][1]
         for field in dataclasses.fields(GROUPS[name])
         for flat_value in [options.flat().get(field.name)]
@@ -420,8 +528,12 @@ def command(script, options, **values):
         and field.name not in left_out
         and is_read(field, script, method)
     }
-    values = {name: value for name, (default, value) in shared.items() if value not in (None, default)} | values
-    return " ".join([f"python {script}.py", *(f"--{name} {shlex.quote(str(value))}" for name, value in values.items())])
+    values = {
+        name: value for name, (default, value) in shared.items() if value not in (None, default)
+    } | values
+    return " ".join(
+        [f"python {script}.py", *(f"--{name} {shlex.quote(str(value))}" for name, value in values.items())]
+    )
 
 
 def generator_architecture(options):
@@ -432,7 +544,10 @@ def generator_architecture(options):
         raise UserError("--rank: without effect without --arch_file; give the derived.json of a search too")
     try:
         if derive and derive.arch_file:
-            source, architecture = "--arch_file", parse_architecture(_ranked_text(derive.arch_file, derive.rank))
+            source, architecture = (
+                "--arch_file",
+                parse_architecture(_ranked_text(derive.arch_file, derive.rank)),
+            )
         elif arch:
             source, architecture = "--arch", parse_architecture(" ".join(arch))
         elif network.gen_model in PUBLISHED:
@@ -444,7 +559,9 @@ def generator_architecture(options):
         cure = "an architecture is 4 tokens for the first cell and 5 for each further one, or as in docs/DGGAN.md for each resolution"
         raise UserError(f"{source}: {error}; {cure}") from None
     if network.gen_model in PUBLISHED and architecture != Architecture.parse(network.gen_model):
-        raise UserError(f"--gen_model: {network.gen_model} is not the architecture of {source}, {architecture}; leave one of them out")
+        raise UserError(
+            f"--gen_model: {network.gen_model} is not the architecture of {source}, {architecture}; leave one of them out"
+        )
     if isinstance(architecture, Architecture):
         check_resolution(options, architecture.levels, source)
     elif architecture.resolution != options.data.img_size:
@@ -499,16 +616,26 @@ def growing_steps(options):
     """Search iterations at which a cell is added; their number fixes the number of cells."""
     search = options.search
     cells = max(1, round(math.log2(options.data.img_size / options.network.bottom_width)))
-    steps = search.grow_steps if search.grow_steps is not None else (search.grow_step1, search.grow_step2)[: cells - 1]
+    steps = (
+        search.grow_steps
+        if search.grow_steps is not None
+        else (search.grow_step1, search.grow_step2)[: cells - 1]
+    )
     name = "--grow_steps" if search.grow_steps is not None else "--grow_step1, --grow_step2"
-    if list(steps) != sorted(set(steps)) or (steps and not 0 < min(steps) <= max(steps) < search.max_search_iter):
+    if list(steps) != sorted(set(steps)) or (
+        steps and not 0 < min(steps) <= max(steps) < search.max_search_iter
+    ):
         raise UserError(
             f"{name}: {list(steps)} must rise between 0 and --max_search_iter {search.max_search_iter}; give smaller or distinct steps"
         )
-    check_resolution(options, 1 + len(steps), name, cells="--grow_steps (an iteration for each cell but the first)")
+    check_resolution(
+        options, 1 + len(steps), name, cells="--grow_steps (an iteration for each cell but the first)"
+    )
     for unused in ("grow_step1", "grow_step2")[len(steps) :]:
         if unused in options.explicit:
-            raise UserError(f"--{unused}: without effect at --img_size {options.data.img_size}, which adds {len(steps)} cells; omit it")
+            raise UserError(
+                f"--{unused}: without effect at --img_size {options.data.img_size}, which adds {len(steps)} cells; omit it"
+            )
     return tuple(steps)
 
 
@@ -518,11 +645,15 @@ def check_search(options):
     if search.reward == "swd":
         raise UserError("--reward: swd is a reward of --method dggan and proggan; use is or fid")
     if search.topk > search.num_candidate:
-        raise UserError(f"--topk: cannot keep {search.topk} of --num_candidate {search.num_candidate}; lower --topk or draw more")
+        raise UserError(
+            f"--topk: cannot keep {search.topk} of --num_candidate {search.num_candidate}; lower --topk or draw more"
+        )
     if search.controller == "random":
         for name in ("ctrl_step", "ctrl_sample_batch", "ctrl_lr", "entropy_coeff", "baseline_decay"):
             if name in options.explicit:
-                raise UserError(f"--{name}: without effect with --controller random, which learns nothing; leave it out")
+                raise UserError(
+                    f"--{name}: without effect with --controller random, which learns nothing; leave it out"
+                )
 
 
 def _ranked_text(path, rank):
@@ -533,7 +664,9 @@ def _ranked_text(path, rank):
     except OSError:
         raise UserError(f"--arch_file: no file {path}; give the derived.json that a search wrote") from None
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"--arch_file: {path} is not a derived.json; give the one that a search wrote") from None
+        raise UserError(
+            f"--arch_file: {path} is not a derived.json; give the one that a search wrote"
+        ) from None
     if not 1 <= rank <= len(texts):
         raise UserError(f"--rank: {path} holds {len(texts)} architectures; give 1 to {len(texts)}")
     return str(texts[rank - 1])
@@ -543,7 +676,11 @@ def _help(field, script):
     """What --help says of an option: nothing where it would be refused."""
     details = field.metadata
     if not is_read(field, script):
-        return "without effect here; the authors' command lines have it" if details["tolerated"] else argparse.SUPPRESS
+        return (
+            "without effect here; the authors' command lines have it"
+            if details["tolerated"]
+            else argparse.SUPPRESS
+        )
     words = [details["help"]]
     if details["methods"] and script == "search":
         words.append(f"(--method {' and '.join(details['methods'])})")
@@ -562,7 +699,11 @@ def _add_argument(group, field, default, choices, help):
     if choices:
         arguments.update(choices=choices)
     else:
-        arguments.update(metavar=getattr(details["kind"], "__name__", "value").upper() if details["kind"] is not true_or_false else "BOOL")
+        arguments.update(
+            metavar=getattr(details["kind"], "__name__", "value").upper()
+            if details["kind"] is not true_or_false
+            else "BOOL"
+        )
     if details["nargs"]:
         arguments.update(nargs=details["nargs"])
     group.add_argument(*names, **arguments)

@@ -18,16 +18,22 @@ import torch
 from tqdm import tqdm
 
 import cfg
-from models.architecture import Architecture, ArchitectureError
-from models.autogan import Discriminator
-from models.dggan import fade_images, growing_networks, inherit
-from models.fast_form import fast_form
-from models.growing_architecture import GrowingArchitecture, proggan_architecture
-from models.init import prepare
+from models.autogan.architecture import Architecture, ArchitectureError
+from models.autogan.networks import Discriminator
+from models.growing.networks import fade_images, growing_networks, inherit
+from models.layers.fast_form import fast_form
+from models.growing.architecture import GrowingArchitecture, proggan_architecture
+from models.layers.init import prepare
 from models_search.candidates import Candidate, top_k
-from models_search.controller import Controller, UniformController, first_beam, reinforce, sample_architectures
-from models_search.dynamic_reset import CollapseDetector
-from models_search.growth import (
+from models_search.autogan.controller import (
+    Controller,
+    UniformController,
+    first_beam,
+    reinforce,
+    sample_architectures,
+)
+from models_search.shared_gan.dynamic_reset import CollapseDetector
+from models_search.dggan.actions import (
     GrowResolution,
     GrowthError,
     apply_all,
@@ -41,7 +47,7 @@ from models_search.growth import (
     proggan_plan,
     progressive_actions,
 )  # fmt: skip
-from models_search.growth_tree import (
+from models_search.dggan.tree import (
     actions_to,
     best_architectures,
     best_of_resolutions,
@@ -56,26 +62,42 @@ from models_search.growth_tree import (
     with_failure,
     with_score,
 )  # fmt: skip
-from models_search.shared_gan import shared_generator
-from utils.adversarial import Diverged, Setting, last_known, refuse_non_finite, train_or_roll_back, train_steps
-from utils.checkpoint import write_atomically
+from models_search.shared_gan.network import shared_generator
+from utils.training.adversarial import (
+    Diverged,
+    Setting,
+    last_known,
+    refuse_non_finite,
+    train_or_roll_back,
+    train_steps,
+)
+from utils.run.checkpoint import write_atomically
 from utils.cli import UserError, run_script
-from utils.compiled import compile_discriminator
-from utils.complexity import network_sizes, refuse_too_large
-from utils.datasets import load_images
-from utils.gan import Gan, new_gan
-from utils.growth_picture import save_growth_picture
-from utils.inception import load_feature_net
-from utils.losses import loss_schedule
-from utils.metrics import NonFiniteImages, evaluate, figure_name
+from utils.training.compiled import compile_discriminator
+from utils.training.sizes import network_sizes, refuse_too_large
+from utils.data.load import load_images
+from utils.training.gan import Gan, new_gan
+from models_search.dggan.picture import save_growth_picture
+from utils.inception.feature_net import load_feature_net
+from utils.training.losses import loss_schedule
+from utils.metrics.evaluate import NonFiniteImages, evaluate, figure_name
 from utils.precision import check_precision
-from utils.progressive import Pair, Recipe, feature_net_on, images_at, train_pair
+from models_search.dggan.pair import Pair, Recipe, feature_net_on, images_at, train_pair
 from utils.randomness import derived_seed, global_seed, random_generator, seed_after
-from utils.real_statistics import real_statistics
-from utils.run import Run, SafePoint, device_memory, load_run, pick_device, progress_line, worker_devices, write_json
-from utils.scoring import noise_sampler
-from utils.steps import StepInputs
-from utils.workers import worker_processes
+from utils.metrics.real_statistics import real_statistics
+from utils.run.folder import (
+    Run,
+    SafePoint,
+    device_memory,
+    load_run,
+    pick_device,
+    progress_line,
+    worker_devices,
+    write_json,
+)
+from utils.metrics.generator import noise_sampler
+from utils.training.inputs import StepInputs
+from utils.run.workers import worker_processes
 
 CONTROLLERS = {"controller": Controller, "random": UniformController}
 LOWEST_REWARD = {"is": 1.0, "fid": 0.0}
@@ -96,7 +118,11 @@ class Policy:
 
     def state_dict(self):
         optimizer = self.optimizer.state_dict() if self.optimizer else None
-        return {"controller": self.controller.state_dict(), "controller_optimizer": optimizer, "baseline": self.baseline}
+        return {
+            "controller": self.controller.state_dict(),
+            "controller_optimizer": optimizer,
+            "baseline": self.baseline,
+        }
 
     def load_state_dict(self, state):
         self.controller.load_state_dict(state["controller"])
@@ -128,32 +154,57 @@ def search_autogan(search, options, level_of, images_of, reward_of, reward_name,
     scores an architecture in the shared GAN as it is, by what `reward_name` says. Returns the beam: the best architectures, best first.
     """
     iterations = options.search.max_search_iter
-    for iteration in tqdm(range(search.iteration, iterations), "search", initial=search.iteration, total=iterations, disable=None):
+    for iteration in tqdm(
+        range(search.iteration, iterations),
+        "search",
+        initial=search.iteration,
+        total=iterations,
+        disable=None,
+    ):
         level, started = level_of(iteration), time.monotonic()
         figures = train_shared_gan(search, options, images_of(level), run, safe_point)
         rewards = train_controller(search, options, reward_of, run, safe_point)
         if rewards:
             figures[f"mean reward ({reward_name})"] = sum(rewards) / len(rewards)
-        run.log(iteration_line(iteration, iterations, figures, time.monotonic() - started, level_of, images_of(level).resolution))
+        run.log(
+            iteration_line(
+                iteration,
+                iterations,
+                figures,
+                time.monotonic() - started,
+                level_of,
+                images_of(level).resolution,
+            )
+        )
         if (iteration + 1) % options.search.val_freq == 0 or iteration + 1 == iterations:
             sample_grid(search, options, run)
         if iteration + 1 == iterations or level_of(iteration + 1) > level:
             search.beam = best_candidates(search, options, reward_of, reward_name, run)
             if iteration + 1 < iterations:
-                search.policy = new_policy(options, level + 1)  # both networks grow by being called with longer architectures
+                search.policy = new_policy(
+                    options, level + 1
+                )  # both networks grow by being called with longer architectures
                 search.gan.forget_recordings()
         if search.collapsed:
             search.resets += 1
             run.log(f"iteration {iteration + 1}: the losses have collapsed, so the shared GAN starts anew")
             search.gan = new_shared_gan(options, images_of(level).device, search.resets)
-        search.iteration, search.shared_steps, search.controller_steps, search.collapsed = iteration + 1, 0, 0, False
+        search.iteration, search.shared_steps, search.controller_steps, search.collapsed = (
+            iteration + 1,
+            0,
+            0,
+            False,
+        )
         safe_point(due=True)
     return search.beam
 
 
 def iteration_line(iteration, iterations, figures, seconds, level_of, resolution):
     """What the log says of an iteration. The time left is that of its level: iterations of the next ones take several times as long."""
-    left, of_what = sum(level_of(later) == level_of(iteration) for later in range(iteration + 1, iterations)), ""
+    left, of_what = (
+        sum(level_of(later) == level_of(iteration) for later in range(iteration + 1, iterations)),
+        "",
+    )
     if level_of(iteration) < level_of(iterations - 1):
         left, of_what = left or None, f" at {resolution} px"
     return progress_line(f"iteration {iteration + 1}", iterations, figures, seconds, 1, left, of_what)
@@ -182,20 +233,34 @@ def train_shared_gan(search, options, images, run, safe_point):
 
     def setting_at(step):
         architecture = architectures[step]
-        return Setting(partial(gan.generator, architecture=architecture), discriminate, loss_at(step), key=architecture)
+        return Setting(
+            partial(gan.generator, architecture=architecture), discriminate, loss_at(step), key=architecture
+        )
 
     def train(first, last, rollbacks):
         return train_steps(
-            gan, inputs.steps(first, last, rollbacks), setting_at, precision=options.run.precision, max_grad_norm=training.max_grad_norm
+            gan,
+            inputs.steps(first, last, rollbacks),
+            setting_at,
+            precision=options.run.precision,
+            max_grad_norm=training.max_grad_norm,
         )
 
     before, figures = None, {}
-    with tqdm(total=total_steps, desc=f"  GAN {images.resolution} px", initial=search.shared_steps, leave=False, disable=None) as bar:
+    with tqdm(
+        total=total_steps,
+        desc=f"  GAN {images.resolution} px",
+        initial=search.shared_steps,
+        leave=False,
+        disable=None,
+    ) as bar:
         while search.shared_steps < total_steps and not search.collapsed:
             first = search.shared_steps
             last = min(first + options.run.print_freq, total_steps)
             before = gan.snapshot(before)
-            losses, search.rollbacks = train_or_roll_back(gan, partial(train, first, last), search.rollbacks, training.on_nan, run.log)
+            losses, search.rollbacks = train_or_roll_back(
+                gan, partial(train, first, last), search.rollbacks, training.on_nan, run.log
+            )
             collapsed_at = search.collapse.first_collapse(*losses)
             if collapsed_at is not None:
                 search.collapsed = True
@@ -216,22 +281,45 @@ def train_controller(search, options, reward_of, run, safe_point):
         return rewards
 
     def update(step, rollbacks):
-        drawn = random_generator(seed_after(rollbacks, options.run.random_seed), "rollout", search.iteration, step)
-        architectures, rollout = sample_architectures(policy.controller, search.beam, settings.ctrl_sample_batch, drawn)
-        rewards = torch.tensor([reward_of(architecture, "reward", search.iteration, step) for architecture in architectures])
-        policy.baseline, figures = reinforce(
-            policy.optimizer, rollout, rewards, policy.baseline, settings.entropy_coeff, settings.baseline_decay
+        drawn = random_generator(
+            seed_after(rollbacks, options.run.random_seed), "rollout", search.iteration, step
         )
-        refuse_non_finite({f"{name} of the controller": value for name, value in figures.items()}, f"step {step}")
+        architectures, rollout = sample_architectures(
+            policy.controller, search.beam, settings.ctrl_sample_batch, drawn
+        )
+        rewards = torch.tensor(
+            [reward_of(architecture, "reward", search.iteration, step) for architecture in architectures]
+        )
+        policy.baseline, figures = reinforce(
+            policy.optimizer,
+            rollout,
+            rewards,
+            policy.baseline,
+            settings.entropy_coeff,
+            settings.baseline_decay,
+        )
+        refuse_non_finite(
+            {f"{name} of the controller": value for name, value in figures.items()}, f"step {step}"
+        )
         return figures
 
-    with tqdm(total=settings.ctrl_step, desc="  controller", initial=search.controller_steps, leave=False, disable=None) as bar:
+    with tqdm(
+        total=settings.ctrl_step,
+        desc="  controller",
+        initial=search.controller_steps,
+        leave=False,
+        disable=None,
+    ) as bar:
         while search.controller_steps < settings.ctrl_step:
             step = search.controller_steps
             figures, search.rollbacks = train_or_roll_back(
                 policy, partial(update, step), search.rollbacks, options.training.on_nan, run.log
             )
-            run.record(search.iteration * settings.ctrl_step + step, {**figures, "level": policy.controller.level}, "controller")
+            run.record(
+                search.iteration * settings.ctrl_step + step,
+                {**figures, "level": policy.controller.level},
+                "controller",
+            )
             rewards.append(figures["reward"])
             search.controller_steps += 1
             bar.update()
@@ -247,14 +335,18 @@ def best_candidates(search, options, reward_of, reward_name, run):
     states = {}
     for _ in range(20):  # a policy that has made up its mind may not know as many different ones
         with torch.no_grad():
-            architectures, rollout = sample_architectures(controller, search.beam, settings.num_candidate, drawn)
+            architectures, rollout = sample_architectures(
+                controller, search.beam, settings.num_candidate, drawn
+            )
         for architecture, *state in zip(architectures, *rollout.state):
             states.setdefault(architecture, tuple(state))
         if len(states) >= settings.num_candidate:
             break
     candidates = [
         Candidate(architecture, reward_of(architecture, "candidate", search.iteration), state)
-        for architecture, state in tqdm(list(states.items())[: settings.num_candidate], "  candidates", leave=False, disable=None)
+        for architecture, state in tqdm(
+            list(states.items())[: settings.num_candidate], "  candidates", leave=False, disable=None
+        )
     ]
     beam = top_k(candidates, settings.topk)
     run.log(f"level {controller.level + 1}: the best of {len(candidates)} architectures")
@@ -279,9 +371,13 @@ def new_shared_gan(options, device, resets=0):
     """A freshly initialised shared GAN; the n-th reset draws other weights than the (n-1)-th."""
     network, training, levels = options.network, options.training, 1 + len(cfg.growing_steps(options))
     with global_seed(options.run.random_seed, "shared GAN", resets):
-        generator = shared_generator(levels, latent_dim=network.latent_dim, gf_dim=network.gf_dim, bottom_width=network.bottom_width)
+        generator = shared_generator(
+            levels, latent_dim=network.latent_dim, gf_dim=network.gf_dim, bottom_width=network.bottom_width
+        )
         generator = prepare(generator, network.init_type, network.g_spectral_norm)
-        discriminator = prepare(Discriminator(levels, network.df_dim), network.init_type, network.d_spectral_norm)
+        discriminator = prepare(
+            Discriminator(levels, network.df_dim), network.init_type, network.d_spectral_norm
+        )
     if options.run.fast == "on":
         generator, discriminator = fast_form(generator), fast_form(discriminator)
     if cfg.compiles_discriminator(options):
@@ -311,7 +407,13 @@ def reward_in(search, options, feature_net, real_of, run, stop_if_asked):
         device = next(generator.parameters()).device
         generate = partial(generator, architecture=architecture)
         sample = noise_sampler(
-            generate, generator.latent_dim, options.run.random_seed, *purpose, str(architecture), device=device, before_each=stop_if_asked
+            generate,
+            generator.latent_dim,
+            options.run.random_seed,
+            *purpose,
+            str(architecture),
+            device=device,
+            before_each=stop_if_asked,
         )
         try:
             scores = evaluate(
@@ -335,7 +437,9 @@ def checkpoint_of(search, options):
         "gan": search.gan.state_dict(),
         "level": search.policy.controller.level,
         **search.policy.state_dict(),
-        "beam": [{"architecture": str(c.architecture), "reward": c.score, "state": c.state} for c in search.beam],
+        "beam": [
+            {"architecture": str(c.architecture), "reward": c.score, "state": c.state} for c in search.beam
+        ],
         "collapse": search.collapse.state_dict(),
         "counters": {name: value for name, value in vars(search).items() if isinstance(value, int)},
     }
@@ -347,7 +451,11 @@ def restore(search, state, options):
     search.policy = new_policy(options, state["level"])
     search.policy.load_state_dict(state)
     search.beam = [
-        Candidate(Architecture.parse(entry["architecture"]) if entry["architecture"] else Architecture(()), entry["reward"], entry["state"])
+        Candidate(
+            Architecture.parse(entry["architecture"]) if entry["architecture"] else Architecture(()),
+            entry["reward"],
+            entry["state"],
+        )
         for entry in state["beam"]
     ]
     search.collapse.load_state_dict(state["collapse"])
@@ -361,7 +469,9 @@ def describe(options, growing_steps):
     updates = 0 if settings.controller == "random" else settings.max_search_iter * settings.ctrl_step
     scored = updates * settings.ctrl_sample_batch + levels * settings.num_candidate
     with torch.device("meta"):
-        generator = shared_generator(levels, latent_dim=network.latent_dim, gf_dim=network.gf_dim, bottom_width=network.bottom_width)
+        generator = shared_generator(
+            levels, latent_dim=network.latent_dim, gf_dim=network.gf_dim, bottom_width=network.bottom_width
+        )
         sizes = network_sizes(generator, Discriminator(levels, network.df_dim), options.data.img_size)
     return {
         "script": "search.py",
@@ -380,15 +490,29 @@ def describe(options, growing_steps):
 def write_derived(run, beam, options, more_of=lambda candidate: {}):
     """Write derived.json, with more to tell of each candidate if there is, and say what to type next."""
     ranked = [
-        {"rank": rank, "architecture": str(candidate.architecture), "reward": candidate.score, **more_of(candidate)}
+        {
+            "rank": rank,
+            "architecture": str(candidate.architecture),
+            "reward": candidate.score,
+            **more_of(candidate),
+        }
         for rank, candidate in enumerate(beam, 1)
     ]
     write_json(
         run.folder / "derived.json",
-        {"reward": options.search.reward, "feature_net": options.scoring.feature_net, "architectures": ranked},
+        {
+            "reward": options.search.reward,
+            "feature_net": options.scoring.feature_net,
+            "architectures": ranked,
+        },
     )
     run.log(f"wrote {run.folder / 'derived.json'}; to train the first of them from scratch:")
-    run.log("  " + cfg.command("train_derived", options, arch_file=run.folder / "derived.json", rank=1, exp_name="derive"))
+    run.log(
+        "  "
+        + cfg.command(
+            "train_derived", options, arch_file=run.folder / "derived.json", rank=1, exp_name="derive"
+        )
+    )
 
 
 def run_autogan(options, state):
@@ -408,7 +532,9 @@ def run_autogan(options, state):
 
     @lru_cache(maxsize=1)
     def images_of(level):
-        return image_set.resized(options.network.bottom_width << (level + 1), device, num_workers=data.num_workers)
+        return image_set.resized(
+            options.network.bottom_width << (level + 1), device, num_workers=data.num_workers
+        )
 
     def level_of(iteration):
         return sum(iteration >= step for step in growing_steps)
@@ -418,10 +544,19 @@ def run_autogan(options, state):
         return real_statistics(images_of(level), feature_net, progress="statistics of the real images")
 
     detector = CollapseDetector(options.search.dynamic_reset_window, options.search.dynamic_reset_threshold)
-    search = Search(new_shared_gan(options, device), new_policy(options, level=0), first_beam(options.search.hid_size), detector)
+    search = Search(
+        new_shared_gan(options, device),
+        new_policy(options, level=0),
+        first_beam(options.search.hid_size),
+        detector,
+    )
     if state:
         restore(search, state, options)
-    run = Run.reopen(options.run.load_path, state) if state else Run.create("logs", options.run.exp_name, options.flat(), device)
+    run = (
+        Run.reopen(options.run.load_path, state)
+        if state
+        else Run.create("logs", options.run.exp_name, options.flat(), device)
+    )
 
     def save():
         run.save(checkpoint_of(search, options), search.iteration)
@@ -480,7 +615,9 @@ def growth_plan(options, memory):
         elif is_search:
             actions = every_action(growth.kernels, growth.filters)
         if is_search:
-            plan = dggan_plan(root, actions, final, growth.growing_steps, options.search.topk, growth.action_probability)
+            plan = dggan_plan(
+                root, actions, final, growth.growing_steps, options.search.topk, growth.action_probability
+            )
         else:
             plan = proggan_plan(root, actions, final)
     with naming("--growing_steps"):
@@ -524,10 +661,14 @@ def actions_on(plan, options):
     def drawn(tree, index, step):
         architecture, final = GrowingArchitecture.parse(tree[index].architecture), options.data.img_size
         legal = legal_actions(plan.actions, architecture, final, steps_left=plan.growing_steps - step + 1)
-        chance = random_generator(options.run.random_seed, "actions", tree[0].architecture, *actions_to(tree, index))
+        chance = random_generator(
+            options.run.random_seed, "actions", tree[0].architecture, *actions_to(tree, index)
+        )
         return drawn_actions(legal, options.growth.action_probability, chance)
 
-    return drawn if options.search.method == "dggan" else lambda tree, index, step: plan.actions[step - 1 : step]
+    return (
+        drawn if options.search.method == "dggan" else lambda tree, index, step: plan.actions[step - 1 : step]
+    )
 
 
 def pair_of(tree, index, run):
@@ -553,12 +694,18 @@ def figure_names(feature_net):
 def trainer(options, in_order, names, run):
     """A function that trains and scores the nodes of a growing step, as many at once as `in_order` does, and records them in turn."""
     train_one = partial(train_pair, recipe=recipe_of(options), progress=options.growth.workers == 1)
-    reward_of = {"fid": lambda figures: -figures["fid"], "swd": lambda figures: -figures["swd"], "is": lambda figures: figures["is_mean"]}
+    reward_of = {
+        "fid": lambda figures: -figures["fid"],
+        "swd": lambda figures: -figures["swd"],
+        "is": lambda figures: figures["is_mean"],
+    }
 
     def train(tree, step):
         indices = [index for index, node in enumerate(tree) if node.step == step]
         results = in_order(train_one, [pair_of(tree, index, run) for index in indices])
-        for index, result in zip(indices, tqdm(results, f"growing step {step}", total=len(indices), leave=False, disable=None)):
+        for index, result in zip(
+            indices, tqdm(results, f"growing step {step}", total=len(indices), leave=False, disable=None)
+        ):
             for steps, d_loss, g_loss in result["losses"]:
                 run.record(steps, {"d_loss": d_loss, "g_loss": g_loss}, f"node_{index:03d}")
             for message in result.get("rollbacks", ()):  # none in checkpoints of earlier versions
@@ -566,7 +713,9 @@ def trainer(options, in_order, names, run):
             if result["failure"]:
                 tree = with_failure(tree, index, result["failure"])
             else:
-                tree = with_score(tree, index, reward_of[options.search.reward](result["figures"]), **result["figures"])
+                tree = with_score(
+                    tree, index, reward_of[options.search.reward](result["figures"]), **result["figures"]
+                )
             run.log(node_line(tree, index, names))
         if not any(tree[index].score is not None for index in indices):
             raise Diverged(f"no network of growing step {step} could be trained: {tree[indices[0]].failure}")
@@ -581,13 +730,17 @@ def saver(options, names, run):
     def save(tree):
         step, kept = tree[-1].step, kept_nodes(tree, tree[-1].step)
         run.save({"options": options.flat(), "tree": tree_to_json(tree)}, step)
-        write_atomically(run.folder / "growth_tree.json", lambda file: file.write(tree_to_json(tree).encode()))
+        write_atomically(
+            run.folder / "growth_tree.json", lambda file: file.write(tree_to_json(tree).encode())
+        )
         save_growth_picture(boxes(tree, options.data.img_size, names["fid"]), run.folder / "growth_tree.png")
         for index, node in enumerate(tree):
             if node.kept is False:
                 node_file(run, index).unlink(missing_ok=True)
         if tree[0].score is not None:
-            shutil.copyfile(run.samples / f"node_{kept[0]:03d}.png", run.samples / f"best_of_step_{step:02d}.png")
+            shutil.copyfile(
+                run.samples / f"node_{kept[0]:03d}.png", run.samples / f"best_of_step_{step:02d}.png"
+            )
             run.log(f"growing step {step}: kept {', '.join(f'node {index}' for index in kept)}")
 
     return save
@@ -597,12 +750,16 @@ def describe_growth(options, plan):
     """The resolved run, for --dry_run: no data set is read."""
     growth, final = options.growth, options.data.img_size
     with torch.device("meta"):
-        sizes = network_sizes(*growing_networks(str(plan.root), latent_dim=options.network.latent_dim), plan.root.resolution)
+        sizes = network_sizes(
+            *growing_networks(str(plan.root), latent_dim=options.network.latent_dim), plan.root.resolution
+        )
     doublings = len(progressive_actions(growth.start_resolution, final))
     return {
         "script": "search.py",
         "options": options.flat(),
-        "architecture": "searched" if options.search.method == "dggan" else str(apply_all(plan.actions, plan.root)),
+        "architecture": "searched"
+        if options.search.method == "dggan"
+        else str(apply_all(plan.actions, plan.root)),
         "resolution": final,
         "resolutions": [growth.start_resolution << level for level in range(doublings + 1)],
         "root": str(plan.root),
@@ -624,24 +781,38 @@ def run_dggan(options, state):
         return
 
     names = figure_names(recipe_of(options).feature_net_on(devices[0]).name)
-    load_images(options.data.dataset, options.data.data_path, image_size=options.data.img_size, fewest=2)  # a mistake shows now
+    load_images(
+        options.data.dataset, options.data.data_path, image_size=options.data.img_size, fewest=2
+    )  # a mistake shows now
     tree = tree_from_json(state["tree"]) if state else planted(plan.root)
-    run = Run.reopen(options.run.load_path, state) if state else Run.create("logs", options.run.exp_name, options.flat(), devices[0])
+    run = (
+        Run.reopen(options.run.load_path, state)
+        if state
+        else Run.create("logs", options.run.exp_name, options.flat(), devices[0])
+    )
     save = saver(options, names, run)
     if not state:
         save(tree)
 
     safe_point = SafePoint(lambda: None, f"go on with --load_path {run.folder}", note=run.note)
     with safe_point, worker_processes(devices, safe_point) as in_order:
-        tree = search_dggan(tree, plan, actions_on(plan, options), trainer(options, in_order, names, run), save)
+        tree = search_dggan(
+            tree, plan, actions_on(plan, options), trainer(options, in_order, names, run), save
+        )
     beam = best_architectures(tree, options.data.img_size, plan.kept)
-    resolutions = best_of_resolutions(tree, options.growth.growth_iterations * options.training.dis_batch_size)
-    shown = {"fid": "fid", "is": "is_mean", "swd": "swd"}[options.search.reward]  # by which the best were chosen
+    resolutions = best_of_resolutions(
+        tree, options.growth.growth_iterations * options.training.dis_batch_size
+    )
+    shown = {"fid": "fid", "is": "is_mean", "swd": "swd"}[
+        options.search.reward
+    ]  # by which the best were chosen
     for resolution, entry in resolutions.items():
         run.log(
             f"best at {resolution} px: {names[shown]} {entry[shown]:.2f}, node {entry['node']}, {', '.join(entry['actions']) or 'the root'}"
         )
-    run.log(f"growth tree {run.folder / 'growth_tree.png'}, samples {run.samples / f'node_{beam[0].state:03d}.png'}")
+    run.log(
+        f"growth tree {run.folder / 'growth_tree.png'}, samples {run.samples / f'node_{beam[0].state:03d}.png'}"
+    )
     write_derived(run, beam, options, lambda candidate: {
         "actions": list(actions_to(tree, candidate.state)), "weights": str(node_file(run, candidate.state).relative_to(run.folder)),
     })  # fmt: skip

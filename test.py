@@ -9,20 +9,20 @@ from pathlib import Path
 import torch
 
 import cfg
-from models.architecture import Architecture, ArchitectureError
-from models.autogan import Discriminator, Generator
-from models.dggan import GrowingDiscriminator, GrowingGenerator
-from models.fast_form import fast_form
-from models.growing_architecture import GrowingArchitecture
-from utils.checkpoint import DamagedCheckpoint, load_authors_generator, load_checkpoint
+from models.autogan.architecture import Architecture, ArchitectureError
+from models.autogan.networks import Discriminator, Generator
+from models.growing.networks import GrowingDiscriminator, GrowingGenerator
+from models.layers.fast_form import fast_form
+from models.growing.architecture import GrowingArchitecture
+from utils.run.checkpoint import DamagedCheckpoint, load_authors_generator, load_checkpoint
 from utils.cli import UserError, run_script
-from utils.complexity import count_parameters, network_sizes
-from utils.datasets import DATASETS, load_images
-from utils.feature_sums import FEATURE_SAMPLE
-from utils.gan import placed
+from utils.training.sizes import count_parameters, network_sizes
+from utils.data.load import DATASETS, load_images
+from utils.metrics.sums import FEATURE_SAMPLE
+from utils.training.gan import placed
 from utils.randomness import random_generator
-from utils.run import Run, load_run, pick_device, run_folder
-from utils.scoring import feature_nets_of, real_statistics_for, score_generator
+from utils.run.folder import Run, load_run, pick_device, run_folder
+from utils.metrics.generator import feature_nets_of, real_statistics_for, score_generator
 
 GENERATORS = {Architecture: Generator, GrowingArchitecture: GrowingGenerator}
 
@@ -43,15 +43,23 @@ def load_generator(path, options):
         except DamagedCheckpoint:
             raise not_ours from None
         if told is None:
-            raise UserError(f"--gen_model: {path} does not tell its architecture; name it with --gen_model or --arch") from None
+            raise UserError(
+                f"--gen_model: {path} does not tell its architecture; name it with --gen_model or --arch"
+            ) from None
         return from_weights(told, weights, options), {}, path
     if "architecture" not in state:
-        raise UserError(f"--load_path: {path} is of a search, not of one generator; train one of its derived.json first")
+        raise UserError(
+            f"--load_path: {path} is of a search, not of one generator; train one of its derived.json first"
+        )
     if state["gan"] is None:
-        raise UserError(f"--load_path: the training of {path} failed ({state['result']['failure']}); give another checkpoint")
+        raise UserError(
+            f"--load_path: the training of {path} failed ({state['result']['failure']}); give another checkpoint"
+        )
     saved = cfg.parse_architecture(state["architecture"])
     if told not in (None, saved):
-        raise UserError(f"--arch: the checkpoint's architecture is {saved}, not {told}; leave --arch and --gen_model out")
+        raise UserError(
+            f"--arch: the checkpoint's architecture is {saved}, not {told}; leave --arch and --gen_model out"
+        )
     return from_weights(saved, state["gan"]["average"], options), options_of_run(path, state), path
 
 
@@ -77,7 +85,9 @@ def from_weights(architecture, weights, options):
     actual = widths_of(generator)
     for name, value in actual.items():
         if name in options.explicit and getattr(options.network, name) != value:
-            raise UserError(f"--{name}: the checkpoint has {value}, not {getattr(options.network, name)}; leave the option out")
+            raise UserError(
+                f"--{name}: the checkpoint has {value}, not {getattr(options.network, name)}; leave the option out"
+            )
     made = resolution_of(generator)
     if "img_size" in options.explicit and options.data.img_size != made:
         raise UserError(
@@ -94,7 +104,11 @@ def resolution_of(generator):
 
 def widths_of(generator):
     """The options that, with its architecture, make a generator."""
-    return {name: getattr(generator, name) for name in ("latent_dim", "gf_dim", "bottom_width") if hasattr(generator, name)}
+    return {
+        name: getattr(generator, name)
+        for name in ("latent_dim", "gf_dim", "bottom_width")
+        if hasattr(generator, name)
+    }
 
 
 def new_generator(architecture, widths):
@@ -109,8 +123,14 @@ def describe(options, generator):
     architecture = generator.architecture
     with torch.device("meta"):
         is_growing = isinstance(architecture, GrowingArchitecture)
-        discriminator = GrowingDiscriminator(architecture) if is_growing else Discriminator(architecture.levels, options.network.df_dim)
-        sizes = network_sizes(new_generator(architecture, widths_of(generator)), discriminator, options.data.img_size)
+        discriminator = (
+            GrowingDiscriminator(architecture)
+            if is_growing
+            else Discriminator(architecture.levels, options.network.df_dim)
+        )
+        sizes = network_sizes(
+            new_generator(architecture, widths_of(generator)), discriminator, options.data.img_size
+        )
     return {
         "script": "test.py",
         "options": options.flat(),
@@ -127,13 +147,20 @@ def main():
         raise UserError("--load_path: no checkpoint to score; give a run's folder or a .pth file")
     if options.run.load_path:
         generator, run_options, source = load_generator(options.run.load_path, options)
-        options = cfg.on_the_data_of(options, {**run_options, **widths_of(generator), "img_size": resolution_of(generator)})
+        options = cfg.on_the_data_of(
+            options, {**run_options, **widths_of(generator), "img_size": resolution_of(generator)}
+        )
         precision = run_options.get("precision", "float32")
     else:
         architecture = cfg.generator_architecture(options)
         if architecture is None:
-            raise UserError("--gen_model: no architecture to describe; give --gen_model, --arch or --load_path")
-        generator = new_generator(architecture, {name: getattr(options.network, name) for name in ("latent_dim", "gf_dim", "bottom_width")})
+            raise UserError(
+                "--gen_model: no architecture to describe; give --gen_model, --arch or --load_path"
+            )
+        generator = new_generator(
+            architecture,
+            {name: getattr(options.network, name) for name in ("latent_dim", "gf_dim", "bottom_width")},
+        )
     if options.run.dry_run:
         print(json.dumps(describe(options, generator), indent=2))
         return
@@ -144,9 +171,9 @@ def main():
     metrics = {"is", "fid", *options.test.metrics}
     images = None
     if not scoring.fid_stat or "swd" in metrics:
-        images = load_images(data.dataset, data.data_path, options.test.split, data.img_size, fewest=2).resized(
-            data.img_size, device, num_workers=data.num_workers
-        )
+        images = load_images(
+            data.dataset, data.data_path, options.test.split, data.img_size, fewest=2
+        ).resized(data.img_size, device, num_workers=data.num_workers)
     reals = real_statistics_for(
         feature_nets, images, fid_stat=scoring.fid_stat, sample_size=FEATURE_SAMPLE if {"kid", "precision_recall"} & metrics else 0,
         data=DATASETS[data.dataset], split=options.test.split, resolution=data.img_size,
@@ -156,7 +183,9 @@ def main():
     if options.run.fast == "on":
         generator = fast_form(generator)
     generator = placed(generator, device, options.run.fast == "on", precision).eval()
-    run.log(f"loaded {source}: architecture {generator.architecture}, {count_parameters(generator):,} parameters")
+    run.log(
+        f"loaded {source}: architecture {generator.architecture}, {count_parameters(generator):,} parameters"
+    )
     fixed = random_generator(options.run.random_seed, "grid")
     with torch.inference_mode():
         samples = generator(torch.randn(100, generator.latent_dim, generator=fixed).to(device))
@@ -166,10 +195,17 @@ def main():
         seed=options.run.random_seed, metrics=metrics, real_images=images, progress="scoring",
     )  # fmt: skip
     compared = ", ".join(filter(None, (scores.data, scores.split)))
-    run.log(f"{scores.num_fake} generated against {scores.num_real or 'the'} real images ({compared}): {scores.text()}")
+    run.log(
+        f"{scores.num_fake} generated against {scores.num_real or 'the'} real images ({compared}): {scores.text()}"
+    )
     if differences:
-        run.log("torch against TensorFlow: " + ", ".join(f"{name} {value:.1e}" for name, value in differences.items() if value is not None))
-    run.finish({**describe(options, generator), "scores": scores.as_dict(), "backend_differences": differences})
+        run.log(
+            "torch against TensorFlow: "
+            + ", ".join(f"{name} {value:.1e}" for name, value in differences.items() if value is not None)
+        )
+    run.finish(
+        {**describe(options, generator), "scores": scores.as_dict(), "backend_differences": differences}
+    )
     run.log(f"samples {picture}, results {run.folder / 'results.json'}")
 
 

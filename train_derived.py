@@ -12,25 +12,25 @@ import torch
 from tqdm import tqdm
 
 import cfg
-from models.architecture import Architecture
-from models.autogan import Discriminator, Generator
-from models.dggan import GrowingDiscriminator, GrowingGenerator
-from models.fast_form import fast_form
-from models.init import prepare
-from utils.adversarial import Setting, last_known, train_or_roll_back, train_steps
-from utils.checkpoint import load_checkpoint
+from models.autogan.architecture import Architecture
+from models.autogan.networks import Discriminator, Generator
+from models.growing.networks import GrowingDiscriminator, GrowingGenerator
+from models.layers.fast_form import fast_form
+from models.layers.init import prepare
+from utils.training.adversarial import Setting, last_known, train_or_roll_back, train_steps
+from utils.run.checkpoint import load_checkpoint
 from utils.cli import UserError, run_script
-from utils.compiled import compile_discriminator, compile_generator
-from utils.complexity import count_parameters, network_sizes, refuse_too_large
-from utils.datasets import DATASETS, load_images
-from utils.gan import Gan, new_gan
+from utils.training.compiled import compile_discriminator, compile_generator
+from utils.training.sizes import count_parameters, network_sizes, refuse_too_large
+from utils.data.load import DATASETS, load_images
+from utils.training.gan import Gan, new_gan
 from utils.images import save_gif
-from utils.losses import loss_schedule
+from utils.training.losses import loss_schedule
 from utils.precision import check_precision
 from utils.randomness import global_seed, random_generator
-from utils.run import Run, SafePoint, device_memory, load_run, pick_device, progress_line
-from utils.scoring import feature_nets_of, real_statistics_for, score_generator
-from utils.steps import StepInputs
+from utils.run.folder import Run, SafePoint, device_memory, load_run, pick_device, progress_line
+from utils.metrics.generator import feature_nets_of, real_statistics_for, score_generator
+from utils.training.inputs import StepInputs
 
 
 STEPS_PER_LINE = 1000  # of the log
@@ -70,11 +70,19 @@ def train(training, options, inputs, total_steps, score, run, safe_point):
 
     if training.step == 0:
         sample_grid(training, options, run)
-    bar = tqdm(total=total_steps // n_critic, initial=training.step // n_critic, desc="training", unit="iteration", disable=None)
+    bar = tqdm(
+        total=total_steps // n_critic,
+        initial=training.step // n_critic,
+        desc="training",
+        unit="iteration",
+        disable=None,
+    )
     started, first = time.monotonic(), training.step
     with bar:
         while True:
-            if training.scored_step < training.step and (is_due(settings.val_freq) or (training.step == 0 and settings.score_start)):
+            if training.scored_step < training.step and (
+                is_due(settings.val_freq) or (training.step == 0 and settings.score_start)
+            ):
                 score(training)
                 safe_point(due=True)
             if training.step == total_steps:
@@ -90,7 +98,16 @@ def train(training, options, inputs, total_steps, score, run, safe_point):
             run.record(last, figures, "train")
             if is_line_due:
                 place, of = last // n_critic, total_steps // n_critic
-                run.log(progress_line(f"iteration {place}", of, figures, time.monotonic() - started, last - first, total_steps - last))
+                run.log(
+                    progress_line(
+                        f"iteration {place}",
+                        of,
+                        figures,
+                        time.monotonic() - started,
+                        last - first,
+                        total_steps - last,
+                    )
+                )
             bar.update(last // n_critic - bar.n)
 
             if is_due(settings.sample_freq):
@@ -140,7 +157,12 @@ def networks_of(options, architecture):
     """(generator, discriminator) of an AutoGAN architecture or of a growing one."""
     network = options.network
     if isinstance(architecture, Architecture):
-        generator = Generator.of(architecture, latent_dim=network.latent_dim, gf_dim=network.gf_dim, bottom_width=network.bottom_width)
+        generator = Generator.of(
+            architecture,
+            latent_dim=network.latent_dim,
+            gf_dim=network.gf_dim,
+            bottom_width=network.bottom_width,
+        )
         return generator, Discriminator(architecture.levels, network.df_dim)
     return GrowingGenerator(architecture, network.latent_dim), GrowingDiscriminator(architecture)
 
@@ -153,12 +175,16 @@ def start_from(gan, path, architecture):
             f"--init_from: {path} holds {state.get('architecture', 'no architecture')}, not {architecture}; give a checkpoint of that"
         )
     if state["gan"] is None:
-        raise UserError(f"--init_from: the training of {path} failed ({state['result']['failure']}); give another checkpoint")
+        raise UserError(
+            f"--init_from: the training of {path} failed ({state['result']['failure']}); give another checkpoint"
+        )
     for name in ("generator", "discriminator", "average"):
         try:
             getattr(gan, name).load_state_dict(state["gan"][name])
         except RuntimeError as error:
-            raise UserError(f"--init_from: {path} has other widths: {str(error).splitlines()[-1].strip()}; give its options") from None
+            raise UserError(
+                f"--init_from: {path} has other widths: {str(error).splitlines()[-1].strip()}; give its options"
+            ) from None
 
 
 def new_training(options, architecture, device):
@@ -200,7 +226,9 @@ def restore(training, state):
     """Set a new training back to where a checkpoint was written."""
     training.gan.load_state_dict(state["gan"])
     training.step, training.best, training.history = state["position"], state["best"], state["history"]
-    training.scored_step, training.rollbacks = (state.get(name, none) for name, none in (("scored_step", training.step), ("rollbacks", 0)))
+    training.scored_step, training.rollbacks = (
+        state.get(name, none) for name, none in (("scored_step", training.step), ("rollbacks", 0))
+    )
 
 
 def steps_of(options, num_images):
@@ -233,8 +261,19 @@ def write_results(run, training, options, architecture):
     resolved = describe(options, architecture)
     pictures = sorted(run.samples.glob("iteration_*.png"))
     gif = save_gif(pictures, run.samples / "training.gif")
-    results = {name: resolved[name] for name in ("architecture", "resolution", "generator_parameters", "generator_macs")}
-    run.finish({**results, "final": training.history[-1], "best": training.best, "history": training.history, "seconds": run.seconds()})
+    results = {
+        name: resolved[name]
+        for name in ("architecture", "resolution", "generator_parameters", "generator_macs")
+    }
+    run.finish(
+        {
+            **results,
+            "final": training.history[-1],
+            "best": training.best,
+            "history": training.history,
+            "seconds": run.seconds(),
+        }
+    )
     run.log(f"samples {pictures[-1]}, their history {gif}")
     run.log(f"results {run.folder / 'results.json'}; to score it again:")
     run.log("  " + cfg.command("test", options, load_path=run.folder, exp_name="test"))
@@ -248,7 +287,9 @@ def main():
         options = cfg.resumed(options, state["options"])
     architecture = cfg.generator_architecture(options)
     if architecture is None:
-        raise UserError("--arch: no architecture to train; give --arch, --arch_file of a search, or a published --gen_model")
+        raise UserError(
+            "--arch: no architecture to train; give --arch, --arch_file of a search, or a published --gen_model"
+        )
     if options.run.dry_run:
         print(json.dumps(describe(options, architecture), indent=2))
         return
@@ -262,7 +303,12 @@ def main():
         data.img_size, device, num_workers=data.num_workers
     )
     reals = real_statistics_for(
-        feature_nets, images, fid_stat=scoring.fid_stat, data=DATASETS[data.dataset], split="train", resolution=data.img_size
+        feature_nets,
+        images,
+        fid_stat=scoring.fid_stat,
+        data=DATASETS[data.dataset],
+        split="train",
+        resolution=data.img_size,
     )
 
     training = new_training(options, architecture, device)
@@ -274,7 +320,11 @@ def main():
         images, options.run.random_seed, batch_size=options.training.dis_batch_size, latent_dim=options.network.latent_dim,
         generator_batch_size=options.training.gen_batch_size, generator_every=options.training.n_critic,
     )  # fmt: skip
-    run = Run.reopen(options.run.load_path, state) if state else Run.create("logs", options.run.exp_name, options.flat(), device)
+    run = (
+        Run.reopen(options.run.load_path, state)
+        if state
+        else Run.create("logs", options.run.exp_name, options.flat(), device)
+    )
     run.log(
         f"architecture {architecture}, {count_parameters(training.gan.generator):,} parameters, {images.num_images} images of {images.name}"
     )

@@ -37,15 +37,32 @@ from torch.utils.data import DataLoader, TensorDataset
 SERVING = sys.argv[1:2] == ["--serve"]  # in the child, which must import nothing of ours
 if not SERVING:
     from comparison import bench_parser, compare, print_row, write_rows
-    from steps import BATCH, GENERATOR_BATCH, LATENT, N_CRITIC, PUBLISHED, RandomImages, build, fast_steps, lower_beam
+    from steps import (
+        BATCH,
+        GENERATOR_BATCH,
+        LATENT,
+        N_CRITIC,
+        PUBLISHED,
+        RandomImages,
+        build,
+        fast_steps,
+        lower_beam,
+    )
 
-    from models_search.controller import Controller, sample_architectures
+    from models_search.autogan.controller import Controller, sample_architectures
     from utils.cli import Ending, UserError, run_script
     from utils.randomness import random_generator
 
 SOURCE = "https://github.com/VITA-Group/AutoGAN"
 GPU_WARM_UPS = 3  # of every run: one that makes Adam's state complete, one unrecorded, one that is recorded
-NEEDED = ("cfg.py", "functions.py", "search.py", "train.py", "models/autogan_cifar10_a.py", "models_search/shared_gan.py")
+NEEDED = (
+    "cfg.py",
+    "functions.py",
+    "search.py",
+    "train.py",
+    "models/autogan_cifar10_a.py",
+    "models_search/shared_gan.py",
+)
 
 
 # The child: the authors' code
@@ -65,7 +82,9 @@ def serve(workload):
         parameters, train = authors_retraining(arguments)
     else:
         parameters, train = authors_search(arguments, workload["level"])
-    loader = random_loader(workload["steps"] * arguments.dis_batch_size, workload["resolution"], arguments.dis_batch_size)
+    loader = random_loader(
+        workload["steps"] * arguments.dis_batch_size, workload["resolution"], arguments.dis_batch_size
+    )
     print(json.dumps(parameters), file=answers, flush=True)
     for line in sys.stdin:
         train(loader, json.loads(line))
@@ -103,7 +122,9 @@ def random_loader(count, resolution, batch_size):
 
 def authors_search(arguments, level):
     """(numbers of parameters, train(loader, architectures)) of shared-GAN training at `level`."""
-    search, functions, helpers = (importlib.import_module(name) for name in ("search", "functions", "utils.utils"))
+    search, functions, helpers = (
+        importlib.import_module(name) for name in ("search", "functions", "utils.utils")
+    )
     generator, discriminator, *optimizers = search.create_shared_gan(arguments, keep_weights)
     beam = {"prev_archs": None, "prev_hiddens": None}
     for stage in range(level + 1):
@@ -115,7 +136,9 @@ def authors_search(arguments, level):
     def train(loader, architectures):
         histories = [helpers.RunningStats(arguments.dynamic_reset_window) for _ in range(2)]
         drawing = DrawingThenGiven(controller, architectures)
-        functions.train_shared(arguments, generator, discriminator, *histories, drawing, *optimizers, loader, **beam)
+        functions.train_shared(
+            arguments, generator, discriminator, *histories, drawing, *optimizers, loader, **beam
+        )
 
     return count_parameters(generator, discriminator), train
 
@@ -125,7 +148,9 @@ class DrawingThenGiven:
 
     def __init__(self, controller, architectures):
         self.controller, self.cur_stage, self.eval = controller, controller.cur_stage, controller.eval
-        device = next(controller.parameters()).device  # where theirs are drawn: set_arch fetches each from there
+        device = next(
+            controller.parameters()
+        ).device  # where theirs are drawn: set_arch fetches each from there
         self.given = iter(torch.tensor(architectures, device=device).split(1))
 
     def sample(self, count, **beam):
@@ -136,7 +161,9 @@ class DrawingThenGiven:
 def authors_retraining(arguments):
     """(numbers of parameters, train(loader, None)) of training architecture a."""
     importlib.import_module("train")  # for its settings of cuDNN
-    functions, networks = (importlib.import_module(name) for name in ("functions", "models.autogan_cifar10_a"))
+    functions, networks = (
+        importlib.import_module(name) for name in ("functions", "models.autogan_cifar10_a")
+    )
     generator, discriminator = networks.Generator(arguments).cuda(), networks.Discriminator(arguments).cuda()
     optimizers = [
         torch.optim.Adam(network.parameters(), lr, (arguments.beta1, arguments.beta2))
@@ -159,7 +186,10 @@ def keep_weights(module):
 def count_parameters(generator, discriminator):
     """{network: its number of parameters}."""
     networks = {"generator": generator, "discriminator": discriminator}
-    return {name: sum(parameter.numel() for parameter in network.parameters()) for name, network in networks.items()}
+    return {
+        name: sum(parameter.numel() for parameter in network.parameters())
+        for name, network in networks.items()
+    }
 
 
 # This side: starting the child, taking turns with it
@@ -169,11 +199,19 @@ class Authors:
     """The authors' training of one workload in a child process; a context manager."""
 
     def __init__(self, folder, *, level, resolution, width, steps, device):
-        workload = {"authors": str(folder), "level": level, "resolution": resolution, "steps": steps, "device": str(device)}
+        workload = {
+            "authors": str(folder),
+            "level": level,
+            "resolution": resolution,
+            "steps": steps,
+            "device": str(device),
+        }
         workload.update(threads=torch.get_num_threads(), options=authors_options(width))
         self.errors = tempfile.TemporaryFile("w+")
         command = [sys.executable, __file__, "--serve", json.dumps(workload)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True
+        )
         self.parameters = self._answer()
 
     def train(self, architectures=None):
@@ -200,8 +238,15 @@ class Authors:
 
 def authors_options(width):
     """Command line of the authors' scripts for our widths and batches; one epoch a run, and never a dynamic reset."""
-    values = {"gen_batch_size": GENERATOR_BATCH, "dis_batch_size": BATCH, "latent_dim": LATENT, "n_critic": N_CRITIC}
-    values.update(gf_dim=width, df_dim=width // 2, d_spectral_norm=True, shared_epoch=1, dynamic_reset_threshold="-inf")
+    values = {
+        "gen_batch_size": GENERATOR_BATCH,
+        "dis_batch_size": BATCH,
+        "latent_dim": LATENT,
+        "n_critic": N_CRITIC,
+    }
+    values.update(
+        gf_dim=width, df_dim=width // 2, d_spectral_norm=True, shared_epoch=1, dynamic_reset_threshold="-inf"
+    )
     return [f"--{name}={value}" for name, value in values.items()]
 
 
@@ -219,26 +264,45 @@ def check_clone(folder):
 def check_same_work(authors, gan, level):
     """Refuse networks of other sizes. A shared generator of theirs also holds layers that no architecture uses, so it may be larger."""
     ours, theirs = count_parameters(gan.generator, gan.discriminator), authors.parameters
-    same_generator = theirs["generator"] == ours["generator"] if level is None else theirs["generator"] >= ours["generator"]
+    same_generator = (
+        theirs["generator"] == ours["generator"]
+        if level is None
+        else theirs["generator"] >= ours["generator"]
+    )
     if not same_generator or theirs["discriminator"] != ours["discriminator"]:
-        raise UserError(f"--authors: its networks have {theirs} parameters, ours {ours}; give an unchanged clone of {SOURCE}")
+        raise UserError(
+            f"--authors: its networks have {theirs} parameters, ours {ours}; give an unchanged clone of {SOURCE}"
+        )
 
 
 def rows_of(folder, level, options, width, repeats):
     """A row per precision of ours; `level` None is retraining."""
-    name, architecture, resolution = ("retrain", PUBLISHED, 32) if level is None else ("search", None, 8 << level)
+    name, architecture, resolution = (
+        ("retrain", PUBLISHED, 32) if level is None else ("search", None, 8 << level)
+    )
     sizes, steps, device = {"resolution": resolution, "width": width}, options.steps, options.device
     images = RandomImages(steps * BATCH, resolution, device)
     policy = None if level is None else (Controller(level), lower_beam(level))
-    drawn = [drawn_architectures(policy, steps, seed) for seed in range(repeats + 1)]  # compare's warm-up is a run too
+    drawn = [
+        drawn_architectures(policy, steps, seed) for seed in range(repeats + 1)
+    ]  # compare's warm-up is a run too
     with Authors(folder, level=level, steps=steps, device=device, **sizes) as authors:
         for precision in options.precisions:
-            gan = build(device, fast=True, gf_dim=width, df_dim=width // 2, architecture=architecture, precision=precision)
+            gan = build(
+                device,
+                fast=True,
+                gf_dim=width,
+                df_dim=width // 2,
+                architecture=architecture,
+                precision=precision,
+            )
             check_same_work(authors, gan, level)
             theirs = partial(next, map(authors.train, cycle(drawn)))
             train = partial(fast_steps, gan, images, steps, policy=policy, level=level, precision=precision)
             ours = partial(next, (train(seed=seed) for seed in cycle(range(repeats + 1))))
-            if device.type == "cuda":  # an architecture's first steps take longer than all later ones: cuDNN tries, our way records
+            if (
+                device.type == "cuda"
+            ):  # an architecture's first steps take longer than all later ones: cuDNN tries, our way records
                 for work in (theirs, ours) * (GPU_WARM_UPS * len(drawn)):
                     work()
             described = {"level": 3 if level is None else level + 1, **sizes, "precision": precision}
@@ -258,8 +322,15 @@ def drawn_architectures(policy, steps, seed):
 def main():
     parser = bench_parser(__doc__)
     parser.add_argument("--authors", metavar="DIR", help=f"clone of {SOURCE}")
-    parser.add_argument("--gf_dim", type=int, default=128, help="width of the generator; the discriminator has half of it")
-    parser.add_argument("--steps", type=int, default=5, help="steps in a run: a multiple of five trains both networks in proportion")
+    parser.add_argument(
+        "--gf_dim", type=int, default=128, help="width of the generator; the discriminator has half of it"
+    )
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=5,
+        help="steps in a run: a multiple of five trains both networks in proportion",
+    )
     options = parser.parse_args()
     folder = check_clone(options.authors)
     width, repeats = (32, 2) if options.quick else (options.gf_dim, options.repeats)

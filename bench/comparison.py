@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 
 from utils.cli import Parser  # noqa: E402
 from utils.precision import PRECISIONS  # noqa: E402
-from utils.run import environment, pick_device  # noqa: E402
+from utils.run.folder import environment, pick_device  # noqa: E402
 
 COLUMNS = (
     "name", "level", "resolution", "width", "precision", "plain_ms", "fast_ms", "ratio", "ratio_min", "ratio_max",
@@ -28,8 +28,12 @@ def bench_parser(description):
     parser = Parser(description=description.splitlines()[0])
     parser.add_argument("--device", type=pick_device, default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--repeats", type=int, default=5, help="pairs of runs")
-    parser.add_argument("--quick", action="store_true", help="small widths and few repeats: about two minutes")
-    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=["float32", "bfloat16"], help="of the fast way")
+    parser.add_argument(
+        "--quick", action="store_true", help="small widths and few repeats: about two minutes"
+    )
+    parser.add_argument(
+        "--precisions", nargs="+", choices=PRECISIONS, default=["float32", "bfloat16"], help="of the fast way"
+    )
     parser.add_argument("--json", metavar="FILE", help="also write the figures there")
     return parser
 
@@ -55,9 +59,19 @@ def compare(name, plain, fast, *, steps, repeats, device, **described):
     if device.type == "cuda":
         busy = {work: [kernel_share(work, steps * statistics.median(times[work]) / 1000)] for work in busy}
     ratios = [a / b for a, b in zip(times[plain], times[fast])]
-    row = {"name": name, **described, "plain_ms": statistics.median(times[plain]), "fast_ms": statistics.median(times[fast])}
+    row = {
+        "name": name,
+        **described,
+        "plain_ms": statistics.median(times[plain]),
+        "fast_ms": statistics.median(times[fast]),
+    }
     row.update(ratio=statistics.median(ratios), ratio_min=min(ratios), ratio_max=max(ratios))
-    return {**row, "plain_busy": statistics.median(busy[plain]), "fast_busy": statistics.median(busy[fast]), "peak_mib": peak_mib(device)}
+    return {
+        **row,
+        "plain_busy": statistics.median(busy[plain]),
+        "fast_busy": statistics.median(busy[fast]),
+        "peak_mib": peak_mib(device),
+    }
 
 
 class Spread(NamedTuple):
@@ -97,7 +111,9 @@ def kernel_share(work, seconds):
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         work()
         torch.cuda.synchronize()
-    kernels = [event for event in profile.key_averages() if event.device_type == torch.autograd.DeviceType.CUDA]
+    kernels = [
+        event for event in profile.key_averages() if event.device_type == torch.autograd.DeviceType.CUDA
+    ]
     return min(1.0, sum(event.self_device_time_total for event in kernels) / 1e6 / seconds)
 
 
@@ -115,7 +131,9 @@ def print_row(row):
         print("  ".join(f"{column:>10}" for column in COLUMNS))
         print_row.has_header = True
     cells = (row.get(column) for column in COLUMNS)
-    print("  ".join(f"{f'{cell:.2f}' if isinstance(cell, float) else cell!s:>10}" for cell in cells), flush=True)
+    print(
+        "  ".join(f"{f'{cell:.2f}' if isinstance(cell, float) else cell!s:>10}" for cell in cells), flush=True
+    )
 
 
 print_row.has_header = False

@@ -16,7 +16,9 @@ def main():
     rows = printed_rows(options)
     averages = {}
     for precision in options.precisions:
-        plain, fast = (sum(row[way] for row in rows if row["precision"] == precision) for way in ("plain_ms", "fast_ms"))
+        plain, fast = (
+            sum(row[way] for row in rows if row["precision"] == precision) for way in ("plain_ms", "fast_ms")
+        )
         averages[precision] = plain / fast
         print(f"all levels together, {precision}: {plain / fast:.2f} times the plain way")
     write_rows(options.json, rows, averages=averages)

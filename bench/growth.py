@@ -17,12 +17,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from models_search.controller import Controller, sample_architectures
+from models_search.autogan.controller import Controller, sample_architectures
 from utils.cli import run_script
 from utils.precision import multiplying
 
 BASE = {"width": 128, "resolution": 32, "batch": 64, "beam": 5}
-VARIED = {"width": (32, 64, 128, 256), "resolution": (8, 16, 32, 64), "batch": (16, 32, 64, 128), "beam": (1, 5, 20)}
+VARIED = {
+    "width": (32, 64, 128, 256),
+    "resolution": (8, 16, 32, 64),
+    "batch": (16, 32, 64, 128),
+    "beam": (1, 5, 20),
+}
 
 
 class LeastTime(TorchDispatchMode):
@@ -40,7 +45,9 @@ class LeastTime(TorchDispatchMode):
             return result  # a view moves nothing
         count = flop_registry.get(function._overloadpacket)
         flops = count(*arguments, **(keywords or {}), out_val=result) if count else 0
-        tensors = [leaf for leaf in tree_leaves((arguments, keywords, result)) if isinstance(leaf, torch.Tensor)]
+        tensors = [
+            leaf for leaf in tree_leaves((arguments, keywords, result)) if isinstance(leaf, torch.Tensor)
+        ]
         by_arithmetic = flops / self.flops_per_second
         by_traffic = sum(tensor.numel() * tensor.element_size() for tensor in tensors) / self.bytes_per_second
         self.flops += flops
@@ -54,7 +61,10 @@ class LeastTime(TorchDispatchMode):
 def measured_peaks(device, precision):
     """(floating-point operations a second of a matrix product, bytes a second of a copy): the best of some runs."""
     size = 8192 if device.type == "cuda" else 2048
-    drawn, dtype = torch.Generator(device).manual_seed(0), torch.bfloat16 if precision == "bfloat16" else torch.float32
+    drawn, dtype = (
+        torch.Generator(device).manual_seed(0),
+        torch.bfloat16 if precision == "bfloat16" else torch.float32,
+    )
     factors = torch.randn(2, size, size, generator=drawn, device=device, dtype=dtype)
     source = torch.empty(2**28 if device.type == "cuda" else 2**26, device=device)
     target = torch.empty_like(source)
@@ -68,15 +78,29 @@ def measure(setting, device, precision, steps, repeats):
     """The row of one setting, measured in this process."""
     level = setting["resolution"].bit_length() - 4
     width = setting["width"]
-    gan = build(device, fast=True, gf_dim=width, df_dim=width // 2, levels=max(3, level + 1), precision=precision)
+    gan = build(
+        device, fast=True, gf_dim=width, df_dim=width // 2, levels=max(3, level + 1), precision=precision
+    )
     images = RandomImages(steps * setting["batch"], setting["resolution"], device)
     beam = lower_beam(level, kept=setting["beam"])
     controller = Controller(level)
-    run = partial(fast_steps, gan, images, steps, policy=(controller, beam), level=level, precision=precision, batch=setting["batch"])
+    run = partial(
+        fast_steps,
+        gan,
+        images,
+        steps,
+        policy=(controller, beam),
+        level=level,
+        precision=precision,
+        batch=setting["batch"],
+    )
     for _ in range(max(1, warm_ups(device))):
         run()
     step = Spread.of([timed(run, device)[0] / steps for _ in range(repeats)])
-    drawing = timed(lambda: sample_architectures(controller, beam, 782, torch.Generator()), torch.device("cpu"))[0] / 782
+    drawing = (
+        timed(lambda: sample_architectures(controller, beam, 782, torch.Generator()), torch.device("cpu"))[0]
+        / 782
+    )
     peak = peak_mib(device)  # before the peaks are measured
     flops_per_second, bytes_per_second = measured_peaks(device, precision)
     gan.graphs = None
@@ -105,19 +129,37 @@ def main():
     options = parser.parse_args()
     precision, repeats = options.precisions[0], 1 if options.quick else options.repeats
     if options.one:
-        print(json.dumps(as_json(measure(json.loads(options.one), options.device, precision, options.steps, repeats))))
+        print(
+            json.dumps(
+                as_json(measure(json.loads(options.one), options.device, precision, options.steps, repeats))
+            )
+        )
         return
     rows = []
     for setting in settings():
         if options.quick:
             setting = {**setting, "width": setting["width"] // 4}
-        command = [sys.executable, __file__, "--one", json.dumps(setting), "--device", options.device, "--precisions", precision]
+        command = [
+            sys.executable,
+            __file__,
+            "--one",
+            json.dumps(setting),
+            "--device",
+            options.device,
+            "--precisions",
+            precision,
+        ]
         command += ["--repeats", repeats, "--steps", options.steps]
-        output = subprocess.run([str(word) for word in command], check=True, stdout=subprocess.PIPE, text=True).stdout
+        output = subprocess.run(
+            [str(word) for word in command], check=True, stdout=subprocess.PIPE, text=True
+        ).stdout
         row = json.loads(output)
         rows.append({**row, "step_ms": Spread(**row["step_ms"])})
         print(
-            "  ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in rows[-1].items()),
+            "  ".join(
+                f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+                for name, value in rows[-1].items()
+            ),
             flush=True,
         )
     write_rows(options.json, rows)

@@ -30,13 +30,20 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from synthetic_graph import write_synthetic_graph  # noqa: E402
 
 from utils.cli import Parser, run_script  # noqa: E402
-from utils.feature_sums import FEATURE_SAMPLE  # noqa: E402
-from utils.inception import convert, load_feature_net  # noqa: E402
-from utils.metrics import evaluate, frechet_distance, inception_score, kernel_inception_distance, precision_recall  # noqa: E402
-from utils.real_statistics import real_statistics  # noqa: E402
-from utils.run import environment, pick_device  # noqa: E402
-from utils.score_folders import at_least  # noqa: E402
-from utils.sliced_wasserstein import sliced_wasserstein_distance  # noqa: E402
+from utils.metrics.sums import FEATURE_SAMPLE  # noqa: E402
+from utils.inception.__main__ import convert  # noqa: E402
+from utils.inception.feature_net import load_feature_net  # noqa: E402
+from utils.metrics.evaluate import (
+    evaluate,
+    frechet_distance,
+    inception_score,
+    kernel_inception_distance,
+    precision_recall,
+)  # noqa: E402
+from utils.metrics.real_statistics import real_statistics  # noqa: E402
+from utils.run.folder import environment, pick_device  # noqa: E402
+from utils.metrics.__main__ import at_least  # noqa: E402
+from utils.metrics.sliced_wasserstein import sliced_wasserstein_distance  # noqa: E402
 
 
 class Images(torch.utils.data.Dataset):
@@ -44,9 +51,17 @@ class Images(torch.utils.data.Dataset):
 
     def __init__(self, count, resolution, seed, device):
         coarse = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
-        self.cpu = torch.nn.functional.interpolate(coarse, resolution, mode="bilinear").mul(255).to(torch.uint8)
+        self.cpu = (
+            torch.nn.functional.interpolate(coarse, resolution, mode="bilinear").mul(255).to(torch.uint8)
+        )
         self.tensor = self.cpu.to(device)
-        self.name, self.split, self.num_images, self.resolution, self.seed = "random", "train", count, resolution, seed
+        self.name, self.split, self.num_images, self.resolution, self.seed = (
+            "random",
+            "train",
+            count,
+            resolution,
+            seed,
+        )
 
     def __len__(self):
         return self.num_images
@@ -79,7 +94,11 @@ def alternate(repeats, **calls):
             results[name], elapsed = timed(call)
             seconds[name].append(elapsed)
     return {
-        name: {"seconds": statistics.median(times), "range": [min(times), max(times)], "result": results[name]}
+        name: {
+            "seconds": statistics.median(times),
+            "range": [min(times), max(times)],
+            "result": results[name],
+        }
         for name, times in seconds.items()
     }
 
@@ -89,7 +108,9 @@ def network_speeds(options, pb):
     networks = {
         "efficientnet-lite0": lambda: load_feature_net("efficientnet-lite0", device=options.device),
         "inception (torch)": lambda: load_feature_net("inception", inception_path=pb, device=options.device),
-        "inception (TensorFlow)": lambda: load_feature_net("inception", inception_path=pb, backend="tf", device=options.device),
+        "inception (TensorFlow)": lambda: load_feature_net(
+            "inception", inception_path=pb, backend="tf", device=options.device
+        ),
     }
     if importlib.util.find_spec("tensorflow") is None or str(pb).endswith(".pth"):
         del networks["inception (TensorFlow)"]
@@ -98,7 +119,9 @@ def network_speeds(options, pb):
     for name, load in networks.items():
         net = load()
         net(images[: options.batch_size])
-        runs = alternate(options.repeats, net=lambda net=net: [net(part) for part in images.split(options.batch_size)])["net"]
+        runs = alternate(
+            options.repeats, net=lambda net=net: [net(part) for part in images.split(options.batch_size)]
+        )["net"]
         fastest, slowest = (options.images / seconds for seconds in runs["range"])
         found[name] = {"images_per_second": options.images / runs["seconds"], "range": [slowest, fastest]}
         print(f"{name:24} {found[name]['images_per_second']:9.1f} images/s  ({slowest:.1f} to {fastest:.1f})")
@@ -113,10 +136,14 @@ def whole_scores(options, pth, folder):
     def ours():
         net = load_feature_net("inception", inception_path=pth, device=options.device)
         size = options.batch_size
-        known = real_statistics(real, net, cache_dir=folder / str(next(runs)), batch_size=size, sample_size=FEATURE_SAMPLE)
+        known = real_statistics(
+            real, net, cache_dir=folder / str(next(runs)), batch_size=size, sample_size=FEATURE_SAMPLE
+        )
         batches = fake.batches(torch.arange(options.images), size)
         metrics = ("is", "fid", "kid")
-        scores = evaluate(lambda count: next(batches), options.images, net, real=known, batch_size=size, metrics=metrics)
+        scores = evaluate(
+            lambda count: next(batches), options.images, net, real=known, batch_size=size, metrics=metrics
+        )
         return [scores.is_mean, scores.fid, scores.kid_mean]
 
     def theirs():
@@ -139,30 +166,49 @@ def whole_scores(options, pth, folder):
         return [found[name] for name in names]
 
     compared = alternate(options.repeats, ours=ours, torch_fidelity=theirs)
-    pairs = zip(("is", "fid", "kid"), compared["ours"]["result"], compared["torch_fidelity"]["result"], strict=True)
-    compared["relative_differences"] = {name: abs(first - second) / abs(second) for name, first, second in pairs}
+    pairs = zip(
+        ("is", "fid", "kid"), compared["ours"]["result"], compared["torch_fidelity"]["result"], strict=True
+    )
+    compared["relative_differences"] = {
+        name: abs(first - second) / abs(second) for name, first, second in pairs
+    }
     print_pair(f"IS, FID, KID of 2 x {options.images}", compared)
-    print("  relative differences:", ", ".join(f"{name} {value:.1e}" for name, value in compared["relative_differences"].items()))
+    print(
+        "  relative differences:",
+        ", ".join(f"{name} {value:.1e}" for name, value in compared["relative_differences"].items()),
+    )
     return compared
 
 
 def distances(options):
     """Each score on ready features, at 2048 dimensions."""
     generator = torch.Generator().manual_seed(0)
-    mix = torch.randn(2048, 2048, generator=generator) * torch.logspace(0, -3, 2048)[:, None]  # eigenvalues over six decades
-    fake, real = ((torch.randn(options.features, 2048, generator=generator) @ mix / 10 + 0.3).relu() for _ in range(2))
+    mix = (
+        torch.randn(2048, 2048, generator=generator) * torch.logspace(0, -3, 2048)[:, None]
+    )  # eigenvalues over six decades
+    fake, real = (
+        (torch.randn(options.features, 2048, generator=generator) @ mix / 10 + 0.3).relu() for _ in range(2)
+    )
     logits = 3 * torch.randn(options.features, 1008, generator=generator)
     known = [(x.double().mean(0).numpy(), torch.cov(x.double().T).numpy()) for x in (fake, real)]
     theirs = [{"mu": mu, "sigma": sigma} for mu, sigma in known]
     subset_size = min(1000, options.features)
     pairs = {
         "IS": (lambda: inception_score(logits), lambda: isc_features_to_metric(logits, shuffle=False)),
-        "Frechet": (lambda: frechet_distance(*known[0], *known[1]), lambda: fid_statistics_to_metric(*theirs, False)),
+        "Frechet": (
+            lambda: frechet_distance(*known[0], *known[1]),
+            lambda: fid_statistics_to_metric(*theirs, False),
+        ),
         "KID": (
             lambda: kernel_inception_distance(fake, real),
-            lambda: kid_features_to_metric(fake, real, kid_subset_size=subset_size, rng_seed=0, verbose=False),
+            lambda: kid_features_to_metric(
+                fake, real, kid_subset_size=subset_size, rng_seed=0, verbose=False
+            ),
         ),
-        "precision, recall": (lambda: precision_recall(fake, real), lambda: prc_features_to_metric(fake, real, verbose=False)),
+        "precision, recall": (
+            lambda: precision_recall(fake, real),
+            lambda: prc_features_to_metric(fake, real, verbose=False),
+        ),
     }
     found = {}
     for name, (ours, others) in pairs.items():
@@ -182,22 +228,32 @@ def print_pair(name, compared):
 
 def main():
     parser = Parser(description=__doc__.splitlines()[0])
-    parser.add_argument("--inception_path", help="the graph (.pb or .tgz) or torch-fidelity's .pth; default: random weights")
+    parser.add_argument(
+        "--inception_path", help="the graph (.pb or .tgz) or torch-fidelity's .pth; default: random weights"
+    )
     parser.add_argument("--images", type=at_least(20), default=200, help="images through the networks")
     parser.add_argument("--img_size", type=at_least(7), default=32, help="their resolution")
-    parser.add_argument("--features", type=at_least(20), default=5000, help="images behind the scores on ready features")
+    parser.add_argument(
+        "--features", type=at_least(20), default=5000, help="images behind the scores on ready features"
+    )
     parser.add_argument("--batch_size", type=at_least(1), default=100, help="images in a network at once")
     parser.add_argument("--repeats", type=at_least(1), default=3, help="runs of each")
     parser.add_argument("--device", type=pick_device, default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--json", metavar="FILE", help="also write the figures there")
     options = parser.parse_args()
-    warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # torch-fidelity's choice of workers
+    warnings.filterwarnings(
+        "ignore", "This DataLoader will create", UserWarning
+    )  # torch-fidelity's choice of workers
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         pb = options.inception_path or write_synthetic_graph(folder / "graph.pb")
         pth = folder / "weights.pth"
         convert(pb, pth)
-        found = {"environment": environment(), "options": vars(options), "networks": network_speeds(options, pb)}
+        found = {
+            "environment": environment(),
+            "options": vars(options),
+            "networks": network_speeds(options, pb),
+        }
         found["whole"] = whole_scores(options, pth, folder)
     found["distances"] = distances(options)
     if options.json:

@@ -13,10 +13,10 @@ from comparison import Spread, bench_parser, timed, write_rows
 from steps import LATENT, RandomImages, build, fast_steps, lower_beam
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from models_search.controller import Controller
-from utils.adversarial import discriminator_step, generator_step
+from models_search.autogan.controller import Controller
+from utils.training.adversarial import discriminator_step, generator_step
 from utils.cli import run_script
-from utils.step_graphs import StepGraphs
+from utils.training.cuda_graphs import StepGraphs
 
 NOTHING_COMPUTED = {
     "detach", "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "alias", "_unsafe_view", "lift_fresh",
@@ -32,7 +32,11 @@ class Operations(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, arguments=(), named=None):
         name = function._schema.name
-        self.count += not function.is_view and name.startswith("aten::") and name.removeprefix("aten::") not in NOTHING_COMPUTED
+        self.count += (
+            not function.is_view
+            and name.startswith("aten::")
+            and name.removeprefix("aten::") not in NOTHING_COMPUTED
+        )
         return function(*arguments, **(named or {}))
 
 
@@ -49,7 +53,11 @@ def updates(level, fast):
     gan = build(torch.device("cpu"), fast=fast, gf_dim=8, df_dim=4)
     architecture = lower_beam(level + 1)[0].architecture
     networks = partial(gan.generator, architecture=architecture), partial(gan.discriminator, level=level)
-    real, noise, frozen = torch.zeros(4, 3, 8 << level, 8 << level), torch.randn(4, LATENT), list(gan.discriminator.parameters())
+    real, noise, frozen = (
+        torch.zeros(4, 3, 8 << level, 8 << level),
+        torch.randn(4, LATENT),
+        list(gan.discriminator.parameters()),
+    )
     return (
         partial(discriminator_step, *networks, gan.discriminator_optimizer, real, noise),
         partial(generator_step, *networks, gan.generator_optimizer, noise, frozen),
@@ -59,7 +67,12 @@ def updates(level, fast):
 class EmptyRecorder:
     """Records steps that do nothing but take their inputs and give a tensor, as a recorded step does on the host."""
 
-    failed, start_anew, is_short_of_memory, stream = None, staticmethod(lambda: None), staticmethod(lambda: False), nullcontext
+    failed, start_anew, is_short_of_memory, stream = (
+        None,
+        staticmethod(lambda: None),
+        staticmethod(lambda: False),
+        nullcontext,
+    )
 
     def record(self, call, inputs):
         static, output = [tensor.clone() for tensor in inputs], torch.ones(2)
@@ -90,9 +103,23 @@ def main():
     for level in range(3):
         ways = [[operations(update) for update in updates(level, fast)] for fast in (False, True)]
         for network, plain, fast in zip(("discriminator", "generator"), *ways):
-            rows.append({"name": f"{network}'s update", "level": level + 1, "resolution": 8 << level, "plain": plain, "fast": fast})
+            rows.append(
+                {
+                    "name": f"{network}'s update",
+                    "level": level + 1,
+                    "resolution": 8 << level,
+                    "plain": plain,
+                    "fast": fast,
+                }
+            )
             print("  ".join(f"{name} {value}" for name, value in rows[-1].items()))
-        rows.append({"name": "host, microseconds a recorded step", "level": level + 1, "host": host_time(level, options.repeats)})
+        rows.append(
+            {
+                "name": "host, microseconds a recorded step",
+                "level": level + 1,
+                "host": host_time(level, options.repeats),
+            }
+        )
         print("  ".join(f"{name} {value}" for name, value in rows[-1].items()))
     write_rows(options.json, rows)
 

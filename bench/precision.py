@@ -15,11 +15,11 @@ from comparison import bench_parser, write_rows
 from torch import nn
 
 from utils.cli import run_script
-from utils.datasets import DATASETS, load_images
-from utils.inception import FEATURE_NETS, load_feature_net
-from utils.metrics import evaluate
+from utils.data.load import DATASETS, load_images
+from utils.inception.feature_net import FEATURE_NETS, load_feature_net
+from utils.metrics.evaluate import evaluate
 from utils.precision import PRECISIONS
-from utils.real_statistics import real_statistics
+from utils.metrics.real_statistics import real_statistics
 
 FIGURES, METRICS = ("is_mean", "fid"), ("is", "fid")
 
@@ -45,7 +45,9 @@ def nets(options):
     imitated = options.device.type != "cuda"
     for precision in PRECISIONS:
         asked = "float32" if imitated and precision == "tf32" else precision
-        net = load_feature_net(options.feature_net, inception_path=options.inception_path, precision=asked, device=options.device)
+        net = load_feature_net(
+            options.feature_net, inception_path=options.inception_path, precision=asked, device=options.device
+        )
         yield imitate_tf32(net) if imitated and precision == "tf32" else net
 
 
@@ -53,7 +55,9 @@ def score(images, rows, net, reference, metrics=METRICS):
     """(scores of these rows of the images, images per second)."""
     batches = images.batches(rows, 100)
     start = time.perf_counter()
-    scores = evaluate(lambda count: next(batches), len(rows), net, metrics=metrics, batch_size=100, real=reference)
+    scores = evaluate(
+        lambda count: next(batches), len(rows), net, metrics=metrics, batch_size=100, real=reference
+    )
     return {name: getattr(scores, name) for name in FIGURES}, len(rows) / (time.perf_counter() - start)
 
 
@@ -65,7 +69,9 @@ def row_of(net, fake, real, sets, exact_reference):
     speed = statistics.median(images_per_second for _, images_per_second in scored)
     row = {"feature_net": net.name, "images_per_second": speed, **figures}
     if exact_reference is not None:
-        nameless = replace(exact_reference, feature_net=None)  # as a file's: statistics of another network's name are refused
+        nameless = replace(
+            exact_reference, feature_net=None
+        )  # as a file's: statistics of another network's name are refused
         row["fid mixed"] = [score(fake, rows, net, nameless, ("fid",))[0]["fid"] for rows in sets]
     return row, reference
 
@@ -79,7 +85,9 @@ def show(rows):
     for row in others:
         for name, figure in [(name, name) for name in FIGURES] + [("fid mixed", "fid")]:
             changes = [100 * (mine / theirs - 1) for mine, theirs in zip(row[name], exact[figure])]
-            print(f"{row['feature_net']:40} {name:9} {statistics.mean(changes):+.2g} %, at most {max(changes, key=abs):+.2g} %")
+            print(
+                f"{row['feature_net']:40} {name:9} {statistics.mean(changes):+.2g} %, at most {max(changes, key=abs):+.2g} %"
+            )
     for row in rows:
         print(f"{row['feature_net']:40} {row['images_per_second']:.0f} images/s")
 
@@ -95,7 +103,9 @@ def main():
     options = parser.parse_args()
     count, repeats = (500, 3) if options.quick else (options.images, options.repeats)
     fake, real = (
-        load_images(options.dataset, options.data_path, split, options.img_size).resized(options.img_size, options.device)
+        load_images(options.dataset, options.data_path, split, options.img_size).resized(
+            options.img_size, options.device
+        )
         for split in ("train", "test")
     )
     order = torch.randperm(fake.num_images, generator=torch.Generator().manual_seed(0))

@@ -13,9 +13,9 @@ from steps import LATENT, PUBLISHED, build
 
 from utils.cli import run_script
 from utils.images import to_uint8
-from utils.inception import load_feature_net
-from utils.metrics import evaluate, inception_score
-from utils.scoring import noise_sampler
+from utils.inception.feature_net import load_feature_net
+from utils.metrics.evaluate import evaluate, inception_score
+from utils.metrics.generator import noise_sampler
 
 BATCH = 100
 
@@ -38,16 +38,25 @@ def main():
     parser = bench_parser(__doc__)
     parser.add_argument("--gf_dim", type=int, default=128, help="width of the generator")
     parser.add_argument("--images", type=int, default=500, help="images in a score, a multiple of 100")
-    parser.add_argument("--feature_net", default="efficientnet-lite0", choices=("efficientnet-lite0", "inception"))
+    parser.add_argument(
+        "--feature_net", default="efficientnet-lite0", choices=("efficientnet-lite0", "inception")
+    )
     parser.add_argument("--compile", action="store_true", help="compile the fast way's feature network")
     parser.add_argument("--inception_path", help="weights of --feature_net inception")
     options = parser.parse_args()
-    count, repeats, device = (200, 2, options.device) if options.quick else (options.images, options.repeats, options.device)
+    count, repeats, device = (
+        (200, 2, options.device) if options.quick else (options.images, options.repeats, options.device)
+    )
     net, *others = (
         load_feature_net(options.feature_net, inception_path=options.inception_path, device=device, **how)
-        for how in ({}, *({"precision": precision, "compiled": options.compile} for precision in options.precisions))
+        for how in (
+            {},
+            *({"precision": precision, "compiled": options.compile} for precision in options.precisions),
+        )
     )
-    plain, fast = (build(device, fast=way, gf_dim=options.gf_dim, df_dim=4).generator.eval() for way in (False, True))
+    plain, fast = (
+        build(device, fast=way, gf_dim=options.gf_dim, df_dim=4).generator.eval() for way in (False, True)
+    )
 
     def fast_score(feature_net):
         sample = noise_sampler(lambda z: fast(z, PUBLISHED), LATENT, 0, device=device)

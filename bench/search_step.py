@@ -9,7 +9,7 @@ from functools import partial
 from comparison import bench_parser, compare, print_row, warm_ups, write_rows
 from steps import RandomImages, build, fast_steps, lower_beam, plain_steps
 
-from models_search.controller import Controller
+from models_search.autogan.controller import Controller
 from utils.cli import run_script
 
 
@@ -22,7 +22,14 @@ def rows(options):
         policy = Controller(level), lower_beam(level)
         for precision in options.precisions:
             plain_gan, fast_gan = (
-                build(options.device, fast=fast, gf_dim=width, df_dim=width // 2, precision=precision, compiled=options.compile and fast)
+                build(
+                    options.device,
+                    fast=fast,
+                    gf_dim=width,
+                    df_dim=width // 2,
+                    precision=precision,
+                    compiled=options.compile and fast,
+                )
                 for fast in (False, True)
             )
             common = dict(images=images, steps=options.steps, policy=policy, level=level)
@@ -45,9 +52,16 @@ def in_turn(run, repeats):
 def search_step_parser(description):
     """The options of `rows`."""
     parser = bench_parser(description)
-    parser.add_argument("--gf_dim", type=int, default=128, help="width of the generator; the discriminator has half of it")
+    parser.add_argument(
+        "--gf_dim", type=int, default=128, help="width of the generator; the discriminator has half of it"
+    )
     parser.add_argument("--compile", action="store_true", help="with the discriminator compiled")
-    parser.add_argument("--steps", type=int, default=10, help="steps in a run: a multiple of five trains both networks in proportion")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=10,
+        help="steps in a run: a multiple of five trains both networks in proportion",
+    )
     return parser
 
 

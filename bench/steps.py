@@ -7,29 +7,31 @@ import torch
 from comparison import ROOT  # noqa: F401  (puts the project on the path)
 from torch.utils.data import DataLoader
 
-from models.architecture import Architecture
-from models.autogan import Discriminator, Generator
-from models.fast_form import fast_form
-from models.init import prepare
-from models_search.controller import Controller, first_beam, sample_architectures
-from models_search.shared_gan import shared_generator
-from utils.adversarial import Setting, discriminator_step, generator_step, train_steps
-from utils.compiled import check_compiler, compile_discriminator, compile_generator
-from utils.gan import new_gan, update_average
+from models.autogan.architecture import Architecture
+from models.autogan.networks import Discriminator, Generator
+from models.layers.fast_form import fast_form
+from models.layers.init import prepare
+from models_search.autogan.controller import Controller, first_beam, sample_architectures
+from models_search.shared_gan.network import shared_generator
+from utils.training.adversarial import Setting, discriminator_step, generator_step, train_steps
+from utils.training.compiled import check_compiler, compile_discriminator, compile_generator
+from utils.training.gan import new_gan, update_average
 from utils.images import from_uint8
 from utils.precision import multiplying
 from utils.randomness import global_seed, random_generator
-from utils.steps import StepInputs
+from utils.training.inputs import StepInputs
 
 N_CRITIC, BATCH, GENERATOR_BATCH, LATENT = 5, 64, 128, 128
 
 
 class RandomImages:
-    """As many random uint8 images as some steps need, in the form of utils.datasets.ResizedImages."""
+    """As many random uint8 images as some steps need, in the form of utils.data.load.ResizedImages."""
 
     def __init__(self, count, resolution, device):
         generator = torch.Generator().manual_seed(0)
-        self.tensor = torch.randint(256, (count, 3, resolution, resolution), dtype=torch.uint8, generator=generator).to(device)
+        self.tensor = torch.randint(
+            256, (count, 3, resolution, resolution), dtype=torch.uint8, generator=generator
+        ).to(device)
         self.num_images, self.resolution, self.device = count, resolution, device
 
     def batches(self, order, batch_size):
@@ -67,8 +69,13 @@ def lower_beam(level, seed=0, kept=5):
     beam = first_beam()
     for below in range(level):
         with torch.no_grad(), global_seed(seed, below):
-            architectures, rollout = sample_architectures(Controller(below), beam, kept, torch.Generator().manual_seed(seed))
-        beam = [entry._replace(architecture=a, state=tuple(s)) for entry, a, *s in zip(beam * kept, architectures, *rollout.state)]
+            architectures, rollout = sample_architectures(
+                Controller(below), beam, kept, torch.Generator().manual_seed(seed)
+            )
+        beam = [
+            entry._replace(architecture=a, state=tuple(s))
+            for entry, a, *s in zip(beam * kept, architectures, *rollout.state)
+        ]
     return beam
 
 
@@ -90,7 +97,9 @@ def plain_steps(gan, images, steps, *, policy=None, level=None, seed=0):
                     (architecture,), _ = sample_architectures(*policy, 1, drawn)
                 generate = partial(generate, architecture=architecture)
             noise = torch.randn(len(real), LATENT).to(images.device)
-            losses.append(discriminator_step(generate, discriminate, gan.discriminator_optimizer, real, noise)[0].item())
+            losses.append(
+                discriminator_step(generate, discriminate, gan.discriminator_optimizer, real, noise)[0].item()
+            )
             if step % N_CRITIC == 0:
                 noise = torch.randn(GENERATOR_BATCH, LATENT).to(images.device)
                 generator_step(generate, discriminate, gan.generator_optimizer, noise, frozen)[0].item()
@@ -101,13 +110,23 @@ def plain_steps(gan, images, steps, *, policy=None, level=None, seed=0):
 
 def fast_steps(gan, images, steps, *, policy=None, level=None, seed=0, precision="float32", batch=BATCH):
     """The way of search.py and train_derived.py; the generator's batch is twice `batch`. Returns the discriminator's losses."""
-    inputs = StepInputs(images, seed, batch_size=batch, generator_batch_size=2 * batch, latent_dim=LATENT, generator_every=N_CRITIC)
+    inputs = StepInputs(
+        images,
+        seed,
+        batch_size=batch,
+        generator_batch_size=2 * batch,
+        latent_dim=LATENT,
+        generator_every=N_CRITIC,
+    )
     discriminate = gan.discriminator if level is None else partial(gan.discriminator, level=level)
     settings = itertools.repeat(Setting(gan.generator, discriminate, key="derived"), steps)
     if policy:
         with torch.no_grad():
             architectures, _ = sample_architectures(*policy, steps, random_generator(seed, "architectures"))
-        settings = [Setting(partial(gan.generator, architecture=each), discriminate, key=each) for each in architectures]
+        settings = [
+            Setting(partial(gan.generator, architecture=each), discriminate, key=each)
+            for each in architectures
+        ]
     return train_steps(gan, inputs.steps(0, steps), list(settings).__getitem__, precision=precision)[0]
 
 

@@ -14,14 +14,18 @@ from utils.cli import run_script
 
 def main():
     parser = bench_parser(__doc__)
-    parser.add_argument("--gf_dim", type=int, default=256, help="width of the generator; the discriminator has half of it")
+    parser.add_argument(
+        "--gf_dim", type=int, default=256, help="width of the generator; the discriminator has half of it"
+    )
     parser.add_argument("--steps", type=int, default=5, help="steps in a run")
     parser.add_argument("--compile", action="store_true", help="also with both networks compiled")
     options = parser.parse_args()
     width, repeats = (32, 2) if options.quick else (options.gf_dim, options.repeats)
     images = RandomImages(options.steps * 64, 32, options.device)
     rows = []
-    for precision, compiled in itertools.product(options.precisions, (False, True) if options.compile else (False,)):
+    for precision, compiled in itertools.product(
+        options.precisions, (False, True) if options.compile else (False,)
+    ):
         plain_gan, fast_gan = (
             build(
                 options.device, fast=fast, gf_dim=width, df_dim=width // 2, architecture=PUBLISHED, precision=precision,

@@ -10,12 +10,12 @@ from functools import partial
 from comparison import Spread, as_json, bench_parser, timed, warm_ups, write_rows
 from steps import LATENT, PUBLISHED, RandomImages, build, fast_steps, lower_beam
 
-from models_search.controller import Controller
+from models_search.autogan.controller import Controller
 from utils.cli import run_script
-from utils.inception import FEATURE_NETS, load_feature_net
-from utils.metrics import evaluate
+from utils.inception.feature_net import FEATURE_NETS, load_feature_net
+from utils.metrics.evaluate import evaluate
 from utils.precision import PRECISIONS
-from utils.scoring import noise_sampler
+from utils.metrics.generator import noise_sampler
 
 ITERATIONS = (25, 30, 35)  # at 8, 16 and 32 px
 STEPS_PER_ITERATION = 15 * 782
@@ -28,7 +28,9 @@ def step_seconds(gan, resolution, options, policy=None, level=None):
     """(seconds of a step, further seconds of a step that is recorded first), each the Spread of --repeats runs."""
     images = RandomImages(options.steps * 64, resolution, options.device)
     seeds = range(options.repeats)
-    run = partial(fast_steps, gan, images, options.steps, policy=policy, level=level, precision=options.precisions[0])
+    run = partial(
+        fast_steps, gan, images, options.steps, policy=policy, level=level, precision=options.precisions[0]
+    )
 
     def once_through():
         return [timed(partial(run, seed=seed), options.device)[0] / options.steps for seed in seeds]
@@ -36,7 +38,9 @@ def step_seconds(gan, resolution, options, policy=None, level=None):
     *_, before_last = [once_through() for _ in range(max(1, warm_ups(options.device)))]
     last = once_through()
     is_recorded = options.device.type == "cuda"
-    return Spread.of(last), Spread.of([max(0.0, first - again) if is_recorded else 0.0 for first, again in zip(before_last, last)])
+    return Spread.of(last), Spread.of(
+        [max(0.0, first - again) if is_recorded else 0.0 for first, again in zip(before_last, last)]
+    )
 
 
 def image_seconds(generator, net, options, architecture=None):
@@ -50,7 +54,14 @@ def image_seconds(generator, net, options, architecture=None):
 def level_row(level, net, options):
     """Hours of one level of the search."""
     width = options.search_width
-    gan = build(options.device, fast=True, gf_dim=width, df_dim=width // 2, precision=options.precisions[0], compiled=options.compile)
+    gan = build(
+        options.device,
+        fast=True,
+        gf_dim=width,
+        df_dim=width // 2,
+        precision=options.precisions[0],
+        compiled=options.compile,
+    )
     beam = lower_beam(level)
     step, recording = step_seconds(gan, 8 << level, options, policy=(Controller(level), beam), level=level)
     architecture = lower_beam(level + 1)[0].architecture
@@ -65,14 +76,21 @@ def level_row(level, net, options):
 
 def main():
     parser = bench_parser(__doc__)
-    parser.add_argument("--search_width", type=int, default=128, help="width of the shared generator; the discriminator has half of it")
+    parser.add_argument(
+        "--search_width",
+        type=int,
+        default=128,
+        help="width of the shared generator; the discriminator has half of it",
+    )
     parser.add_argument("--retraining_width", type=int, default=256, help="the same of the derived one")
     parser.add_argument("--steps", type=int, default=10, help="steps in a run")
     parser.add_argument("--images", type=int, default=300, help="images in a measured score")
     parser.add_argument("--feature_net", default="efficientnet-lite0", choices=FEATURE_NETS)
     parser.add_argument("--feature_precision", default="float32", choices=PRECISIONS)
     parser.add_argument(
-        "--compile", action="store_true", help="compile the feature network and both networks; in the search the discriminator"
+        "--compile",
+        action="store_true",
+        help="compile the feature network and both networks; in the search the discriminator",
     )
     parser.add_argument("--inception_path", help="weights of --feature_net inception")
     options = parser.parse_args()
@@ -82,7 +100,9 @@ def main():
         options.feature_net, inception_path=options.inception_path, precision=options.feature_precision, compiled=options.compile,
         device=options.device,
     )  # fmt: skip
-    print(f"training in {options.precisions[0]}, scoring by {net.name}, widths {options.search_width} and {options.retraining_width}")
+    print(
+        f"training in {options.precisions[0]}, scoring by {net.name}, widths {options.search_width} and {options.retraining_width}"
+    )
     rows = []
     for level in range(3):
         rows.append(level_row(level, net, options))
@@ -97,10 +117,18 @@ def main():
     )  # fmt: skip
     step, _ = step_seconds(gan, 32, options)
     image = image_seconds(gan.average.eval(), net, options)
-    totals = {"search_hours": hours, "retraining_hours": step.times(RETRAINING_STEPS / 3600), "scoring_seconds": image.times(SCORED_IMAGES)}
-    print(f"retraining a, {step.times(1000)} ms a step: {totals['retraining_hours']} hours for 50,000 generator iterations")
+    totals = {
+        "search_hours": hours,
+        "retraining_hours": step.times(RETRAINING_STEPS / 3600),
+        "scoring_seconds": image.times(SCORED_IMAGES),
+    }
+    print(
+        f"retraining a, {step.times(1000)} ms a step: {totals['retraining_hours']} hours for 50,000 generator iterations"
+    )
     print(f"scoring 50,000 images: {totals['scoring_seconds']} s")
-    write_rows(options.json, rows, totals=as_json(totals), feature_net=net.name, precision=options.precisions[0])
+    write_rows(
+        options.json, rows, totals=as_json(totals), feature_net=net.name, precision=options.precisions[0]
+    )
 
 
 if __name__ == "__main__":

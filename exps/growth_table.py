@@ -20,12 +20,20 @@ def main():
         except (OSError, ValueError):
             results.append({})
         if "resolutions" not in results[-1]:
-            parser.exit(2, f"error: {run} is not the folder of a finished run of search.py --method dggan or proggan\n")
+            parser.exit(
+                2,
+                f"error: {run} is not the folder of a finished run of search.py --method dggan or proggan\n",
+            )
     networks = {each["feature_net"] for each in results}
     if len(networks) > 1:
-        parser.exit(2, f"error: the runs are scored by different networks ({', '.join(sorted(networks))}), whose FIDs do not compare\n")
+        parser.exit(
+            2,
+            f"error: the runs are scored by different networks ({', '.join(sorted(networks))}), whose FIDs do not compare\n",
+        )
     chosen_by = " or ".join(sorted({each.get("reward", "fid").upper() for each in results}))
-    print(f"\nFID ({networks.pop()}) of the best networks by {chosen_by}, in brackets the training images on the path to them")
+    print(
+        f"\nFID ({networks.pop()}) of the best networks by {chosen_by}, in brackets the training images on the path to them"
+    )
     print("resolution" + "".join(f"{each['method']:>24}" for each in results))
     for resolution in sorted({int(resolution) for each in results for resolution in each["resolutions"]}):
         entries = [each["resolutions"].get(str(resolution)) for each in results]

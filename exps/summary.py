@@ -33,7 +33,10 @@ def main():
     if arguments.seconds is not None:
         rows.append(("time", f"{arguments.seconds / 60:.1f} min, without the installation"))
     samples = arguments.run / "Samples"
-    rows += [("samples", sorted(samples.glob("iteration_*.png"))[-1]), ("training as GIF", samples / "training.gif")]
+    rows += [
+        ("samples", sorted(samples.glob("iteration_*.png"))[-1]),
+        ("training as GIF", samples / "training.gif"),
+    ]
     width = max(len(name) for name, _ in rows)
     print()
     for name, value in rows:

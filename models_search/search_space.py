@@ -1,17 +1,19 @@
-"""The search space, enumerated and sampled. What a cell may be is written in models.architecture."""
+"""The search space, enumerated and sampled. What a cell may be is written in models.autogan.architecture."""
 
 import itertools
 from functools import lru_cache
 
 import torch
 
-from models.architecture import Architecture, CellSpec, head_sizes
+from models.autogan.architecture import Architecture, CellSpec, head_sizes
 
 
 @lru_cache
 def every_cell(level):
     """All cells possible at `level` (0-based), in token order: 36, 72, 144, ... CellSpecs."""
-    return tuple(CellSpec.from_tokens(tokens, level) for tokens in itertools.product(*map(range, head_sizes(level))))
+    return tuple(
+        CellSpec.from_tokens(tokens, level) for tokens in itertools.product(*map(range, head_sizes(level)))
+    )
 
 
 def random_architecture(levels, generator):

@@ -19,8 +19,8 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 from synthetic_graph import write_synthetic_graph  # noqa: E402
 
 from utils.cli import Parser, UserError, run_script  # noqa: E402
-from utils.inception import load_feature_net, relative_difference  # noqa: E402
-from utils.metrics import frechet_distance, inception_score  # noqa: E402
+from utils.inception.feature_net import load_feature_net, relative_difference  # noqa: E402
+from utils.metrics.evaluate import frechet_distance, inception_score  # noqa: E402
 
 BOUNDS = {"pool_3": 1e-5, "logits": 1e-5, "FID": 1e-5, "IS": 1e-6}
 
@@ -32,10 +32,17 @@ def varied_images(number, height, width, seed):
     for _ in range(number):
         cells = int(torch.randint(2, 9, (), generator=random))
         structure = torch.randn(1, 3, cells, cells, generator=random)
-        structure = torch.nn.functional.interpolate(structure, (height, width), mode="bicubic", align_corners=False)[0]
+        structure = torch.nn.functional.interpolate(
+            structure, (height, width), mode="bicubic", align_corners=False
+        )[0]
         brightness, contrast, noise = torch.rand(3, generator=random) * torch.tensor([255.0, 90.0, 30.0])
         colour = 40 * torch.randn(3, 1, 1, generator=random)
-        images.append(brightness + colour + contrast * structure + noise * torch.randn(3, height, width, generator=random))
+        images.append(
+            brightness
+            + colour
+            + contrast * structure
+            + noise * torch.randn(3, height, width, generator=random)
+        )
     return torch.stack(images).clamp_(0, 255).to(torch.uint8)
 
 
@@ -54,8 +61,14 @@ def compare_feature_nets(first, second, images):
 
 def feature_differences(first, second, sizes, batch, seed):
     """Largest relative differences of pool_3 and logits over images of each (height, width), `batch` at a time."""
-    pairs = [compare_feature_nets(first, second, varied_images(batch, *size, seed + index)) for index, size in enumerate(sizes)]
-    return {"pool_3": max(pair["features"] for pair in pairs), "logits": max(pair["logits"] for pair in pairs)}
+    pairs = [
+        compare_feature_nets(first, second, varied_images(batch, *size, seed + index))
+        for index, size in enumerate(sizes)
+    ]
+    return {
+        "pool_3": max(pair["features"] for pair in pairs),
+        "logits": max(pair["logits"] for pair in pairs),
+    }
 
 
 def score_differences(first, second, size, num_images, seed):
@@ -85,15 +98,21 @@ def main():
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and images")
     parser.add_argument("--sizes", default="32x32,40x56", help="image sizes HxW, separated by commas")
     parser.add_argument("--batch", type=int, default=5, help="images of each size")
-    parser.add_argument("--images", type=int, default=32, help="images in each of the two sets of the FID, of the first size")
+    parser.add_argument(
+        "--images", type=int, default=32, help="images in each of the two sets of the FID, of the first size"
+    )
     parser.add_argument("--tf_python", help="a Python that has TensorFlow, if this one has not")
     options = parser.parse_args()
     try:
         sizes = [parse_size(text) for text in options.sizes.split(",")]
     except ValueError:
-        raise UserError(f"--sizes: {options.sizes} is not a list of sizes; give them as 40x56,72x72") from None
+        raise UserError(
+            f"--sizes: {options.sizes} is not a list of sizes; give them as 40x56,72x72"
+        ) from None
     if options.seed < 0 or options.batch < 1 or options.images < 2:
-        raise UserError("--seed, --batch, --images: give a seed of 0 or more, a batch of 1 or more and 2 images or more")
+        raise UserError(
+            "--seed, --batch, --images: give a seed of 0 or more, a batch of 1 or more and 2 images or more"
+        )
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_CACHE_HOME"] = folder  # the user's cache is not filled with random networks

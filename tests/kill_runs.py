@@ -17,7 +17,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).
 
 from running import SHORT_RUNS, assert_equal_states, load_script, short_run, use_tiny_net, write_pictures  # noqa: E402
 
-from utils.checkpoint import load_checkpoint  # noqa: E402
+from utils.run.checkpoint import load_checkpoint  # noqa: E402
 from utils.cli import run_script  # noqa: E402
 
 
@@ -33,7 +33,7 @@ WRITING = {
 }
 MOMENTS = {
     "search": {
-        "shared-GAN step": ("utils.adversarial", "generator_step", every_call),
+        "shared-GAN step": ("utils.training.adversarial", "generator_step", every_call),
         "controller step": ("", "reinforce", every_call),
         "top-k scoring": ("", "Candidate", every_call),
         "dynamic reset": ("", "new_shared_gan", lambda options, device, resets=0: resets),
@@ -41,24 +41,31 @@ MOMENTS = {
         **WRITING,
     },
     "train_derived": {
-        "training step": ("utils.adversarial", "generator_step", every_call),
-        "average": ("utils.adversarial", "update_average", every_call),
+        "training step": ("utils.training.adversarial", "generator_step", every_call),
+        "average": ("utils.training.adversarial", "update_average", every_call),
         "scoring": ("", "score_generator", every_call),
         "sample grid": ("", "sample_grid", every_call),
         **WRITING,
     },
     "dggan": {
-        "mid-child": ("utils.adversarial", "generator_step", every_call),
-        "scoring a child": ("utils.progressive", "score_generator", every_call),
+        "mid-child": ("utils.training.adversarial", "generator_step", every_call),
+        "scoring a child": ("models_search.dggan.pair", "score_generator", every_call),
         "between growing and pruning": ("", "pruned", every_call),
         "saving the tree": ("", "save_growth_picture", every_call),
         **WRITING,
     },
 }
 
-RESUMABLE = ("checkpoint.pth", "checkpoint_previous.pth")  # a run that was killed before the first is started anew
-processes = multiprocessing.get_context("forkserver")  # each run in a process of its own, without importing torch in each
-processes.set_forkserver_preload(["torch", "torchvision", "scipy.linalg", "sklearn.datasets", "tensorboardX", "imageio.v3"])
+RESUMABLE = (
+    "checkpoint.pth",
+    "checkpoint_previous.pth",
+)  # a run that was killed before the first is started anew
+processes = multiprocessing.get_context(
+    "forkserver"
+)  # each run in a process of its own, without importing torch in each
+processes.set_forkserver_preload(
+    ["torch", "torchvision", "scipy.linalg", "sklearn.datasets", "tensorboardX", "imageio.v3"]
+)
 
 
 def run(name, command, folder, moment=None, call=0, signals=(signal.SIGKILL,), save_always=False):
@@ -74,8 +81,8 @@ def _run(name, command, folder, moment, call, signals, save_always):
     import pytest
     import torch
 
-    import utils.adversarial
-    from utils.run import SafePoint
+    import utils.training.adversarial
+    from utils.run.folder import SafePoint
 
     os.chdir(folder)
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
@@ -107,7 +114,9 @@ def _run(name, command, folder, moment, call, signals, save_always):
         return before
 
     steps = os.open("steps", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    watch(utils.adversarial, "discriminator_step", lambda *arguments, **options: os.write(steps, b"."))
+    watch(
+        utils.training.adversarial, "discriminator_step", lambda *arguments, **options: os.write(steps, b".")
+    )
     for each, (module, function, counts_here) in MOMENTS[name].items():
         watch(sys.modules[module] if module else script, function, counted(each, counts_here))
     if save_always:
@@ -124,14 +133,24 @@ def reference(name, pictures, folder):
     return json.loads((folder / "counts.json").read_text())
 
 
-def killed_run_ends_as(finished, name, pictures, folder, moment, call, signals=(signal.SIGKILL,), save_always=False):
+def killed_run_ends_as(
+    finished, name, pictures, folder, moment, call, signals=(signal.SIGKILL,), save_always=False
+):
     """Run, kill, go on until done, and compare with the finished run's folder. Returns the exit code of the run that was killed."""
     folder.mkdir()
     exit_code = run(name, short_run(name, pictures), folder, moment, call, signals, save_always)
     for path in (folder / "logs").glob("*/Log/metrics.jsonl"):
         check_log(path)
-    resumable = [path for path in (folder / "logs").glob("*") if any((path / "Model" / file).exists() for file in RESUMABLE)]
-    again = f"{SHORT_RUNS[name].split()[0]} --load_path {resumable[0]}" if resumable else short_run(name, pictures)
+    resumable = [
+        path
+        for path in (folder / "logs").glob("*")
+        if any((path / "Model" / file).exists() for file in RESUMABLE)
+    ]
+    again = (
+        f"{SHORT_RUNS[name].split()[0]} --load_path {resumable[0]}"
+        if resumable
+        else short_run(name, pictures)
+    )
     assert run(name, again, folder) == 0, (folder / "output.txt").read_text()
     ended, (unbroken,) = max((folder / "logs").iterdir()), (finished / "logs").iterdir()
     for file in ("Log/metrics.jsonl", "derived.json", "growth_tree.json"):
@@ -169,15 +188,26 @@ def main():
         counts, kills = reference(name, pictures, root / name), 0
         for moment, calls in counts.items():
             for _ in range(options.per_moment):
-                call, save_always, folder = chance.randint(1, calls), chance.random() < 0.5, root / f"{name}-{kills}"
-                assert killed_run_ends_as(root / name, name, pictures, folder, moment, call, save_always=save_always) == -signal.SIGKILL
+                call, save_always, folder = (
+                    chance.randint(1, calls),
+                    chance.random() < 0.5,
+                    root / f"{name}-{kills}",
+                )
+                assert (
+                    killed_run_ends_as(
+                        root / name, name, pictures, folder, moment, call, save_always=save_always
+                    )
+                    == -signal.SIGKILL
+                )
                 kills += 1
                 print(f"{name}: killed at {moment} {call} of {calls}, went on, equal", flush=True)
         for number in (signal.SIGTERM, signal.SIGINT):
             for attempt in range(10):
                 moment = chance.choice([moment for moment, calls in counts.items() if calls])
                 call, folder = chance.randint(1, counts[moment]), root / f"{name}-{number}-{attempt}"
-                code = killed_run_ends_as(root / name, name, pictures, folder, moment, call, signals=(number,))
+                code = killed_run_ends_as(
+                    root / name, name, pictures, folder, moment, call, signals=(number,)
+                )
                 assert code in (0, -number, 128 + number), code  # it kills before the training and after it
         print(f"{name}: {kills} kills and 20 signals, every run ended as the unbroken one", flush=True)
 

@@ -13,9 +13,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from models.architecture import Architecture  # noqa: E402
-from models.autogan import Discriminator, Generator  # noqa: E402
-from models_search.controller import Controller  # noqa: E402
+from models.autogan.architecture import Architecture  # noqa: E402
+from models.autogan.networks import Discriminator, Generator  # noqa: E402
+from models_search.autogan.controller import Controller  # noqa: E402
 
 BOUND = 1e-5
 
@@ -47,7 +47,11 @@ def generator_weight_name(architecture):
     """Renames a reference weight such as cell2.norm1.weight to this project's name."""
 
     def rename(name):
-        name = re.sub(r"^l1\.", "linear.", name).replace("to_rgb.bn", "to_rgb.0").replace("to_rgb.conv", "to_rgb.2")
+        name = (
+            re.sub(r"^l1\.", "linear.", name)
+            .replace("to_rgb.bn", "to_rgb.0")
+            .replace("to_rgb.conv", "to_rgb.2")
+        )
         match = re.fullmatch(r"cell(\d+)\.(.*)", name)
         if not match:
             return name
@@ -73,7 +77,9 @@ def discriminator_weight_name(name):
 
 def check_generator(case):
     """Largest absolute error of the images and of the gradient with respect to z."""
-    architecture = Architecture(Architecture.from_tokens(case["arch"].tolist()).cells[: int(case["stage"]) + 1])
+    architecture = Architecture(
+        Architecture.from_tokens(case["arch"].tolist()).cells[: int(case["stage"]) + 1]
+    )
     bottom_width, latent_dim = int(case["bottom_width"]), case["z"].shape[1]
     gf_dim = case["w/to_rgb.conv.weight"].shape[1]
     network = Generator.of(architecture, latent_dim=latent_dim, gf_dim=gf_dim, bottom_width=bottom_width)

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-import utils.inception
-import utils.progressive
-import utils.scoring
-from utils.datasets import load_images
-from utils.run import SafePoint, StopRequested
+import utils.inception.feature_net
+import models_search.dggan.pair
+import utils.metrics.generator
+from utils.data.load import load_images
+from utils.run.folder import SafePoint, StopRequested
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -45,7 +45,14 @@ def write_pictures(folder):
 class TinyNet:
     """A feature network that costs nothing: the means of the four quarters of an image."""
 
-    name, backend, weights_sha256, feature_dim, num_classes, device = "tiny", "torch", "none", 12, 5, torch.device("cpu")
+    name, backend, weights_sha256, feature_dim, num_classes, device = (
+        "tiny",
+        "torch",
+        "none",
+        12,
+        5,
+        torch.device("cpu"),
+    )
 
     def __call__(self, images):
         features = F.adaptive_avg_pool2d(images.float() / 255, 2).flatten(1)
@@ -54,9 +61,9 @@ class TinyNet:
 
 def use_tiny_net(monkeypatch):
     """Scripts that are loaded from here on score with TinyNet."""
-    for module in (utils.inception, utils.scoring):
+    for module in (utils.inception.feature_net, utils.metrics.generator):
         monkeypatch.setattr(module, "load_feature_net", lambda *arguments, **options: TinyNet())
-    monkeypatch.setattr(utils.progressive, "feature_net_on", lambda device, **options: TinyNet())
+    monkeypatch.setattr(models_search.dggan.pair, "feature_net_on", lambda device, **options: TinyNet())
 
 
 def load_script(name):

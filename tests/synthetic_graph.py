@@ -58,7 +58,9 @@ class GraphWriter:
         return self.constant(name, mean + scale * self.random.standard_normal(shape, dtype=np.float32))
 
     def uniform(self, name, shape, low, high):
-        return self.constant(name, (low + (high - low) * self.random.random(shape, dtype=np.float32)).astype(np.float32))
+        return self.constant(
+            name, (low + (high - low) * self.random.random(shape, dtype=np.float32)).astype(np.float32)
+        )
 
     def unit(self, name, source, kernel_height, kernel_width, filters, stride=1, padding=b"SAME"):
         """Convolution, batch norm, ReLU; weights such that activations neither grow nor fade."""
@@ -72,11 +74,17 @@ class GraphWriter:
         self.uniform(f"{name}/batchnorm/gamma", filters, 0.7, 1.3)
         self.normal(f"{name}/batchnorm/moving_mean", filters, np.float32(0.1))
         self.uniform(f"{name}/batchnorm/moving_variance", filters, 0.5, 1.5)
-        norm = [f"{name}/Conv2D"] + [f"{name}/batchnorm/{part}" for part in ("moving_mean", "moving_variance", "beta", "gamma")]
+        norm = [f"{name}/Conv2D"] + [
+            f"{name}/batchnorm/{part}" for part in ("moving_mean", "moving_variance", "beta", "gamma")
+        ]
         self.node(f"{name}/batchnorm", "BatchNormWithGlobalNormalization", norm, T=FLOAT, variance_epsilon=0.001,
                   scale_after_normalization=True)  # fmt: skip
-        self.node(f"{name}/CheckNumerics", "CheckNumerics", [f"{name}/batchnorm"], T=FLOAT, message=b"not finite")
-        self.node(f"{name}/control_dependency", "Identity", [f"{name}/batchnorm", f"^{name}/CheckNumerics"], T=FLOAT)
+        self.node(
+            f"{name}/CheckNumerics", "CheckNumerics", [f"{name}/batchnorm"], T=FLOAT, message=b"not finite"
+        )
+        self.node(
+            f"{name}/control_dependency", "Identity", [f"{name}/batchnorm", f"^{name}/CheckNumerics"], T=FLOAT
+        )
         self.channels[name] = filters
         return self.node(name, "Relu", [f"{name}/control_dependency"], T=FLOAT)
 
@@ -101,7 +109,10 @@ class GraphWriter:
 
     def fan(self, name, source):
         """A 1x3 and a 3x1 unit side by side, joined."""
-        wide, high = self.unit(f"{name}/conv", source, 1, 3, 384), self.unit(f"{name}/conv_1", source, 3, 1, 384)
+        wide, high = (
+            self.unit(f"{name}/conv", source, 1, 3, 384),
+            self.unit(f"{name}/conv_1", source, 3, 1, 384),
+        )
         return self.join(name, wide, high)
 
 
@@ -131,7 +142,11 @@ def _stem(writer, net):
 
 
 def _pool_tower(writer, block, net, filters, operation="AvgPool"):
-    return writer.tower(f"{block}/tower_2", writer.pool(f"{block}/tower_2/pool", net, operation, 3, 1, b"SAME"), (1, 1, filters))
+    return writer.tower(
+        f"{block}/tower_2",
+        writer.pool(f"{block}/tower_2/pool", net, operation, 3, 1, b"SAME"),
+        (1, 1, filters),
+    )
 
 
 def _mixed_35(writer, block, net, pool_filters):
@@ -144,15 +159,21 @@ def _mixed_35(writer, block, net, pool_filters):
 def _mixed_17(writer, block, net, width):
     one = writer.unit(f"{block}/conv", net, 1, 1, 192)
     seven = writer.tower(f"{block}/tower", net, (1, 1, width), (1, 7, width), (7, 1, 192))
-    double = writer.tower(f"{block}/tower_1", net, (1, 1, width), (7, 1, width), (1, 7, width), (7, 1, width), (1, 7, 192))
+    double = writer.tower(
+        f"{block}/tower_1", net, (1, 1, width), (7, 1, width), (1, 7, width), (7, 1, width), (1, 7, 192)
+    )
     return writer.join(f"{block}/join", one, seven, double, _pool_tower(writer, block, net, 192))
 
 
 def _mixed_8(writer, block, net, pool_operation):
     one = writer.unit(f"{block}/conv", net, 1, 1, 320)
     three = writer.fan(f"{block}/tower/mixed", writer.tower(f"{block}/tower", net, (1, 1, 384)))
-    double = writer.fan(f"{block}/tower_1/mixed", writer.tower(f"{block}/tower_1", net, (1, 1, 448), (3, 3, 384)))
-    return writer.join(f"{block}/join", one, three, double, _pool_tower(writer, block, net, 192, pool_operation))
+    double = writer.fan(
+        f"{block}/tower_1/mixed", writer.tower(f"{block}/tower_1", net, (1, 1, 448), (3, 3, 384))
+    )
+    return writer.join(
+        f"{block}/join", one, three, double, _pool_tower(writer, block, net, 192, pool_operation)
+    )
 
 
 def synthetic_graph(seed=0):

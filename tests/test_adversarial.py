@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from utils.adversarial import Setting, discriminator_step, generator_step, train_steps
-from utils.gan import new_gan
+from utils.training.adversarial import Setting, discriminator_step, generator_step, train_steps
+from utils.training.gan import new_gan
 from utils.randomness import global_seed
 
 STEPS, N_CRITIC, BETAS, G_LR, D_LR = 12, 3, (0.5, 0.9), 0.02, 0.03
@@ -22,7 +22,9 @@ def networks():
     """A generator of 2 x 2 images with batch norm and a discriminator; the same weights every time."""
     with global_seed(0):
         generator = nn.Sequential(nn.Linear(4, 12), nn.Unflatten(1, (3, 2, 2)), nn.BatchNorm2d(3), nn.Tanh())
-        return generator.double(), nn.Sequential(nn.Flatten(), nn.Linear(12, 6), nn.ReLU(), nn.Linear(6, 1)).double()
+        return generator.double(), nn.Sequential(
+            nn.Flatten(), nn.Linear(12, 6), nn.ReLU(), nn.Linear(6, 1)
+        ).double()
 
 
 def inputs():
@@ -30,7 +32,8 @@ def inputs():
     drawn = torch.Generator().manual_seed(1)
     for step in range(STEPS):
         real, noise, generator_noise = (
-            torch.randn(shape, generator=drawn, dtype=torch.float64) for shape in ((5, 3, 2, 2), (5, 4), (7, 4))
+            torch.randn(shape, generator=drawn, dtype=torch.float64)
+            for shape in ((5, 3, 2, 2), (5, 4), (7, 4))
         )
         yield step, real, noise, generator_noise if step % N_CRITIC == 0 else None
 
@@ -38,7 +41,10 @@ def inputs():
 def train_plainly(generator, discriminator, max_grad_norm, decay, lr_factor):
     """(discriminator's losses, generator's losses, average generator) of the algorithm as the papers have it."""
     average = copy.deepcopy(generator)
-    g_adam, d_adam = torch.optim.Adam(generator.parameters(), G_LR, BETAS), torch.optim.Adam(discriminator.parameters(), D_LR, BETAS)
+    g_adam, d_adam = (
+        torch.optim.Adam(generator.parameters(), G_LR, BETAS),
+        torch.optim.Adam(discriminator.parameters(), D_LR, BETAS),
+    )
     d_losses, g_losses = [], []
 
     def update(network, adam, loss):
@@ -61,16 +67,25 @@ def train_plainly(generator, discriminator, max_grad_norm, decay, lr_factor):
             for name, value in average.state_dict().items():
                 trained = generator.state_dict()[name]
                 value.copy_(decay * value + (1 - decay) * trained if value.is_floating_point() else trained)
-            g_adam.param_groups[0]["lr"], d_adam.param_groups[0]["lr"] = G_LR * lr_factor(step), D_LR * lr_factor(step)
+            g_adam.param_groups[0]["lr"], d_adam.param_groups[0]["lr"] = (
+                G_LR * lr_factor(step),
+                D_LR * lr_factor(step),
+            )
     return d_losses, g_losses, average
 
 
 @pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize("max_grad_norm", [0.0, 0.1])
-def test_training_is_the_plain_loop_with_average_falling_learning_rate_and_clipped_gradients(fast, max_grad_norm):
+def test_training_is_the_plain_loop_with_average_falling_learning_rate_and_clipped_gradients(
+    fast, max_grad_norm
+):
     plain = networks()
-    *expected, average = train_plainly(*plain, max_grad_norm, decay=0.9, lr_factor=lambda step: 1 - step / STEPS)
-    gan = new_gan(*networks(), torch.device("cpu"), g_lr=G_LR, d_lr=D_LR, betas=BETAS, with_average=True, fast=fast)
+    *expected, average = train_plainly(
+        *plain, max_grad_norm, decay=0.9, lr_factor=lambda step: 1 - step / STEPS
+    )
+    gan = new_gan(
+        *networks(), torch.device("cpu"), g_lr=G_LR, d_lr=D_LR, betas=BETAS, with_average=True, fast=fast
+    )
     d_losses, g_losses = train_steps(
         gan, inputs(), lambda step: Setting(gan.generator, gan.discriminator), max_grad_norm=max_grad_norm, ema_decay=0.9,
         lr_factor=lambda step: 1 - step / STEPS,
@@ -85,7 +100,9 @@ def test_training_is_the_plain_loop_with_average_falling_learning_rate_and_clipp
 
 def d_step(generator, discriminator, **how):
     _, real, noise, _ = next(inputs())
-    return discriminator_step(generator, discriminator, torch.optim.SGD(discriminator.parameters(), lr=1.0), real, noise, **how)
+    return discriminator_step(
+        generator, discriminator, torch.optim.SGD(discriminator.parameters(), lr=1.0), real, noise, **how
+    )
 
 
 def g_step(generator, discriminator, **how):
@@ -99,14 +116,21 @@ def test_a_step_moves_its_own_network_and_gives_the_other_no_gradient(step, trai
     pair, before = networks(), networks()
     result = step(*pair)
     assert loss_of(result) == pytest.approx(loss_of(step(*networks()))) and not result.requires_grad
-    changed = [[not torch.equal(a, b) for a, b in zip(network.parameters(), old.parameters())] for network, old in zip(pair, before)]
+    changed = [
+        [not torch.equal(a, b) for a, b in zip(network.parameters(), old.parameters())]
+        for network, old in zip(pair, before)
+    ]
     assert any(changed[trained]) and not any(changed[1 - trained])
-    assert all(parameter.grad is None and parameter.requires_grad for parameter in pair[1 - trained].parameters())
+    assert all(
+        parameter.grad is None and parameter.requires_grad for parameter in pair[1 - trained].parameters()
+    )
 
 
 @pytest.mark.parametrize("step, trained", [(g_step, 0), (d_step, 1)])
 @pytest.mark.parametrize("max_grad_norm", [0.01, 1e3])
-def test_clipping_shortens_a_longer_gradient_to_the_norm_and_leaves_its_direction(step, trained, max_grad_norm):
+def test_clipping_shortens_a_longer_gradient_to_the_norm_and_leaves_its_direction(
+    step, trained, max_grad_norm
+):
     def moved(**how):
         pair = networks()
         before = [parameter.detach().clone() for parameter in pair[trained].parameters()]
@@ -122,14 +146,22 @@ def test_the_discriminator_learns_again_after_a_generator_step_that_failed():
     generator, discriminator = networks()
     frozen = list(discriminator.parameters())
     with pytest.raises(RuntimeError, match="shapes"):
-        generator_step(generator, discriminator, torch.optim.SGD(generator.parameters(), lr=1.0), torch.zeros(7, 5).double(), frozen)
+        generator_step(
+            generator,
+            discriminator,
+            torch.optim.SGD(generator.parameters(), lr=1.0),
+            torch.zeros(7, 5).double(),
+            frozen,
+        )
     assert all(parameter.requires_grad for parameter in frozen)
 
 
 def test_fake_images_of_another_size_than_the_real_ones_are_refused():
     generator, discriminator = networks()
     with pytest.raises(ValueError, match="differ in shape"):
-        discriminator_step(lambda noise: generator(noise)[:, :, :1], discriminator, None, *next(inputs())[1:3])
+        discriminator_step(
+            lambda noise: generator(noise)[:, :, :1], discriminator, None, *next(inputs())[1:3]
+        )
 
 
 def test_what_a_step_does_not_use_has_a_gradient_of_zero_in_adams_averages():

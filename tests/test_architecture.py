@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from models.architecture import PUBLISHED, Architecture, ArchitectureError, head_sizes
+from models.autogan.architecture import PUBLISHED, Architecture, ArchitectureError, head_sizes
 from models_search.search_space import every_cell
 
 
@@ -12,7 +12,11 @@ from models_search.search_space import every_cell
 def test_every_way_to_write_an_architecture_parses_to_the_same_object(name):
     architecture = Architecture.parse(name)
     flat = " ".join(map(str, architecture.tokens))
-    assert Architecture.parse(str(architecture)) == Architecture.parse(flat) == Architecture.from_tokens(architecture.tokens)
+    assert (
+        Architecture.parse(str(architecture))
+        == Architecture.parse(flat)
+        == Architecture.from_tokens(architecture.tokens)
+    )
     assert hash(Architecture.parse(flat)) == hash(architecture)
 
 
@@ -29,7 +33,9 @@ def test_every_cell_survives_a_round_trip_through_its_tokens():
 
 
 def test_the_skip_code_is_read_most_significant_bit_first():
-    third = [Architecture.from_tokens([0] * 4 + [0] * 5 + [0, 0, 0, 0, code]).cells[2].skips for code in range(4)]
+    third = [
+        Architecture.from_tokens([0] * 4 + [0] * 5 + [0, 0, 0, 0, code]).cells[2].skips for code in range(4)
+    ]
     assert third == [(False, False), (False, True), (True, False), (True, True)]
 
 

@@ -36,7 +36,11 @@ def test_every_benchmark_tells_its_options(run_benchmark, capsys, script):
 
 @pytest.mark.parametrize("script, levels", [("search_step", [1, 2, 3]), ("train_step", [3])])
 def test_a_benchmark_times_both_ways_of_the_same_work(run_benchmark, tmp_path, script, levels):
-    run_benchmark(f"{script} --gf_dim 4 --steps 1 --repeats 1 --precisions float32 --device cpu --json {tmp_path / 'found.json'}")
+    run_benchmark(
+        f"{script} --gf_dim 4 --steps 1 --repeats 1 --precisions float32 --device cpu --json {tmp_path / 'found.json'}"
+    )
     rows = json.loads((tmp_path / "found.json").read_text())["rows"]
-    assert [(row["level"], row["width"], row["precision"]) for row in rows] == [(level, 4, "float32") for level in levels]
+    assert [(row["level"], row["width"], row["precision"]) for row in rows] == [
+        (level, 4, "float32") for level in levels
+    ]
     assert all(row["ratio"] == pytest.approx(row["plain_ms"] / row["fast_ms"]) for row in rows)

@@ -10,11 +10,17 @@ import pytest
 import torch
 from parity import generator_weight_name
 
-import utils.checkpoint
-from models.architecture import Architecture, ArchitectureError
-from models.autogan import Generator
-from models_search.shared_gan import shared_generator
-from utils.checkpoint import DamagedCheckpoint, load_authors_generator, load_checkpoint, load_latest, save_checkpoint
+import utils.run.checkpoint
+from models.autogan.architecture import Architecture, ArchitectureError
+from models.autogan.networks import Generator
+from models_search.shared_gan.network import shared_generator
+from utils.run.checkpoint import (
+    DamagedCheckpoint,
+    load_authors_generator,
+    load_checkpoint,
+    load_latest,
+    save_checkpoint,
+)
 from utils.cli import UserError
 
 STATE = {
@@ -49,7 +55,9 @@ def test_no_damage_is_loaded(tmp_path):
     for content in damaged:
         (tmp_path / "bad.pth").write_bytes(content)
         try:
-            assert torch.equal(load_checkpoint(tmp_path / "bad.pth")["network"]["weight"], STATE["network"]["weight"])
+            assert torch.equal(
+                load_checkpoint(tmp_path / "bad.pth")["network"]["weight"], STATE["network"]["weight"]
+            )
         except DamagedCheckpoint:
             refused += 1
     assert refused >= 80
@@ -65,7 +73,7 @@ def test_a_changed_value_is_noticed(tmp_path):
 
 
 def test_another_format_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(utils.checkpoint, "FORMAT", 2)
+    monkeypatch.setattr(utils.run.checkpoint, "FORMAT", 2)
     save_checkpoint(tmp_path / "a.pth", STATE)
     monkeypatch.undo()
     with pytest.raises(DamagedCheckpoint, match="has format 2, this version reads 1"):
@@ -113,9 +121,17 @@ class Hostile:
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_pickle_that_would_run_something_is_refused(tmp_path, zipped):
     mark = tmp_path / "executed"
-    hostile = [(os.system, f"touch {mark}"), (eval, f"open({str(mark)!r}, 'w')"), (open, str(mark), "w"), (sys.exit, 0)]
+    hostile = [
+        (os.system, f"touch {mark}"),
+        (eval, f"open({str(mark)!r}, 'w')"),
+        (open, str(mark), "w"),
+        (sys.exit, 0),
+    ]
     for function, *arguments in hostile:
-        for content in ({"format": 1, "sha256": "", "state": Hostile(function, *arguments)}, {"l1.weight": Hostile(function, *arguments)}):
+        for content in (
+            {"format": 1, "sha256": "", "state": Hostile(function, *arguments)},
+            {"l1.weight": Hostile(function, *arguments)},
+        ):
             path = tmp_path / "hostile.pth"
             if zipped:
                 torch.save(content, path)
@@ -146,8 +162,17 @@ def test_the_authors_released_files_load(tmp_path, published, old_format):
     architecture = Architecture.parse(published)
     generator = Generator.of(architecture, latent_dim=8, gf_dim=4).eval()
     theirs = authors_published_names(architecture, generator.state_dict())
-    assert "cell2.skip_in_ops.0.weight" in theirs and "cell1.c_sc.weight" in theirs and "to_rgb.0.weight" in theirs
-    whole = {"epoch": 320, "avg_gen_state_dict": theirs, "best_fid": np.float64(12.42), "scores": np.float32(8.55)}
+    assert (
+        "cell2.skip_in_ops.0.weight" in theirs
+        and "cell1.c_sc.weight" in theirs
+        and "to_rgb.0.weight" in theirs
+    )
+    whole = {
+        "epoch": 320,
+        "avg_gen_state_dict": theirs,
+        "best_fid": np.float64(12.42),
+        "scores": np.float32(8.55),
+    }
     for content in (theirs, whole):
         torch.save(content, tmp_path / "released.pth", _use_new_zipfile_serialization=not old_format)
         again = Generator.from_state(architecture, load_authors_generator(tmp_path / "released.pth")).eval()
@@ -159,7 +184,10 @@ def test_the_authors_released_files_load(tmp_path, published, old_format):
 def test_a_released_file_is_not_loaded_as_a_network_that_leaves_weights_over(tmp_path, told):
     """Of b's weights each of these uses but a part, and would be scored as if it were b."""
     published = Architecture.parse("autogan_cifar10_b")
-    torch.save(authors_published_names(published, Generator.of(published, latent_dim=8, gf_dim=4).state_dict()), tmp_path / "b.pth")
+    torch.save(
+        authors_published_names(published, Generator.of(published, latent_dim=8, gf_dim=4).state_dict()),
+        tmp_path / "b.pth",
+    )
     with pytest.raises(ArchitectureError, match="weights are not of architecture 1 .*key"):
         Generator.from_state(Architecture.parse(told), load_authors_generator(tmp_path / "b.pth"))
 
@@ -167,12 +195,14 @@ def test_a_released_file_is_not_loaded_as_a_network_that_leaves_weights_over(tmp
 def test_a_derived_generator_takes_what_it_uses_of_a_shared_ones_weights():
     shared = shared_generator(3, latent_dim=4, gf_dim=2, bottom_width=2).eval()
     architecture, z = Architecture.parse("autogan_cifar10_a"), torch.randn(2, 4)
-    assert torch.equal(Generator.from_state(architecture, shared.state_dict()).eval()(z), shared(z, architecture))
+    assert torch.equal(
+        Generator.from_state(architecture, shared.state_dict()).eval()(z), shared(z, architecture)
+    )
 
 
 def test_a_shared_generator_trained_by_the_authors_code_loads_as_a_derived_one():
     """Their train_derived.py saves the whole shared generator; what the architecture uses is taken from it."""
-    from utils.checkpoint import authors_name
+    from utils.run.checkpoint import authors_name
 
     theirs = [
         "l1.weight", "cell1.post_conv1.deconv.weight", "cell1.pre_conv1.bn.running_mean", "cell2.post_conv2.conv.bias",
@@ -188,7 +218,7 @@ def test_a_shared_generator_trained_by_the_authors_code_loads_as_a_derived_one()
 
 def test_reference_names_and_released_names_agree():
     rename = generator_weight_name(Architecture.parse("autogan_cifar10_c"))
-    from utils.checkpoint import authors_name
+    from utils.run.checkpoint import authors_name
 
     for reference, released in (("cell1.conv1.weight", "cell1.c1.weight"), ("cell1.norm2.bias", "cell1.n2.bias"),
                                 ("cell3.skip2.weight", "cell3.skip_in_ops.1.weight"), ("to_rgb.conv.bias", "to_rgb.2.bias")):  # fmt: skip

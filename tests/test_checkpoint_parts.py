@@ -3,12 +3,22 @@
 import shutil
 
 import pytest
-from running import SHORT_RUNS, assert_equal_states, only_run, short_run, stop_at, use_tiny_net, write_pictures
+from running import (
+    SHORT_RUNS,
+    assert_equal_states,
+    only_run,
+    short_run,
+    stop_at,
+    use_tiny_net,
+    write_pictures,
+)
 
-from utils.checkpoint import load_checkpoint, save_checkpoint
-from utils.run import SafePoint
+from utils.run.checkpoint import load_checkpoint, save_checkpoint
+from utils.run.folder import SafePoint
 
-GAN = [("gan", part) for part in ("generator", "discriminator", "generator_optimizer", "discriminator_optimizer")]
+GAN = [
+    ("gan", part) for part in ("generator", "discriminator", "generator_optimizer", "discriminator_optimizer")
+]
 POLICY = [("controller",), ("controller_optimizer",), ("baseline",), ("beam",)]
 COUNTERS = [("counters", name) for name in ("iteration", "shared_steps", "controller_steps")]
 THREE_ITERATIONS = "--max_search_iter 3 --grow_step1 1 --val_freq 9"
@@ -30,7 +40,9 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_run_that_goes_on_with_an_older_part_of_its_checkpoint_ends_otherwise(type_command, tmp_path, monkeypatch, case):
+def test_a_run_that_goes_on_with_an_older_part_of_its_checkpoint_ends_otherwise(
+    type_command, tmp_path, monkeypatch, case
+):
     name, options, file, safe_point, parts = CASES[case]
     use_tiny_net(monkeypatch)
     original = SafePoint.__call__
@@ -55,7 +67,11 @@ def test_a_run_that_goes_on_with_an_older_part_of_its_checkpoint_ends_otherwise(
         shutil.copytree(run, copy)
         save_checkpoint(copy / "Model" / file, state)
         type_command(f"{SHORT_RUNS[name].split()[0]} --load_path {copy}")
-        texts = [path.read_text() for path in (copy / "Log" / "metrics.jsonl", copy / "growth_tree.json") if path.exists()]
+        texts = [
+            path.read_text()
+            for path in (copy / "Log" / "metrics.jsonl", copy / "growth_tree.json")
+            if path.exists()
+        ]
         return load_checkpoint(copy / "Model" / "checkpoint.pth"), texts
 
     end = end_of(late)
@@ -63,7 +79,12 @@ def test_a_run_that_goes_on_with_an_older_part_of_its_checkpoint_ends_otherwise(
     def is_needed(part):
         try:
             assert_equal_states(end_of(with_part(late, early, part)), end)
-        except (AssertionError, RuntimeError, ValueError, IndexError):  # another end, or none, as the parts do not fit one another
+        except (
+            AssertionError,
+            RuntimeError,
+            ValueError,
+            IndexError,
+        ):  # another end, or none, as the parts do not fit one another
             return True
 
     assert [part for part in parts if is_needed(part)] == parts

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from models.autogan import Discriminator, Generator
-from models.dggan import growing_networks
-from models.fast_form import fast_form
-from models.init import prepare
+from models.autogan.networks import Discriminator, Generator
+from models.growing.networks import growing_networks
+from models.layers.fast_form import fast_form
+from models.layers.init import prepare
 from models_search.search_space import random_architecture
 
 GROWTHS = {

@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from utils import datasets
+from utils.data import load as datasets
 from utils.cli import UserError
-from utils.datasets import epoch_order, load_images
+from utils.data.load import epoch_order, load_images
 
 
 def random_pixels(seed, *shape):
@@ -39,7 +39,9 @@ def all_of(images, batch_size=3):
 
 def by_torchvision(picture, resolution):
     """What the authors' transforms make of a PIL image, as uint8 (3, R, R)."""
-    rule = transforms.Compose([transforms.Resize(resolution), transforms.CenterCrop(resolution), transforms.PILToTensor()])
+    rule = transforms.Compose(
+        [transforms.Resize(resolution), transforms.CenterCrop(resolution), transforms.PILToTensor()]
+    )
     return rule(picture.convert("RGB"))
 
 
@@ -57,7 +59,9 @@ def no_network(monkeypatch):
 @pytest.mark.parametrize("resolution", [4, 7, 8, 12, 16, 31])
 def test_resize_equals_torchvision_on_pil_images(tmp_path, resolution):
     folder = write_images(tmp_path / "images")
-    expected = torch.stack([by_torchvision(Image.open(folder / f"{index}.png"), resolution) for index in range(5)])
+    expected = torch.stack(
+        [by_torchvision(Image.open(folder / f"{index}.png"), resolution) for index in range(5)]
+    )
     assert torch.equal(load_images("folder", folder).resized(resolution).tensor, expected)
 
 
@@ -171,11 +175,20 @@ def test_cifar10_is_read_from_torchvisions_files(tmp_path, monkeypatch):
              [("data_batch_1", slice(0, 2)), ("data_batch_2", slice(2, 4)), ("test_batch", slice(4, 6))]]  # fmt: skip
     monkeypatch.setattr(datasets.CIFAR10, "train_list", lists[:2])
     monkeypatch.setattr(datasets.CIFAR10, "test_list", lists[2:])
-    meta = {"filename": "batches.meta", "key": "label_names", "md5": write("batches.meta", {"label_names": ["a", "b"]})}
+    meta = {
+        "filename": "batches.meta",
+        "key": "label_names",
+        "md5": write("batches.meta", {"label_names": ["a", "b"]}),
+    }
     monkeypatch.setattr(datasets.CIFAR10, "meta", meta)
     for split, part in (("train", rows[:4]), ("test", rows[4:])):
         images = load_images("cifar10", tmp_path, split)
-        assert (images.name, images.split, images.num_images, images.native_size) == ("CIFAR-10", split, len(part), 32)
+        assert (images.name, images.split, images.num_images, images.native_size) == (
+            "CIFAR-10",
+            split,
+            len(part),
+            32,
+        )
         np.testing.assert_array_equal(images.resized(32).tensor.numpy(), part.reshape(-1, 3, 32, 32))
 
 
@@ -184,7 +197,9 @@ def test_stl10_trains_on_train_and_unlabeled_and_turns_its_columns_into_rows(tmp
     folder.mkdir()
     counts = {"train_X.bin": 2, "unlabeled_X.bin": 3, "test_X.bin": 1}
     monkeypatch.setattr(datasets, "STL10_IMAGES", counts)
-    stored = {file: random_pixels(count, count, 3, 96, 96) for file, count in counts.items()}  # (N, channel, column, row)
+    stored = {
+        file: random_pixels(count, count, 3, 96, 96) for file, count in counts.items()
+    }  # (N, channel, column, row)
     for file, pixels in stored.items():
         pixels.tofile(folder / file)
     expected = np.concatenate([stored["train_X.bin"], stored["unlabeled_X.bin"]]).transpose(0, 1, 3, 2)
@@ -233,7 +248,9 @@ def test_damaged_idx_file_is_named(tmp_path, damage):
 
 
 @pytest.mark.parametrize("name", ["cifar10", "stl10", "mnist", "fashion_mnist"])
-def test_missing_data_offline_says_in_one_line_where_files_belong_and_what_else_to_use(tmp_path, no_network, name):
+def test_missing_data_offline_says_in_one_line_where_files_belong_and_what_else_to_use(
+    tmp_path, no_network, name
+):
     with pytest.raises(UserError) as caught:
         load_images(name, tmp_path)
     message = str(caught.value)
@@ -242,7 +259,9 @@ def test_missing_data_offline_says_in_one_line_where_files_belong_and_what_else_
 
 
 def test_unknown_data_set_is_refused_with_the_choices():
-    with pytest.raises(UserError, match="^--dataset: unknown data set 'celeba'; choose from cifar10, .*folder$"):
+    with pytest.raises(
+        UserError, match="^--dataset: unknown data set 'celeba'; choose from cifar10, .*folder$"
+    ):
         load_images("celeba")
 
 
@@ -267,7 +286,9 @@ def test_folder_is_read_in_sorted_order_with_class_sub_folders_and_any_case_of_e
     images = load_images("folder", folder)
     assert (images.name, images.split, images.num_images, images.native_size) == ("pets.v2", "train", 4, 12)
     expected = [Image.open(folder / name) for name in ("0.ppm", "cat/grey/0.Bmp", "dog/0.PNG", "dog/1.PNG")]
-    assert torch.equal(images.resized(12).tensor, torch.stack([by_torchvision(picture, 12) for picture in expected]))
+    assert torch.equal(
+        images.resized(12).tensor, torch.stack([by_torchvision(picture, 12) for picture in expected])
+    )
 
 
 @pytest.mark.parametrize("suffix", datasets.EXTENSIONS)
@@ -293,10 +314,14 @@ def test_zip_equals_the_folder_it_was_made_from(tmp_path, prefix, num_workers):
 
 
 def test_workers_do_not_share_a_file_position_in_a_zip(tmp_path):
-    archive = zip_folder(write_images(tmp_path / "images", size=100), tmp_path / "images.zip")  # larger than a read buffer
+    archive = zip_folder(
+        write_images(tmp_path / "images", size=100), tmp_path / "images.zip"
+    )  # larger than a read buffer
 
     def positions():
-        links = [link for link in Path("/proc/self/fd").iterdir() if link.exists() and link.resolve() == archive]
+        links = [
+            link for link in Path("/proc/self/fd").iterdir() if link.exists() and link.resolve() == archive
+        ]
         return [os.lseek(int(link.name), 0, os.SEEK_CUR) for link in links]
 
     images = load_images("folder", archive).resized(8, max_resident_bytes=0, num_workers=1)
@@ -307,7 +332,10 @@ def test_workers_do_not_share_a_file_position_in_a_zip(tmp_path):
 def test_folder_without_splits_is_all_train_and_has_no_test(tmp_path):
     folder = write_images(tmp_path / "images" / "train")
     assert load_images("folder", folder.parent).num_images == 5
-    with pytest.raises(UserError, match="^--data_path: .* has no test split; put its images into sub-folders train/ and test/"):
+    with pytest.raises(
+        UserError,
+        match="^--data_path: .* has no test split; put its images into sub-folders train/ and test/",
+    ):
         load_images("folder", folder.parent, "test")
 
 
@@ -339,7 +367,9 @@ def test_every_kind_of_pixel_becomes_rgb_without_warnings(tmp_path, recwarn):
         "g_cmyk.tif": (Image.frombytes("CMYK", (16, 16), alpha.tobytes()), None),
     }  # fmt: skip
     for name, (picture, _) in cases.items():
-        picture.save(tmp_path / name, **({"transparency": bytes(range(256))} if name == "f_palette.png" else {}))
+        picture.save(
+            tmp_path / name, **({"transparency": bytes(range(256))} if name == "f_palette.png" else {})
+        )
     images = load_images("folder", tmp_path).resized(16).tensor
     for image, (picture, expected) in zip(images, cases.values(), strict=True):
         expected = np.asarray(picture.convert("RGB")) if expected is None else expected
@@ -376,21 +406,27 @@ def bad_image(path, kind):
     good.unlink()
 
 
-@pytest.mark.filterwarnings("error::PIL.Image.DecompressionBombWarning")  # as utils.datasets sets it outside pytest
+@pytest.mark.filterwarnings(
+    "error::PIL.Image.DecompressionBombWarning"
+)  # as utils.data.load sets it outside pytest
 @pytest.mark.parametrize("num_workers", [0, 1])
-@pytest.mark.parametrize("kind", ["text", "empty", "truncated", "flipped", "float", "strip", "bomb warned of", "bomb"])
+@pytest.mark.parametrize(
+    "kind", ["text", "empty", "truncated", "flipped", "float", "strip", "bomb warned of", "bomb"]
+)
 def test_unusable_image_is_named_whoever_reads_it(tmp_path, kind, num_workers):
     write_images(tmp_path, 2)
     bad_image(tmp_path / "z.png", kind)
     image_set = load_images("folder", tmp_path)
     for max_resident_bytes in (None, 0):
-        with pytest.raises(UserError, match="^--data_path: cannot read z.png in .* as an image .*; repair or remove it$"):
+        with pytest.raises(
+            UserError, match="^--data_path: cannot read z.png in .* as an image .*; repair or remove it$"
+        ):
             all_of(image_set.resized(8, max_resident_bytes=max_resident_bytes, num_workers=num_workers))
 
 
 def test_decompression_bomb_that_pil_only_warns_of_is_an_error_in_a_script(tmp_path):
     bad_image(tmp_path / "a.png", "bomb warned of")
-    script = "import sys; from utils import datasets; datasets.load_images('folder', sys.argv[1])"
+    script = "import sys; from utils.data import load; load.load_images('folder', sys.argv[1])"
     command = [sys.executable, "-c", script, str(tmp_path)]
     ended = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=60)
     assert ended.returncode == 1

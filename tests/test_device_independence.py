@@ -9,25 +9,27 @@ from functools import partial
 import pytest
 import torch
 
-from models.architecture import Architecture
-from models.autogan import Discriminator
-from models.dggan import fade_images, growing_networks
-from models.fast_form import fast_form
-from models.init import prepare
-from models_search.shared_gan import shared_generator
-from utils.adversarial import discriminator_step, generator_step
-from utils.feature_sums import FeatureSums
-from utils.gan import update_average
+from models.autogan.architecture import Architecture
+from models.autogan.networks import Discriminator
+from models.growing.networks import fade_images, growing_networks
+from models.layers.fast_form import fast_form
+from models.layers.init import prepare
+from models_search.shared_gan.network import shared_generator
+from utils.training.adversarial import discriminator_step, generator_step
+from utils.metrics.sums import FeatureSums
+from utils.training.gan import update_average
 from utils.images import all_finite, from_uint8, to_uint8
-from utils.inception import load_feature_net
-from utils.losses import hinge, wasserstein_gradient_penalty
+from utils.inception.feature_net import load_feature_net
+from utils.training.losses import hinge, wasserstein_gradient_penalty
 
 META = torch.device("meta")
 
 
 @pytest.fixture(autouse=True)
 def no_autocast(monkeypatch):
-    monkeypatch.setattr(torch, "autocast", lambda *arguments, **named: nullcontext())  # it does not know the device
+    monkeypatch.setattr(
+        torch, "autocast", lambda *arguments, **named: nullcontext()
+    )  # it does not know the device
 
 
 def autogan():
@@ -35,12 +37,19 @@ def autogan():
     discriminator = fast_form(prepare(Discriminator(2, 4), with_spectral_norm=True))
     generator, discriminator = generator.to(META), discriminator.to(META)
     architecture = Architecture.parse("1 0 1 1 | 1 0 2 1 1")
-    return generator, discriminator, partial(generator, architecture=architecture), partial(discriminator, level=1)
+    return (
+        generator,
+        discriminator,
+        partial(generator, architecture=architecture),
+        partial(discriminator, level=1),
+    )
 
 
 def dggan():
     grown, parent = "4: G 3x4 D 3x4 | 8: G 3x4 D 3x4 | 16: G 3x4 D 3x4", "4: G 3x4 D 3x4 | 8: G 3x4 D 3x4"
-    generator, discriminator = (network.to(META) for network in growing_networks(grown, parent, latent_dim=8, merged=True))
+    generator, discriminator = (
+        network.to(META) for network in growing_networks(grown, parent, latent_dim=8, merged=True)
+    )
     fade = torch.empty((), device=META)
     return generator, discriminator, partial(generator, fade=fade), partial(discriminator, fade=fade)
 
@@ -50,13 +59,26 @@ def dggan():
 def test_a_training_step(build, loss):
     generator, discriminator, generate, discriminate = build()
     (average, *_), frozen = build(), list(discriminator.parameters())
-    optimizers = [torch.optim.Adam(network.parameters(), foreach=True) for network in (generator, discriminator)]
+    optimizers = [
+        torch.optim.Adam(network.parameters(), foreach=True) for network in (generator, discriminator)
+    ]
     real = fade_images(from_uint8(torch.zeros(4, 3, 16, 16, dtype=torch.uint8, device=META)), 0.5)
     for _ in range(2):
         noise = torch.empty(4, 8, device=META)
         losses = [
-            discriminator_step(generate, discriminate, optimizers[1], real, noise, *loss.draw(real), loss=loss, max_grad_norm=1.0),
-            generator_step(generate, discriminate, optimizers[0], noise, frozen, loss=loss, max_grad_norm=1.0),
+            discriminator_step(
+                generate,
+                discriminate,
+                optimizers[1],
+                real,
+                noise,
+                *loss.draw(real),
+                loss=loss,
+                max_grad_norm=1.0,
+            ),
+            generator_step(
+                generate, discriminate, optimizers[0], noise, frozen, loss=loss, max_grad_norm=1.0
+            ),
         ]
         update_average(average, generator)
     assert all(value.device == META and value.shape == (2,) for value in losses)

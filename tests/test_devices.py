@@ -5,17 +5,26 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from utils.run import device_memory, worker_devices
+from utils.run.folder import device_memory, worker_devices
 
 
 @pytest.fixture
 def three_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=(device.index + 1) << 30))
+    monkeypatch.setattr(
+        torch.cuda,
+        "get_device_properties",
+        lambda device: SimpleNamespace(total_memory=(device.index + 1) << 30),
+    )
 
 
 @pytest.mark.parametrize(
-    "device, expected", [("cuda", "cuda:0 cuda:1 cuda:2 cuda:0"), ("cuda:1", " ".join(["cuda:1"] * 4)), ("cpu", " ".join(["cpu"] * 4))]
+    "device, expected",
+    [
+        ("cuda", "cuda:0 cuda:1 cuda:2 cuda:0"),
+        ("cuda:1", " ".join(["cuda:1"] * 4)),
+        ("cpu", " ".join(["cpu"] * 4)),
+    ],
 )
 def test_workers_take_all_gpus_in_turn_unless_one_device_is_named(three_gpus, device, expected):
     assert worker_devices(torch.device(device), 4) == [torch.device(name) for name in expected.split()]

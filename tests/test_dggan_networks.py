@@ -7,8 +7,8 @@ from math import sqrt
 import pytest
 import torch
 
-from models.architecture import ArchitectureError
-from models.dggan import (
+from models.autogan.architecture import ArchitectureError
+from models.growing.networks import (
     EqualizedConv,
     GrowingDiscriminator,
     GrowingGenerator,
@@ -20,8 +20,15 @@ from models.dggan import (
     pixel_norm,
     upsample,
 )
-from models.growing_architecture import Conv, GrowingArchitecture, filters_at, proggan_architecture
-from models_search.growth import ACTIONS, GrowDiscriminator, GrowGenerator, GrowResolution, apply, every_action
+from models.growing.architecture import Conv, GrowingArchitecture, filters_at, proggan_architecture
+from models_search.dggan.actions import (
+    ACTIONS,
+    GrowDiscriminator,
+    GrowGenerator,
+    GrowResolution,
+    apply,
+    every_action,
+)
 
 LATENT_DIM = 6
 SMALL = GrowingArchitecture.parse("4: G 3x8 D 3x8 | 8: G 3x6 3x4 7x5 D 3x4 3x6 7x8")
@@ -50,7 +57,10 @@ SEARCH_GROWTHS = list(every_growth([proggan_architecture(8, width=32)], ACTIONS)
 
 
 def networks(architecture, grown_from=None):
-    pair = GrowingGenerator(architecture, LATENT_DIM, grown_from), GrowingDiscriminator(architecture, grown_from)
+    pair = (
+        GrowingGenerator(architecture, LATENT_DIM, grown_from),
+        GrowingDiscriminator(architecture, grown_from),
+    )
     for network in pair:
         for name, parameter in network.named_parameters():
             if name.endswith("bias"):
@@ -82,7 +92,9 @@ def test_growth_changes_no_function_when_it_happens(parent, action):
 def test_after_the_fade_only_the_described_architecture_is_left(parent, action):
     for grown, arguments in zip(grow(parent, action)[1], ((LATENT_DIM,), ())):
         plain = type(grown)(grown.architecture, *arguments)
-        plain.load_state_dict({name: value for name, value in grown.state_dict().items() if not name.startswith("bypass.")})
+        plain.load_state_dict(
+            {name: value for name, value in grown.state_dict().items() if not name.startswith("bypass.")}
+        )
         shape = (4, LATENT_DIM) if arguments else (4, 3, *[grown.architecture.resolution] * 2)
         inputs = torch.randn(shape)
         torch.testing.assert_close(grown(inputs, fade=1.0), plain(inputs), rtol=0, atol=0)
@@ -91,10 +103,16 @@ def test_after_the_fade_only_the_described_architecture_is_left(parent, action):
         torch.testing.assert_close(handed_on(inputs), plain(inputs), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("action", [GrowGenerator(Conv(3, 4)), GrowDiscriminator(Conv(3, 4)), GrowResolution()], ids=str)
+@pytest.mark.parametrize(
+    "action", [GrowGenerator(Conv(3, 4)), GrowDiscriminator(Conv(3, 4)), GrowResolution()], ids=str
+)
 def test_the_fade_is_continuous_and_reaches_another_function(action):
     _, (generator, discriminator), _ = grow(SMALL, action)
-    network, inputs = (generator, torch.randn(4, LATENT_DIM)) if generator.growth else (discriminator, torch.randn(4, 3, 8, 8))
+    network, inputs = (
+        (generator, torch.randn(4, LATENT_DIM))
+        if generator.growth
+        else (discriminator, torch.randn(4, 3, 8, 8))
+    )
     start, middle, near, end = (network(inputs, fade) for fade in (0.0, 0.5, 0.5001, 1.0))
     assert not torch.allclose(start, end, atol=1e-2)
     assert (near - middle).abs().max() < 1e-2
@@ -187,7 +205,9 @@ def test_what_is_not_one_step_of_growth_is_refused(text):
         GrowingGenerator(GrowingArchitecture.parse(text), LATENT_DIM, grown_from=SMALL)
 
 
-@pytest.mark.parametrize("action", [None, GrowGenerator(Conv(7, 3)), GrowDiscriminator(Conv(7, 3)), GrowResolution()], ids=str)
+@pytest.mark.parametrize(
+    "action", [None, GrowGenerator(Conv(7, 3)), GrowDiscriminator(Conv(7, 3)), GrowResolution()], ids=str
+)
 def test_gradients_reach_every_parameter(action):
     generator, discriminator = networks(SMALL) if action is None else grow(SMALL, action)[1]
     fade = 1.0 if action is None else 0.5
@@ -207,7 +227,9 @@ def test_the_discriminators_gradient_can_be_penalised():
     assert discriminator.layers["rgb"].weight.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("architecture", [*PARENTS, proggan_architecture(256)], ids=lambda a: str(a.resolution))
+@pytest.mark.parametrize(
+    "architecture", [*PARENTS, proggan_architecture(256)], ids=lambda a: str(a.resolution)
+)
 def test_the_text_form_is_read_back(architecture):
     assert GrowingArchitecture.parse(str(architecture)) == architecture
     assert hash(GrowingArchitecture.parse(str(architecture))) == hash(architecture)
@@ -220,8 +242,22 @@ def test_the_text_form_is_the_documented_one():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "4: G 3x8", "4: G D 3x8", "8: G 3x8 D 3x8", "4: G 3x8 D 3x8 | 16: G 3x8 D 3x8", "4: G 2x8 D 3x8", "4: G 3x0 D 3x8"]
-    + ["4: G 3x8 D 3x8 |", "4: G 3*8 D 3x8", "4: G -3x8 D 3x8", "4: G 3x8 D 3x8 D 3x8", "4: G 3x8888888 D 3x8"],
+    [
+        "",
+        "4: G 3x8",
+        "4: G D 3x8",
+        "8: G 3x8 D 3x8",
+        "4: G 3x8 D 3x8 | 16: G 3x8 D 3x8",
+        "4: G 2x8 D 3x8",
+        "4: G 3x0 D 3x8",
+    ]
+    + [
+        "4: G 3x8 D 3x8 |",
+        "4: G 3*8 D 3x8",
+        "4: G -3x8 D 3x8",
+        "4: G 3x8 D 3x8 D 3x8",
+        "4: G 3x8888888 D 3x8",
+    ],
 )
 def test_wrong_text_is_refused_with_the_reason(text):
     with pytest.raises(ArchitectureError, match=r"\w+"):
@@ -248,7 +284,9 @@ def proggan_parameters(resolution):
     discriminator += 9 * (maps(1) + 1) * maps(1) + maps(1) + 16 * maps(1) * maps(0) + maps(0) + maps(0) + 1
     for res in range(3, last + 1):
         generator += 9 * maps(res - 2) * maps(res - 1) + 9 * maps(res - 1) ** 2 + 2 * maps(res - 1)
-        discriminator += 9 * maps(res - 1) ** 2 + maps(res - 1) + 9 * maps(res - 1) * maps(res - 2) + maps(res - 2)
+        discriminator += (
+            9 * maps(res - 1) ** 2 + maps(res - 1) + 9 * maps(res - 1) * maps(res - 2) + maps(res - 2)
+        )
     return generator, discriminator
 
 
@@ -263,7 +301,8 @@ def test_at_1024_pixels_both_networks_have_the_papers_23_1_million_parameters():
 
 
 @pytest.mark.parametrize(
-    "width, resolution, filters", [(512, 32, 512), (512, 64, 256), (512, 256, 64), (64, 32, 64), (64, 128, 16), (4, 256, 1)]
+    "width, resolution, filters",
+    [(512, 32, 512), (512, 64, 256), (512, 256, 64), (64, 32, 64), (64, 128, 16), (4, 256, 1)],
 )
 def test_the_width_rule_scales(width, resolution, filters):
     assert filters_at(resolution, width) == filters
@@ -358,7 +397,9 @@ def test_the_networks_are_proggans_layer_by_layer():
     deviation = (x.var(0, correction=0) + 1e-8).sqrt().mean().expand(4, 1, 4, 4)
     x = active(conv(torch.cat([x, deviation], 1), *weights(d["4x4_0"]), padding=1))
     x = active(conv(x, *weights(d["hidden"])))
-    torch.testing.assert_close(discriminator(images), conv(x, *weights(d["score"], gain=1)).flatten(1), rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        discriminator(images), conv(x, *weights(d["score"], gain=1)).flatten(1), rtol=0, atol=1e-5
+    )
 
 
 def test_of_equal_convolutions_the_one_nearest_the_image_is_the_new_one():
@@ -385,7 +426,9 @@ def test_fade_images_goes_from_half_the_resolution_to_the_images_themselves():
     images = torch.randn(2, 3, 8, 8)
     kept = images.clone()
     blocks = images.unflatten(2, (4, 2)).unflatten(4, (4, 2)).mean((3, 5))
-    torch.testing.assert_close(fade_images(images, 0.0), blocks.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    torch.testing.assert_close(
+        fade_images(images, 0.0), blocks.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    )
     assert torch.equal(fade_images(images, 1.0), images)
     torch.testing.assert_close(fade_images(images, 0.25), 0.75 * fade_images(images, 0.0) + 0.25 * images)
     assert torch.equal(images, kept)

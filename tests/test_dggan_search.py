@@ -13,23 +13,28 @@ import torch
 from PIL import Image
 from running import ROOT, assert_equal_states, load_script, only_run, stop_at, write_pictures
 
-import utils.progressive
-from models.growing_architecture import GrowingArchitecture, proggan_architecture
-from models_search.growth import GrowResolution, GrowthError, check_steps, dggan_plan, every_action, legal_actions
-from models_search.growth_tree import actions_to, planted, tree_from_json
-from utils.adversarial import Diverged
-from utils.checkpoint import load_checkpoint, save_checkpoint
+import models_search.dggan.pair
+from models.growing.architecture import GrowingArchitecture, proggan_architecture
+from models_search.dggan.actions import (
+    GrowResolution,
+    GrowthError,
+    check_steps,
+    dggan_plan,
+    every_action,
+    legal_actions,
+)
+from models_search.dggan.tree import actions_to, planted, tree_from_json
+from utils.training.adversarial import Diverged
+from utils.run.checkpoint import load_checkpoint, save_checkpoint
 from utils.cli import Ending
-from utils.losses import loss_schedule
-from utils.progressive import fade_at
-from utils.run import SafePoint
-from utils.workers import worker_processes
+from utils.training.losses import loss_schedule
+from models_search.dggan.pair import fade_at
+from utils.run.folder import SafePoint
+from utils.run.workers import worker_processes
 
 SCORING = "--feature_net efficientnet-lite0 --device cpu --is_splits 1 --img_size 16 --num_workers 0 --random_seed 24"
 GROWTH = "-gen_bs 8 -dis_bs 8 --latent_dim 8 --growth_width 4 --growth_iterations 4 --print_freq 2 --rl_num_eval_img 6"
-DGGAN = (
-    f"search --method dggan {SCORING} {GROWTH} --growing_steps 2 --topk 2 --kernels 3 --filters 4 8 --action_probability 0.5 --exp_name d"
-)
+DGGAN = f"search --method dggan {SCORING} {GROWTH} --growing_steps 2 --topk 2 --kernels 3 --filters 4 8 --action_probability 0.5 --exp_name d"
 
 
 @pytest.fixture(scope="module")
@@ -66,23 +71,39 @@ def test_a_search_grows_prunes_and_reaches_the_final_resolution(finished):
     assert max(node.step for node in tree) == 2
     for step in (1, 2):
         scores = sorted((node.score for node in tree if node.step == step), reverse=True)
-        assert sorted((node.score for node in tree if node.step == step and node.kept), reverse=True) == scores[:2]
-    assert all(GrowingArchitecture.parse(node.architecture).resolution == 16 for node in tree if node.step == 2)
+        assert (
+            sorted((node.score for node in tree if node.step == step and node.kept), reverse=True)
+            == scores[:2]
+        )
+    assert all(
+        GrowingArchitecture.parse(node.architecture).resolution == 16 for node in tree if node.step == 2
+    )
     assert all(node.score == -node.figures["fid"] for node in tree)
 
     results = json.loads((finished / "results.json").read_text())
     for resolution, entry in results["resolutions"].items():
-        fids = [n.figures["fid"] for n in tree if GrowingArchitecture.parse(n.architecture).resolution == int(resolution)]
+        fids = [
+            n.figures["fid"]
+            for n in tree
+            if GrowingArchitecture.parse(n.architecture).resolution == int(resolution)
+        ]
         assert entry["fid"] == min(fids) and entry["training_images"] == 4 * 8 * (1 + len(entry["actions"]))
     assert list(results["resolutions"]) == ["8", "16"]
     ranked = json.loads((finished / "derived.json").read_text())["architectures"]
-    assert [entry["reward"] for entry in ranked] == sorted((entry["reward"] for entry in ranked), reverse=True)
-    assert all(load_checkpoint(finished / entry["weights"])["architecture"] == entry["architecture"] for entry in ranked)
+    assert [entry["reward"] for entry in ranked] == sorted(
+        (entry["reward"] for entry in ranked), reverse=True
+    )
+    assert all(
+        load_checkpoint(finished / entry["weights"])["architecture"] == entry["architecture"]
+        for entry in ranked
+    )
 
 
 def test_a_search_leaves_pictures_of_the_tree_of_every_node_and_of_every_steps_best(finished):
     tree = tree_of(finished)
-    names = [f"node_{index:03d}.png" for index in range(len(tree))] + [f"best_of_step_{step:02d}.png" for step in range(3)]
+    names = [f"node_{index:03d}.png" for index in range(len(tree))] + [
+        f"best_of_step_{step:02d}.png" for step in range(3)
+    ]
     assert sorted(names) == sorted(path.name for path in (finished / "Samples").iterdir())
     columns, rows = 3, max(sum(node.step == step for node in tree) for step in range(3))
     picture = Image.open(finished / "growth_tree.png")
@@ -93,26 +114,38 @@ def test_a_search_leaves_pictures_of_the_tree_of_every_node_and_of_every_steps_b
     ).read_bytes()
 
 
-def test_a_networks_file_is_scored_on_the_images_of_its_run_at_its_own_resolution(type_command, tmp_path, finished):
+def test_a_networks_file_is_scored_on_the_images_of_its_run_at_its_own_resolution(
+    type_command, tmp_path, finished
+):
     type_command(
         f"test --load_path {finished}/Model/node_000.pth --device cpu --is_splits 1 --num_eval_imgs 6 --random_seed 24 --num_workers 0"
     )
     (scored,) = (tmp_path / "logs_eval").iterdir()
     scores = json.loads((scored / "results.json").read_text())["scores"]
-    assert scores["resolution"] == 8 and scores["fid"] == pytest.approx(tree_of(finished)[0].figures["fid"], rel=1e-6)
+    assert scores["resolution"] == 8 and scores["fid"] == pytest.approx(
+        tree_of(finished)[0].figures["fid"], rel=1e-6
+    )
 
 
 def test_every_score_in_the_log_carries_the_networks_name(finished):
     log = (finished / "Log" / "log.txt").read_text()
-    assert log.count("FID ") == log.count("efficientnet-lite0 FID ") == len(tree_of(finished)) + 2  # and the best at 8 and at 16 px
+    assert (
+        log.count("FID ") == log.count("efficientnet-lite0 FID ") == len(tree_of(finished)) + 2
+    )  # and the best at 8 and at 16 px
     assert log.count("IS ") == log.count("efficientnet-lite0 IS ") == len(tree_of(finished))
 
 
-def test_a_long_training_tells_where_it_stands_without_a_terminal(type_command, pictures, capsys, monkeypatch):
-    monkeypatch.setattr(utils.progressive, "SECONDS_PER_LINE", 0)
+def test_a_long_training_tells_where_it_stands_without_a_terminal(
+    type_command, pictures, capsys, monkeypatch
+):
+    monkeypatch.setattr(models_search.dggan.pair, "SECONDS_PER_LINE", 0)
     type_command(f"search --method proggan {pictures} {SCORING} {GROWTH} --exp_name p")
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("node_001, 16 px: step ")]
-    assert lines and all(re.search(r" of 4: d_loss \S+, g_loss \S+, about \S+ left$", line) for line in lines), lines
+    lines = [
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("node_001, 16 px: step ")
+    ]
+    assert lines and all(
+        re.search(r" of 4: d_loss \S+, g_loss \S+, about \S+ left$", line) for line in lines
+    ), lines
 
 
 def test_the_weights_of_pruned_networks_are_removed(finished):
@@ -130,14 +163,14 @@ def test_the_number_of_workers_does_not_change_the_result(type_command, tmp_path
 def test_a_search_that_stops_goes_on_without_training_a_finished_network_again(
     type_command, tmp_path, pictures, monkeypatch, finished, call, by_signal
 ):
-    trained, original = [], utils.progressive._trained
+    trained, original = [], models_search.dggan.pair._trained
 
     def counting(losses, rollbacks, pair, *rest):
         networks = original(losses, rollbacks, pair, *rest)
         trained.append(pair.file.name)
         return networks
 
-    monkeypatch.setattr(utils.progressive, "_trained", counting)
+    monkeypatch.setattr(models_search.dggan.pair, "_trained", counting)
     stops, heal = stop_at(call, monkeypatch, by_signal)
     with pytest.raises(stops):
         type_command(f"{DGGAN} {pictures}")
@@ -155,27 +188,41 @@ def test_a_search_that_stops_goes_on_without_training_a_finished_network_again(
 def test_a_network_depends_on_its_path_and_not_on_its_siblings(type_command, tmp_path, pictures, finished):
     torch.manual_seed(99)
     type_command(f"{DGGAN} {pictures} --action_probability 1 --growing_steps 1 --topk 1")
-    scores = {actions_to(tree_of(finished), index): node.score for index, node in enumerate(tree_of(finished))}
+    scores = {
+        actions_to(tree_of(finished), index): node.score for index, node in enumerate(tree_of(finished))
+    }
     tree = tree_of(only_run(tmp_path, "d"))
     shared = [index for index in range(len(tree)) if actions_to(tree, index) in scores]
     assert shared and all(tree[index].score == scores[actions_to(tree, index)] for index in shared)
-    assert [node.action for node in tree[1:]] == ["double"]  # one growing step is only enough for the doubling
+    assert [node.action for node in tree[1:]] == [
+        "double"
+    ]  # one growing step is only enough for the doubling
 
 
-def test_a_network_that_diverges_is_recorded_and_the_search_goes_on(type_command, tmp_path, pictures, monkeypatch):
-    original = utils.progressive.train_steps
+def test_a_network_that_diverges_is_recorded_and_the_search_goes_on(
+    type_command, tmp_path, pictures, monkeypatch
+):
+    original = models_search.dggan.pair.train_steps
 
     def diverging(gan, *arguments, **options):
         if gan.generator.architecture == proggan_architecture(8, width=4):
             raise Diverged("the loss of the generator is nan at step 1")
         return original(gan, *arguments, **options)
 
-    monkeypatch.setattr(utils.progressive, "train_steps", diverging)
-    command = f"{DGGAN} {pictures} --start_resolution 4 --img_size 8 --filters 4 --action_probability 1 --topk 1"
+    monkeypatch.setattr(models_search.dggan.pair, "train_steps", diverging)
+    command = (
+        f"{DGGAN} {pictures} --start_resolution 4 --img_size 8 --filters 4 --action_probability 1 --topk 1"
+    )
     type_command(command)
     run = only_run(tmp_path, "d")
     (failed,) = (node for node in tree_of(run) if node.failure)
-    assert failed.action == "double" and failed.step == 1 and failed.score is None and not failed.kept and "nan" in failed.failure
+    assert (
+        failed.action == "double"
+        and failed.step == 1
+        and failed.score is None
+        and not failed.kept
+        and "nan" in failed.failure
+    )
     assert json.loads((run / "results.json").read_text())["failed"] == 1
     with pytest.raises(Diverged, match="no network of growing step 1 could be trained: .* nan"):
         type_command(f"{command} --growing_steps 1 --exp_name none")
@@ -185,44 +232,63 @@ def test_proggan_is_the_list_of_doublings(type_command, tmp_path, pictures):
     type_command(f"search --method proggan {pictures} {SCORING} {GROWTH} --exp_name p")
     run = only_run(tmp_path, "p")
     assert [(node.action, node.kept) for node in tree_of(run)] == [(None, True), ("double", True)]
-    assert json.loads((run / "derived.json").read_text())["architectures"][0]["architecture"] == str(proggan_architecture(16, width=4))
+    assert json.loads((run / "derived.json").read_text())["architectures"][0]["architecture"] == str(
+        proggan_architecture(16, width=4)
+    )
 
 
-def test_a_run_that_goes_on_may_be_told_again_what_it_was_started_with(type_command, fail_command, tmp_path, finished):
+def test_a_run_that_goes_on_may_be_told_again_what_it_was_started_with(
+    type_command, fail_command, tmp_path, finished
+):
     """By a list as by its default, a tuple."""
     run = tmp_path / "copy"
     shutil.copytree(finished, run)
     type_command(f"search --load_path {run} --kernels 3 --filters 4 8 --growing_steps 2 --dry_run")
-    assert "--filters: the run was started with (4, 8), not (4, 9)" in fail_command(f"search --load_path {run} --filters 4 9")
+    assert "--filters: the run was started with (4, 8), not (4, 9)" in fail_command(
+        f"search --load_path {run} --filters 4 9"
+    )
     state = load_checkpoint(run / "Model" / "checkpoint.pth")
-    save_checkpoint(run / "Model" / "checkpoint.pth", {**state, "options": {**state["options"], "kernels": [3, 7]}})
+    save_checkpoint(
+        run / "Model" / "checkpoint.pth", {**state, "options": {**state["options"], "kernels": [3, 7]}}
+    )
     type_command(f"search --load_path {run} --kernels 3 7 --dry_run")
 
 
-def test_the_winner_is_scored_continued_and_trained_from_scratch(type_command, fail_command, tmp_path, pictures, finished):
+def test_the_winner_is_scored_continued_and_trained_from_scratch(
+    type_command, fail_command, tmp_path, pictures, finished
+):
     best = json.loads((finished / "derived.json").read_text())["architectures"][0]
     shared = f"{pictures} {SCORING} --num_eval_imgs 6"
 
     def fid_of_test(path):
-        type_command(f"test {shared} --load_path {path} --exp_name t{len(list(tmp_path.glob('logs_eval/*')))}")
+        type_command(
+            f"test {shared} --load_path {path} --exp_name t{len(list(tmp_path.glob('logs_eval/*')))}"
+        )
         run = max((tmp_path / "logs_eval").iterdir(), key=lambda folder: folder.name)
         return json.loads((run / "results.json").read_text())["scores"]["fid"]
 
     assert fid_of_test(finished / best["weights"]) == pytest.approx(-best["reward"], rel=1e-6)
-    training = (
-        f"train_derived {shared} --arch_file {finished / 'derived.json'} -gen_bs 8 -dis_bs 8 --latent_dim 8 --max_iter 6 --score_start"
-    )
+    training = f"train_derived {shared} --arch_file {finished / 'derived.json'} -gen_bs 8 -dis_bs 8 --latent_dim 8 --max_iter 6 --score_start"
     type_command(f"{training} --init_from {finished / best['weights']} --exp_name continued")
     type_command(f"{training} --exp_name scratch")
-    histories = {name: json.loads((only_run(tmp_path, name) / "results.json").read_text())["history"] for name in ("continued", "scratch")}
+    histories = {
+        name: json.loads((only_run(tmp_path, name) / "results.json").read_text())["history"]
+        for name in ("continued", "scratch")
+    }
     assert histories["continued"][0]["fid"] == pytest.approx(-best["reward"], rel=1e-6)
     assert histories["scratch"][0]["fid"] != histories["continued"][0]["fid"]
-    assert fid_of_test(only_run(tmp_path, "scratch")) == pytest.approx(min(entry["fid"] for entry in histories["scratch"]), rel=1e-6)
+    assert fid_of_test(only_run(tmp_path, "scratch")) == pytest.approx(
+        min(entry["fid"] for entry in histories["scratch"]), rel=1e-6
+    )
 
     root = finished / "Model" / "node_000.pth"
     assert "--init_from" in fail_command(f"{training} --init_from {root}")
-    assert "--latent_dim" in fail_command(f"test {shared} --load_path {finished / best['weights']} --latent_dim 9")
-    assert "--img_size 16" in fail_command(f"test {shared} --load_path {finished / best['weights']} --img_size 32")
+    assert "--latent_dim" in fail_command(
+        f"test {shared} --load_path {finished / best['weights']} --latent_dim 9"
+    )
+    assert "--img_size 16" in fail_command(
+        f"test {shared} --load_path {finished / best['weights']} --img_size 32"
+    )
     assert "search" in fail_command(f"test {shared} --load_path {finished}")
 
 
@@ -231,14 +297,34 @@ def test_the_defaults_of_growing_methods_are_the_papers(type_command, capsys, me
     type_command(f"search --method {method} --dry_run")
     resolved = json.loads(capsys.readouterr().out)
     options = resolved["options"]
-    assert (resolved["resolutions"], resolved["growing_steps"], resolved["kept"]) == ([8, 16, 32], growing_steps, kept)
+    assert (resolved["resolutions"], resolved["growing_steps"], resolved["kept"]) == (
+        [8, 16, 32],
+        growing_steps,
+        kept,
+    )
     assert len(resolved["actions"]) == (25 if method == "dggan" else 2)
-    assert (options["loss"], options["beta1"], options["beta2"], options["g_lr"], options["d_lr"]) == ("wgan-gp", 0.0, 0.99, 1e-3, 1e-3)
-    assert (options["latent_dim"], options["growth_width"], options["n_critic"], options["reward"]) == (512, 512, 1, "fid")
+    assert (options["loss"], options["beta1"], options["beta2"], options["g_lr"], options["d_lr"]) == (
+        "wgan-gp",
+        0.0,
+        0.99,
+        1e-3,
+        1e-3,
+    )
+    assert (options["latent_dim"], options["growth_width"], options["n_critic"], options["reward"]) == (
+        512,
+        512,
+        1,
+        "fid",
+    )
     assert resolved["training_images_per_network"] == 1_600_000
     type_command(f"search --method {method} --dry_run --latent_dim 7 --loss hinge --g_lr 0.5")
     options = json.loads(capsys.readouterr().out)["options"]
-    assert (options["latent_dim"], options["loss"], options["g_lr"], options["d_lr"]) == (7, "hinge", 0.5, 1e-3)
+    assert (options["latent_dim"], options["loss"], options["g_lr"], options["d_lr"]) == (
+        7,
+        "hinge",
+        0.5,
+        1e-3,
+    )
 
 
 def test_a_growing_architecture_is_trained_as_proggan_is_and_a_cell_one_as_autogan_is(type_command, capsys):
@@ -249,7 +335,11 @@ def test_a_growing_architecture_is_trained_as_proggan_is_and_a_cell_one_as_autog
     ):
         type_command(f"train_derived {arguments} --dry_run")
         resolved = json.loads(capsys.readouterr().out)
-        assert (resolved["options"]["loss"], resolved["options"]["beta2"], resolved["options"]["latent_dim"]) == (loss, beta2, latent_dim)
+        assert (
+            resolved["options"]["loss"],
+            resolved["options"]["beta2"],
+            resolved["options"]["latent_dim"],
+        ) == (loss, beta2, latent_dim)
     type_command(f"test --arch {text} --dry_run")
     assert json.loads(capsys.readouterr().out)["architecture"] == text
 
@@ -257,9 +347,16 @@ def test_a_growing_architecture_is_trained_as_proggan_is_and_a_cell_one_as_autog
 @pytest.mark.parametrize("script", ["dggan_cifar10.sh", "proggan_cifar10.sh"])
 def test_the_growing_experiments_pass_options_that_exist(script, type_command, capsys):
     _, command = (ROOT / "exps" / script).read_text().split("python ", 1)
-    type_command(" ".join(command.replace("\\\n", " ").replace('"$@"', "").replace(".py", "", 1).split()) + " --dry_run")
+    type_command(
+        " ".join(command.replace("\\\n", " ").replace('"$@"', "").replace(".py", "", 1).split())
+        + " --dry_run"
+    )
     options = json.loads(capsys.readouterr().out)["options"]
-    assert (options["growth_iterations"], options["dis_batch_size"], options["start_resolution"]) == (100_000, 16, 8)
+    assert (options["growth_iterations"], options["dis_batch_size"], options["start_resolution"]) == (
+        100_000,
+        16,
+        8,
+    )
 
 
 @pytest.mark.parametrize(
@@ -272,7 +369,10 @@ def test_the_growing_experiments_pass_options_that_exist(script, type_command, c
         ("--method dggan --img_size 48", "--img_size: doubling never leads from 8 to 48"),
         ("--method dggan --start_resolution 12", "--start_resolution"),
         ("--method dggan --growing_steps 1", "--growing_steps: from 8 to 32 pixels takes 2 growing steps"),
-        ("--method dggan --actions double", "--growing_steps: 'double' alone makes 2 growing steps from 8 to 32 pixels, not 8"),
+        (
+            "--method dggan --actions double",
+            "--growing_steps: 'double' alone makes 2 growing steps from 8 to 32 pixels, not 8",
+        ),
         ("--method dggan --actions double --img_size 8", "set --growing_steps 0 or add actions"),
         ("--method dggan --actions G_3x8", "--actions"),
         ("--method dggan --kernels 2", "--kernels"),
@@ -282,7 +382,10 @@ def test_the_growing_experiments_pass_options_that_exist(script, type_command, c
         ("--method proggan --growth_width 400000", "--growth_width"),
         ("--method proggan --actions double", "--actions: the list doubles 1 times"),
         ("--method proggan --workers 0", "--workers"),
-        ("--method proggan --feature_net efficientnet-lite0 --dataset folder --data_path nowhere", "--data_path"),
+        (
+            "--method proggan --feature_net efficientnet-lite0 --dataset folder --data_path nowhere",
+            "--data_path",
+        ),
         ("--method growing", "--method"),
         ("--reward swd", "--reward"),
     ],
@@ -326,7 +429,9 @@ def test_the_gradient_penaltys_random_places_depend_on_the_step_alone():
 
     def value(step):
         loss = losses(step)
-        return loss.discriminator(lambda images: images.square().sum((1, 2, 3))[:, None], real, fake, *loss.draw(real)).item()
+        return loss.discriminator(
+            lambda images: images.square().sum((1, 2, 3))[:, None], real, fake, *loss.draw(real)
+        ).item()
 
     first = value(5)
     torch.rand(3)

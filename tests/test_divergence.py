@@ -5,19 +5,27 @@ import math
 
 import pytest
 import torch
-from running import SHORT_RUNS, assert_equal_states, only_run, short_run, stop_at, use_tiny_net, write_pictures
+from running import (
+    SHORT_RUNS,
+    assert_equal_states,
+    only_run,
+    short_run,
+    stop_at,
+    use_tiny_net,
+    write_pictures,
+)
 
-import models_search.controller
-import utils.adversarial
-import utils.metrics
-from models.architecture import Architecture
-from models.autogan import Discriminator, Generator
-from utils.adversarial import Diverged, Setting, train_or_roll_back, train_steps
-from utils.checkpoint import load_checkpoint
+import models_search.autogan.controller
+import utils.training.adversarial
+import utils.metrics.evaluate
+from models.autogan.architecture import Architecture
+from models.autogan.networks import Discriminator, Generator
+from utils.training.adversarial import Diverged, Setting, train_or_roll_back, train_steps
+from utils.run.checkpoint import load_checkpoint
 from utils.cli import run_script
-from utils.gan import new_gan
-from utils.losses import hinge
-from utils.metrics import NonFiniteImages
+from utils.training.gan import new_gan
+from utils.training.losses import hinge
+from utils.metrics.evaluate import NonFiniteImages
 from utils.randomness import global_seed
 
 
@@ -40,7 +48,10 @@ def short(monkeypatch, pictures):
 def test_a_loss_or_a_gradient_that_is_not_finite_is_named_with_its_step(network, where, value):
     for bad_step in (0, 2, 4, 6, 8):
         with global_seed(0):
-            networks = Generator.of(Architecture.parse("1 0 1 1"), latent_dim=4, gf_dim=4), Discriminator(1, 8)
+            networks = (
+                Generator.of(Architecture.parse("1 0 1 1"), latent_dim=4, gf_dim=4),
+                Discriminator(1, 8),
+            )
             real, noise = torch.randn(10, 2, 3, 8, 8), torch.randn(10, 2, 2, 4)
         gan = new_gan(*networks, torch.device("cpu"), g_lr=1e-3, d_lr=1e-3, betas=(0.0, 0.9))
 
@@ -56,8 +67,14 @@ def test_a_loss_or_a_gradient_that_is_not_finite_is_named_with_its_step(network,
 
             return Setting(gan.generator, gan.discriminator, hinge._replace(**{network: spoiled}))
 
-        steps = ((step, real[step], noise[step, 0], noise[step, 1] if step % 2 == 0 else None) for step in range(10))
-        words = {"loss": f"the loss of the {network} is (nan|-?inf)", "gradient": f"the norm of the {network}'s gradient is (nan|inf)"}
+        steps = (
+            (step, real[step], noise[step, 0], noise[step, 1] if step % 2 == 0 else None)
+            for step in range(10)
+        )
+        words = {
+            "loss": f"the loss of the {network} is (nan|-?inf)",
+            "gradient": f"the norm of the {network}'s gradient is (nan|inf)",
+        }
         with pytest.raises(Diverged, match=f"{words[where]} at step {bad_step}$"):
             train_steps(gan, steps, setting_at)
 
@@ -80,12 +97,16 @@ def spoil_noise(monkeypatch, call):
     """Some noise makes the discriminator's loss NaN."""
 
     def with_nan(*arguments, loss, **options):
-        return original(*arguments, loss=loss._replace(discriminator=lambda *them: loss.discriminator(*them) * math.nan), **options)
+        return original(
+            *arguments,
+            loss=loss._replace(discriminator=lambda *them: loss.discriminator(*them) * math.nan),
+            **options,
+        )
 
     def noise_of(generate, discriminate, optimizer, real, noise, *drawn):
         return noise.sum().item()
 
-    original = spoil(monkeypatch, utils.adversarial, "discriminator_step", call, noise_of, with_nan)
+    original = spoil(monkeypatch, utils.training.adversarial, "discriminator_step", call, noise_of, with_nan)
 
 
 def spoil_rollout(monkeypatch, call):
@@ -97,7 +118,7 @@ def spoil_rollout(monkeypatch, call):
     def tokens_of(optimizer, rollout, *more):
         return rollout.log_probs.sum().item()
 
-    original = spoil(monkeypatch, models_search.controller, "reinforce", call, tokens_of, with_nan)
+    original = spoil(monkeypatch, models_search.autogan.controller, "reinforce", call, tokens_of, with_nan)
 
 
 DIVERGING = [("search", spoil_noise, 19), ("search", spoil_rollout, 5), ("train_derived", spoil_noise, 8)]
@@ -142,7 +163,10 @@ def test_a_run_that_rolls_back_goes_on_with_other_noise_and_can_be_stopped_anywh
         ends[way] = run.rename(tmp_path / way / run.name)
     type_command(going_on(ends["stopped"]))
     type_command(going_on(ends["ended"], "--on_nan rollback"))
-    assert "going back and on with other noise, for the first time" in (ends["through"] / "Log" / "log.txt").read_text()
+    assert (
+        "going back and on with other noise, for the first time"
+        in (ends["through"] / "Log" / "log.txt").read_text()
+    )
     for way in ("stopped", "ended"):
         assert_same_end(ends[way], ends["through"])
 
@@ -160,7 +184,8 @@ class Counter:
 
 
 @pytest.mark.parametrize(
-    "on_nan, before, attempts", [("rollback", 0, [0, 1, 2, 3]), ("rollback", 2, [2, 3]), ("rollback", 3, [3]), ("stop", 0, [0])]
+    "on_nan, before, attempts",
+    [("rollback", 0, [0, 1, 2, 3]), ("rollback", 2, [2, 3]), ("rollback", 3, [3]), ("stop", 0, [0])],
 )
 def test_a_run_rolls_back_three_times_at_most(on_nan, before, attempts):
     part, tried, messages = Counter(), [], []
@@ -180,7 +205,10 @@ def test_a_network_of_dggan_rolls_back_before_it_counts_as_failed(type_command, 
     """The root diverges: without --on_nan rollback that is the end."""
     spoil_noise(monkeypatch, call=4)
     command, runs = short("dggan"), []
-    with pytest.raises(Diverged, match="no network of growing step 0 could be trained: the loss of the discriminator is nan at step 3"):
+    with pytest.raises(
+        Diverged,
+        match="no network of growing step 0 could be trained: the loss of the discriminator is nan at step 3",
+    ):
         type_command(command)
     only_run(tmp_path, "dggan").rename(tmp_path / "failed")
     for stopped_at in (None, 2):
@@ -193,28 +221,35 @@ def test_a_network_of_dggan_rolls_back_before_it_counts_as_failed(type_command, 
         else:
             type_command(f"{command} --on_nan rollback")
         runs.append(only_run(tmp_path, "dggan").rename(tmp_path / f"run {stopped_at}"))
-    assert "node 0: the loss of the discriminator is nan at step 3: going back" in (runs[0] / "Log" / "log.txt").read_text()
+    assert (
+        "node 0: the loss of the discriminator is nan at step 3: going back"
+        in (runs[0] / "Log" / "log.txt").read_text()
+    )
     first, second = ((run / "growth_tree.json").read_text() for run in runs)
     assert first == second and '"failure": ""' in first
 
 
 def evaluate_at_call(monkeypatch, call, instead):
     """The n-th scoring of an architecture ends in instead(scores)."""
-    original, calls = utils.metrics.evaluate, []
+    original, calls = utils.metrics.evaluate.evaluate, []
 
     def wrapper(*arguments, **options):
         calls.append(call)
         scores = original(*arguments, **options)
         return instead(scores) if len(calls) == call else scores
 
-    monkeypatch.setattr(utils.metrics, "evaluate", wrapper)
+    monkeypatch.setattr(utils.metrics.evaluate, "evaluate", wrapper)
 
 
-def test_a_candidate_whose_images_are_not_finite_gets_the_lowest_reward_and_a_reason(type_command, tmp_path, monkeypatch, short):
+def test_a_candidate_whose_images_are_not_finite_gets_the_lowest_reward_and_a_reason(
+    type_command, tmp_path, monkeypatch, short
+):
     def refuse(scores):
         raise NonFiniteImages("NaN")
 
-    evaluate_at_call(monkeypatch, 8, refuse)  # two iterations of three rewards, then the first level's three candidates
+    evaluate_at_call(
+        monkeypatch, 8, refuse
+    )  # two iterations of three rewards, then the first level's three candidates
     type_command(f"{short('search')} --topk 3")
     log = (only_run(tmp_path, "search") / "Log" / "log.txt").read_text()
     assert log.count("makes images that are not finite: it gets the lowest reward") == 1
@@ -229,8 +264,10 @@ def test_a_reward_that_is_not_finite_ends_the_search(type_command, monkeypatch, 
     assert ending.value.code == 3 and f"is inf at {where}\n" in capsys.readouterr().err
 
 
-def test_a_training_whose_images_are_not_finite_ends_with_exit_code_3(type_command, monkeypatch, short, capsys):
-    monkeypatch.setattr(utils.metrics, "all_finite", lambda images: torch.tensor(False))
+def test_a_training_whose_images_are_not_finite_ends_with_exit_code_3(
+    type_command, monkeypatch, short, capsys
+):
+    monkeypatch.setattr(utils.metrics.evaluate, "all_finite", lambda images: torch.tensor(False))
     with pytest.raises(SystemExit) as ending:
         run_script(lambda: type_command(short("train_derived")))
     line = capsys.readouterr().err

@@ -5,14 +5,14 @@ from functools import partial
 import pytest
 import torch
 
-from models.architecture import Architecture
-from models.autogan import Discriminator, Generator
-from models.fast_form import fast_form
-from models.init import prepare
+from models.autogan.architecture import Architecture
+from models.autogan.networks import Discriminator, Generator
+from models.layers.fast_form import fast_form
+from models.layers.init import prepare
 from models_search.search_space import random_architecture
-from models_search.shared_gan import shared_generator
-from utils.adversarial import Setting, train_steps
-from utils.gan import new_gan, update_average
+from models_search.shared_gan.network import shared_generator
+from utils.training.adversarial import Setting, train_steps
+from utils.training.gan import new_gan, update_average
 from utils.randomness import global_seed
 
 
@@ -25,15 +25,24 @@ def losses_of(*, precision="float32", **run):
 def small_run(*, fast, architectures, steps=100, derived=None, device="cpu", dtype=torch.float32):
     """A Gan, `steps` steps at 8 px on fixed inputs, and their settings: an architecture drawn per step (or a derived generator)."""
     with global_seed(0):
-        generator = Generator.of(derived, latent_dim=8, gf_dim=8) if derived else shared_generator(1, latent_dim=8, gf_dim=8)
+        generator = (
+            Generator.of(derived, latent_dim=8, gf_dim=8)
+            if derived
+            else shared_generator(1, latent_dim=8, gf_dim=8)
+        )
         discriminator = prepare(Discriminator(1, 8), with_spectral_norm=True)
         generator = prepare(generator)
         if fast:
             generator, discriminator = fast_form(generator), fast_form(discriminator)
         generator, discriminator, device = generator.to(dtype), discriminator.to(dtype), torch.device(device)
         real, noise = torch.randn(steps, 8, 3, 8, 8).to(dtype), torch.randn(steps, 2, 8, 8).to(dtype)
-    gan = new_gan(generator, discriminator, device, g_lr=2e-4, d_lr=2e-4, betas=(0.0, 0.9), fast=fast, with_average=True)
-    inputs = [(s, real[s].to(device), noise[s, 0].to(device), noise[s, 1].to(device) if s % 5 == 0 else None) for s in range(steps)]
+    gan = new_gan(
+        generator, discriminator, device, g_lr=2e-4, d_lr=2e-4, betas=(0.0, 0.9), fast=fast, with_average=True
+    )
+    inputs = [
+        (s, real[s].to(device), noise[s, 0].to(device), noise[s, 1].to(device) if s % 5 == 0 else None)
+        for s in range(steps)
+    ]
 
     def setting_at(step):
         generate = gan.generator if derived else partial(gan.generator, architecture=architectures[step])
@@ -43,7 +52,8 @@ def small_run(*, fast, architectures, steps=100, derived=None, device="cpu", dty
 
 
 ON_ALL_DEVICES = pytest.mark.parametrize(
-    "device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
+    "device",
+    ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))],
 )
 
 
@@ -61,7 +71,9 @@ def test_fast_and_plain_losses_agree_over_a_hundred_steps(device):
     (fast_d, fast_g), _ = losses_of(fast=True, **run)
     assert fast_d == pytest.approx(plain_d, abs=1e-5)
     assert sum(loss is not None for loss in fast_g) == 20
-    assert [g for g in fast_g if g is not None] == pytest.approx([g for g in plain_g if g is not None], abs=1e-5)
+    assert [g for g in fast_g if g is not None] == pytest.approx(
+        [g for g in plain_g if g is not None], abs=1e-5
+    )
 
 
 @ON_ALL_DEVICES
@@ -72,7 +84,10 @@ def test_in_float32_each_of_a_hundred_steps_has_the_plain_ways_loss(device):
     fast, _, fast_setting_at = small_run(fast=True, architectures=architectures, device=device)
     for step in steps:
         fast.load_state_dict(plain.snapshot())
-        (plain_d, plain_g), (fast_d, fast_g) = train_steps(plain, [step], plain_setting_at), train_steps(fast, [step], fast_setting_at)
+        (plain_d, plain_g), (fast_d, fast_g) = (
+            train_steps(plain, [step], plain_setting_at),
+            train_steps(fast, [step], fast_setting_at),
+        )
         assert fast_d == pytest.approx(plain_d, abs=1e-5)
         assert fast_g == plain_g == [None] or fast_g == pytest.approx(plain_g, abs=1e-5)
 
@@ -90,7 +105,9 @@ def test_what_an_architecture_does_not_use_does_not_move():
     gan, steps, setting_at = small_run(fast=True, architectures=[other] * 5 + [only] * 10, steps=15)
     train_steps(gan, steps[:5], setting_at)  # one step of the generator
     unused = [
-        p for name, p in gan.generator.named_parameters() if p in gan.generator_optimizer.state and (".post." in name or "short" in name)
+        p
+        for name, p in gan.generator.named_parameters()
+        if p in gan.generator_optimizer.state and (".post." in name or "short" in name)
     ]
     averages = [gan.generator_optimizer.state[p]["exp_avg_sq"] for p in unused]
     values, before = [p.clone() for p in unused], [average.clone() for average in averages]
@@ -113,7 +130,9 @@ def test_the_average_follows_parameters_and_batch_norm_statistics():
     average = Generator.of(Architecture.parse("1 1 1 1"), latent_dim=4, gf_dim=2)
     generator(torch.randn(8, 4))
     expected = {
-        name: value if name.endswith("num_batches_tracked") else 0.9 * average.state_dict()[name] + 0.1 * value
+        name: value
+        if name.endswith("num_batches_tracked")
+        else 0.9 * average.state_dict()[name] + 0.1 * value
         for name, value in generator.state_dict().items()
     }
     update_average(average, generator, decay=0.9)

@@ -12,7 +12,7 @@ import torch
 
 from utils.cli import UserError, run_script
 from utils.fid_stats import main
-from utils.real_statistics import RealStatistics, load_fid_stat, real_statistics, save_statistics
+from utils.metrics.real_statistics import RealStatistics, load_fid_stat, real_statistics, save_statistics
 
 
 class CountingNet:
@@ -33,7 +33,9 @@ class StoredImages:
     """The part of ResizedImages that statistics use."""
 
     def __init__(self, count=50, seed=0, name="stored"):
-        self.tensor = torch.randint(0, 256, (count, 3, 4, 4), generator=torch.Generator().manual_seed(seed)).to(torch.uint8)
+        self.tensor = torch.randint(
+            0, 256, (count, 3, 4, 4), generator=torch.Generator().manual_seed(seed)
+        ).to(torch.uint8)
         self.num_images, self.resolution, self.name, self.split = count, 4, name, "train"
 
     def sha256(self):
@@ -55,7 +57,12 @@ def test_statistics_are_numpys_mean_and_covariance(tmp_path):
     np.testing.assert_allclose(found.sigma, np.cov(features, rowvar=False), rtol=1e-10, atol=1e-15)
     assert found.sample.shape == (20, 6)
     assert {tuple(row) for row in found.sample} <= {tuple(row) for row in expected_features(images)}
-    assert (found.num_images, found.data, found.feature_net, found.data_sha256) == (50, "stored", "counting", images.sha256())
+    assert (found.num_images, found.data, found.feature_net, found.data_sha256) == (
+        50,
+        "stored",
+        "counting",
+        images.sha256(),
+    )
 
 
 def test_statistics_are_computed_once(tmp_path):
@@ -64,7 +71,11 @@ def test_statistics_are_computed_once(tmp_path):
     again = real_statistics(StoredImages(name="renamed"), net, cache_dir=tmp_path)
     with_sample = real_statistics(StoredImages(), net, cache_dir=tmp_path, sample_size=50)
     assert net.calls == 0
-    assert np.array_equal(again.mu, first.mu) and np.array_equal(again.sigma, first.sigma) and again.data == "renamed"
+    assert (
+        np.array_equal(again.mu, first.mu)
+        and np.array_equal(again.sigma, first.sigma)
+        and again.data == "renamed"
+    )
     assert np.array_equal(with_sample.sample, first.sample)
 
 
@@ -109,7 +120,9 @@ def test_written_statistics_are_read_back_with_their_provenance(tmp_path):
     save_statistics(statistics, tmp_path / "new" / "stat.npz")
     found = load_fid_stat(tmp_path / "new" / "stat.npz", 6, "counting")
     assert found.provenance() == statistics.provenance()
-    assert all(np.array_equal(getattr(found, name), getattr(statistics, name)) for name in ("mu", "sigma", "sample"))
+    assert all(
+        np.array_equal(getattr(found, name), getattr(statistics, name)) for name in ("mu", "sigma", "sample")
+    )
     with pytest.raises(UserError, match="made with the network counting"):
         load_fid_stat(tmp_path / "new" / "stat.npz", 6, "inception")
 
@@ -154,7 +167,10 @@ class Harmful:
         (GOOD | {"mu": np.array([Harmful()] * 6, dtype=object)}, "floats are needed"),
         (GOOD | {"provenance": np.array("no JSON")}, "not a sound"),
         (GOOD | {"provenance": np.array("[1]")}, "not a sound"),
-        (GOOD | {"provenance": np.array("{}"), "sample": np.zeros((3, 5), np.float32)}, "sample has the shape"),
+        (
+            GOOD | {"provenance": np.array("{}"), "sample": np.zeros((3, 5), np.float32)},
+            "sample has the shape",
+        ),
     ],
 )
 def test_broken_statistics_are_refused_with_the_cause(tmp_path, monkeypatch, arrays, message):
@@ -230,11 +246,16 @@ def test_the_tool_writes_statistics_of_a_folder(tmp_path, monkeypatch, capsys):
     random = np.random.RandomState(0)
     (tmp_path / "images").mkdir()
     for number in range(12):
-        imageio.imwrite(tmp_path / "images" / f"{number}.png", random.randint(0, 256, (16, 16, 3), dtype=np.uint8))
+        imageio.imwrite(
+            tmp_path / "images" / f"{number}.png", random.randint(0, 256, (16, 16, 3), dtype=np.uint8)
+        )
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     data = ("--dataset", "folder", "--data_path", tmp_path / "images", "--img_size", 16)
     network = ("--feature_net", "efficientnet-lite0", "--device", "cpu")
-    assert run_tool(monkeypatch, capsys, *data, *network, "--output", tmp_path / "out" / "stat.npz") == (0, "")
+    assert run_tool(monkeypatch, capsys, *data, *network, "--output", tmp_path / "out" / "stat.npz") == (
+        0,
+        "",
+    )
     found = load_fid_stat(tmp_path / "out" / "stat.npz", 1280, "efficientnet-lite0")
     assert (found.num_images, found.data, found.split, found.resolution) == (12, "images", "train", 16)
 
@@ -247,7 +268,9 @@ def test_the_tool_writes_statistics_of_a_folder(tmp_path, monkeypatch, capsys):
         (("--dataset", "digits", "--output", "/dev/null/new/stat.npz"), "--output"),
     ],
 )
-def test_the_tools_mistakes_are_one_line_that_names_the_option(tmp_path, monkeypatch, capsys, arguments, option):
+def test_the_tools_mistakes_are_one_line_that_names_the_option(
+    tmp_path, monkeypatch, capsys, arguments, option
+):
     monkeypatch.chdir(tmp_path)
     code, message = run_tool(monkeypatch, capsys, *arguments)
     assert code == 2 and message.startswith(f"error: {option}: ") and message.count("\n") == 1

@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 
-from models.architecture import ArchitectureError
-from models.dggan import parameter_counts
-from models.growing_architecture import Conv, GrowingArchitecture, proggan_architecture
-from models_search.growth import (
+from models.autogan.architecture import ArchitectureError
+from models.growing.networks import parameter_counts
+from models.growing.architecture import Conv, GrowingArchitecture, proggan_architecture
+from models_search.dggan.actions import (
     ACTIONS,
     GrowDiscriminator,
     GrowGenerator,
@@ -27,7 +27,7 @@ from models_search.growth import (
     progressive_actions,
     training_bytes,
 )
-from models_search.growth_tree import (
+from models_search.dggan.tree import (
     kept_nodes,
     path,
     planted,
@@ -51,7 +51,9 @@ def test_there_are_25_actions_12_for_each_network_and_one_doubling():
     assert len(every_action(kernels=(3,), filters=(8, 16))) == 5
 
 
-@pytest.mark.parametrize("action", [*ACTIONS, GrowGenerator(Conv(3, 8), 1), GrowDiscriminator(Conv(5, 8), 2)], ids=str)
+@pytest.mark.parametrize(
+    "action", [*ACTIONS, GrowGenerator(Conv(3, 8), 1), GrowDiscriminator(Conv(5, 8), 2)], ids=str
+)
 def test_the_text_form_of_an_action_is_read_back(action):
     assert parse_action(str(action)) == action
 
@@ -80,13 +82,19 @@ def test_a_place_that_does_not_exist_is_refused(grow, place):
 def test_doubling_takes_its_width_from_the_first_block_whatever_was_grown_since():
     grown = apply_all([GrowDiscriminator(Conv(3, 99)), GrowGenerator(Conv(3, 77)), GrowResolution()], BASE)
     assert grown.resolution == 16
-    assert grown.generator[-1] == (Conv(3, 16), Conv(3, 16)) and grown.discriminator[-1] == (Conv(3, 16), Conv(3, 16))
+    assert grown.generator[-1] == (Conv(3, 16), Conv(3, 16)) and grown.discriminator[-1] == (
+        Conv(3, 16),
+        Conv(3, 16),
+    )
 
 
 @pytest.mark.parametrize("final", [8, 16, 32, 128, 256])
 def test_the_fixed_list_is_proggan(final):
     """Written out from ProgGAN's rule: two 3x3 convolutions of min(8192 / 2^stage, 512) maps."""
-    maps = {resolution: min(8192 // 2**stage, 512) for stage, resolution in enumerate((2, 4, 8, 16, 32, 64, 128, 256))}
+    maps = {
+        resolution: min(8192 // 2**stage, 512)
+        for stage, resolution in enumerate((2, 4, 8, 16, 32, 64, 128, 256))
+    }
     parts = ["4: G 3x512 D 3x512"]
     for resolution in (8, 16, 32, 64, 128, 256):
         if resolution <= final:
@@ -98,7 +106,9 @@ def test_the_fixed_list_is_proggan(final):
 
 def test_doubling_beyond_the_final_resolution_is_not_legal():
     assert legal_actions(ACTIONS, BASE, 16) == ACTIONS
-    assert legal_actions(ACTIONS, BASE, 8) == tuple(action for action in ACTIONS if action != GrowResolution())
+    assert legal_actions(ACTIONS, BASE, 8) == tuple(
+        action for action in ACTIONS if action != GrowResolution()
+    )
     assert legal_actions((GrowResolution(),), BASE, 8) == ()
 
 
@@ -133,7 +143,9 @@ def test_drawn_actions_are_ordered_distinct_and_never_none():
 
 
 def test_the_same_seed_draws_the_same_actions():
-    first, second, other = (drawn_actions(ACTIONS, 0.4, torch.Generator().manual_seed(seed)) for seed in (3, 3, 4))
+    first, second, other = (
+        drawn_actions(ACTIONS, 0.4, torch.Generator().manual_seed(seed)) for seed in (3, 3, 4)
+    )
     assert first == second != other
 
 
@@ -155,7 +167,13 @@ def test_the_same_seed_draws_the_same_actions():
     ids=str,
 )
 def test_settings_with_which_no_search_can_run_are_refused(change, message):
-    settings = {"actions": ACTIONS, "start_resolution": 8, "final_resolution": 32, "k": 20, "probability": 0.5}
+    settings = {
+        "actions": ACTIONS,
+        "start_resolution": 8,
+        "final_resolution": 32,
+        "k": 20,
+        "probability": 0.5,
+    }
     check_search(**settings)
     with pytest.raises(GrowthError, match=message):
         check_search(**settings | change)
@@ -185,7 +203,9 @@ def test_training_bytes_count_weights_gradients_moments_and_the_average():
 
 def a_tree():
     """Two steps; the first keeps 2 of 3 children."""
-    tree = with_children(planted(BASE), 0, [GrowGenerator(Conv(3, 4)), GrowDiscriminator(Conv(3, 4)), GrowResolution()])
+    tree = with_children(
+        planted(BASE), 0, [GrowGenerator(Conv(3, 4)), GrowDiscriminator(Conv(3, 4)), GrowResolution()]
+    )
     for index, score in ((1, -30.0), (2, -20.0), (3, -25.0)):
         tree = with_score(tree, index, score, fid=-score)
     tree = pruned(tree, step=1, k=2)

@@ -10,7 +10,7 @@ from running import ROOT
 SCRIPTS = {"search", "train_derived", "test"}
 FORBIDDEN = {
     "models": {"utils", "models_search", "cfg"} | SCRIPTS,
-    "models_search": {"utils", "cfg"} | SCRIPTS,
+    "models_search": {"cfg"} | SCRIPTS,
     "utils": {"models", "models_search", "cfg"} | SCRIPTS,
     "search.py": SCRIPTS - {"search"},
     "train_derived.py": SCRIPTS - {"train_derived"},

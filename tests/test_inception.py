@@ -20,11 +20,13 @@ from inception_parity import varied_images
 from synthetic_graph import synthetic_graph
 from tensorboardX.proto.graph_pb2 import GraphDef
 
-from utils import inception, inception_files
+from utils.inception import __main__ as inception
+from utils.inception import files as inception_files
 from utils.cli import UserError
-from utils.inception import FeatureNet, convert, load_feature_net, relative_difference
-from utils.inception_graph import GraphError, tensors_from_graph, unit_names
-from utils.inception_network import empty_inception
+from utils.inception.__main__ import convert
+from utils.inception.feature_net import FeatureNet, load_feature_net, relative_difference
+from utils.inception.graph import GraphError, tensors_from_graph, unit_names
+from utils.inception.network import empty_inception
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -117,7 +119,11 @@ def test_inception_equals_torch_fidelity_and_its_logits_have_no_biases(files, ne
     with torch.inference_mode():
         expected_features, expected_logits = reference(images)
     features, logits = net(images)
-    assert features.shape == (3, 2048) and logits.shape == (3, 1008) and features.dtype == logits.dtype == torch.float32
+    assert (
+        features.shape == (3, 2048)
+        and logits.shape == (3, 1008)
+        and features.dtype == logits.dtype == torch.float32
+    )
     assert relative_difference(features, expected_features) < 3e-6
     assert relative_difference(logits, expected_logits) < 3e-6
 
@@ -126,7 +132,9 @@ def test_features_do_not_depend_on_the_batch(net, lite):
     images = varied_images(5, 32, 32, seed=2)
     for network in (net, lite):
         whole = network(images)
-        singles = [torch.cat(column) for column in zip(*(network(images[i : i + 1]) for i in range(5)), strict=True)]
+        singles = [
+            torch.cat(column) for column in zip(*(network(images[i : i + 1]) for i in range(5)), strict=True)
+        ]
         for together, alone in zip(whole, singles, strict=True):
             assert relative_difference(together, alone) < 3e-6
 
@@ -166,7 +174,12 @@ def test_float32_stays_exact_under_reduced_precision_flags_and_autocast_and_the_
     images = varied_images(2, 32, 32, seed=5)
     exact = net(images), lite(images)
     before = torch.get_float32_matmul_precision()
-    switches = torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv
+    switches = (
+        torch.backends.cuda.matmul,
+        torch.backends.cudnn.conv,
+        torch.backends.mkldnn.matmul,
+        torch.backends.mkldnn.conv,
+    )
     try:
         torch.set_float32_matmul_precision("medium")
         set_before = [switch.fp32_precision for switch in switches]
@@ -202,7 +215,9 @@ def test_the_cache_is_used_and_a_damaged_one_is_written_anew(files, net, monkeyp
     cached = inception_files.cache_folder() / f"inception-{net.weights_sha256}.safetensors"
     expected, _ = inception_files.read_weights(files["pb"])
     with monkeypatch.context() as patch:
-        patch.setattr(inception_files, "tensors_from_graph", lambda data: pytest.fail("the graph was read again"))
+        patch.setattr(
+            inception_files, "tensors_from_graph", lambda data: pytest.fail("the graph was read again")
+        )
         inception_files.read_weights(files["pb"])
     content = bytearray(cached.read_bytes())
     content[-1000] ^= 1
@@ -248,7 +263,9 @@ def test_a_graph_of_another_structure_is_refused(graph_bytes):
         tensor = nodes["conv_1/conv2d_params"].attr["value"].tensor
         tensor.tensor_content = tensor.tensor_content[:-4]
 
-    assert "epsilon 0.01" in changed(epsilon) and "stride" in changed(stride) and "padding" in changed(padding)
+    assert (
+        "epsilon 0.01" in changed(epsilon) and "stride" in changed(stride) and "padding" in changed(padding)
+    )
     assert "MaxPool" in changed(pool) and "Conv2D" in changed(unit)
     assert "softmax/weights" in changed(classes) and "bytes" in changed(bytes_missing)
 
@@ -305,7 +322,12 @@ class _Touch:
 def test_malicious_pickles_are_refused_and_nothing_runs(tmp_path):
     mark = tmp_path / "executed"
     write = f"open({str(mark)!r}, 'w')"
-    attacks = [_Touch(os.system, f"touch {mark}"), _Touch(eval, write), _Touch(exec, write), _Touch(os.mkdir, str(mark))]
+    attacks = [
+        _Touch(os.system, f"touch {mark}"),
+        _Touch(eval, write),
+        _Touch(exec, write),
+        _Touch(os.mkdir, str(mark)),
+    ]
     for number, attack in enumerate(attacks):
         for protocol in (2, 4):
             path = tmp_path / f"{number}-{protocol}.pth"
@@ -347,14 +369,18 @@ def test_hostile_archives_are_refused_and_write_nothing(tmp_path):
 
 def test_archives_that_claim_gigabytes_are_refused_in_little_memory(tmp_path):
     huge = 10 * 2**30
-    for name, kind in (("claim", tarfile.REGTYPE), ("pax", tarfile.XHDTYPE), ("longname", tarfile.GNUTYPE_LONGNAME)):
+    for name, kind in (
+        ("claim", tarfile.REGTYPE),
+        ("pax", tarfile.XHDTYPE),
+        ("longname", tarfile.GNUTYPE_LONGNAME),
+    ):
         header = _special(inception_files.GRAPH_NAME, kind, size=huge).tobuf(tarfile.GNU_FORMAT)
         with gzip.open(tmp_path / f"{name}.tgz", "wb", compresslevel=1) as file:
             file.write(header)
             for _ in range(300):
                 file.write(bytes(2**20))
     script = (
-        "import resource, sys, pathlib; from utils.inception_files import graph_from_archive; from utils.cli import UserError\n"
+        "import resource, sys, pathlib; from utils.inception.files import graph_from_archive; from utils.cli import UserError\n"
         "used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = used()\n"
         "for path in sys.argv[1:]:\n"
@@ -410,7 +436,10 @@ def test_download_keeps_only_complete_files_of_the_right_length_and_content(tmp_
     output = tmp_path / "new" / "file"
     with web_server(answers) as address:
         for page in ("good", "unannounced"):
-            assert inception_files.download(f"{address}/{page}", output, expected_bytes=len(body)).read_bytes() == body
+            assert (
+                inception_files.download(f"{address}/{page}", output, expected_bytes=len(body)).read_bytes()
+                == body
+            )
             output.unlink()
         for page in ("cut", "cut-unannounced", "longer", "page", "missing"):
             with pytest.raises(UserError, match="^--download: "):
@@ -443,19 +472,31 @@ def test_downloaded_archive_is_found_again_without_a_path(files, net, monkeypatc
 
 def test_without_weights_and_network_the_error_names_the_ways_to_get_them(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(inception_files, "URL_INCEPTION_V3", "http://127.0.0.1:9/weights-inception-2015-12-05-6726825d.pth")
+    monkeypatch.setattr(
+        inception_files, "URL_INCEPTION_V3", "http://127.0.0.1:9/weights-inception-2015-12-05-6726825d.pth"
+    )
     with pytest.raises(UserError, match="^--inception_path: ") as caught:
         load_feature_net()
-    for way in ("--inception_path", "python -m utils.inception --download", "--feature_net efficientnet-lite0", ".tgz", ".pth"):
+    for way in (
+        "--inception_path",
+        "python -m utils.inception --download",
+        "--feature_net efficientnet-lite0",
+        ".tgz",
+        ".pth",
+    ):
         assert way in str(caught.value)
 
 
 def test_command_line_mistakes_are_one_line_and_exit_code_2(tmp_path):
     command = [sys.executable, "-m", "utils.inception", "--download", "--url", "http://127.0.0.1:9/x.tgz"]
-    result = subprocess.run(command, cwd=ROOT, env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)}, capture_output=True, text=True)
+    result = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)}, capture_output=True, text=True
+    )
     assert result.returncode == 2 and result.stdout == ""
     errors = [line for line in result.stderr.splitlines() if not line.startswith("downloading ")]
-    assert len(errors) == 1 and errors[0].startswith("error: --download: http://127.0.0.1:9/x.tgz"), result.stderr
+    assert len(errors) == 1 and errors[0].startswith("error: --download: http://127.0.0.1:9/x.tgz"), (
+        result.stderr
+    )
 
 
 def test_convert_and_download_never_overwrite_by_mistake(monkeypatch, tmp_path):

@@ -13,13 +13,15 @@ import torch
 from inception_parity import BOUNDS, compare_feature_nets, score_differences, varied_images
 from synthetic_graph import write_synthetic_graph
 
-from utils import tf_inception as worker
+from utils.inception import tf_worker as worker
 from utils.cli import UserError
-from utils.inception import load_feature_net
-from utils.inception_tensorflow import TensorFlowDied, TensorFlowFeatureNet
+from utils.inception.feature_net import load_feature_net
+from utils.inception.tf_backend import TensorFlowDied, TensorFlowFeatureNet
 
 ROOT = Path(__file__).resolve().parents[1]
-needs_tensorflow = pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed")
+needs_tensorflow = pytest.mark.skipif(
+    importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed"
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,7 +56,9 @@ def tensorflow(graph_file, tmp_path_factory):
 @needs_tensorflow
 @pytest.mark.parametrize("size", [(32, 32), (48, 48), (64, 64), (299, 299), (40, 56)], ids=str)
 def test_torch_equals_the_graph_in_tensorflow_at_any_size(net, tensorflow, size):
-    found = compare_feature_nets(net, tensorflow, varied_images(7 if size[0] < 299 else 1, *size, seed=size[1]))
+    found = compare_feature_nets(
+        net, tensorflow, varied_images(7 if size[0] < 299 else 1, *size, seed=size[1])
+    )
     assert found["features"] <= BOUNDS["pool_3"] and found["logits"] <= BOUNDS["logits"]
 
 
@@ -125,20 +129,24 @@ def test_a_killed_worker_is_one_line_and_the_parent_goes_on(tmp_path):
 
 
 def test_the_last_words_of_a_dying_worker_are_passed_on(tmp_path):
-    net = TensorFlowFeatureNet(b"graph", weights_sha256="", tf_python=fake_worker(tmp_path, "sys.exit('out of memory')"))
+    net = TensorFlowFeatureNet(
+        b"graph", weights_sha256="", tf_python=fake_worker(tmp_path, "sys.exit('out of memory')")
+    )
     with pytest.raises(TensorFlowDied, match="exit code 1.*out of memory"):
         net(varied_images(1, 8, 8, seed=0))
 
 
 def test_the_worker_ends_when_its_net_is_dropped(tmp_path):
-    net = TensorFlowFeatureNet(b"graph", weights_sha256="", tf_python=fake_worker(tmp_path, "requests.read()"))
+    net = TensorFlowFeatureNet(
+        b"graph", weights_sha256="", tf_python=fake_worker(tmp_path, "requests.read()")
+    )
     process = net._process
     del net
     assert process.returncode == 0
 
 
 def test_a_worker_that_does_not_listen_is_killed_on_close(tmp_path, monkeypatch):
-    monkeypatch.setattr("utils.inception_tensorflow.CLOSING_SECONDS", 0.2)
+    monkeypatch.setattr("utils.inception.tf_backend.CLOSING_SECONDS", 0.2)
     net = TensorFlowFeatureNet(b"graph", weights_sha256="", tf_python=fake_worker(tmp_path, "time.sleep(60)"))
     net.close()
     assert net._process.returncode == -signal.SIGKILL
@@ -147,7 +155,7 @@ def test_a_worker_that_does_not_listen_is_killed_on_close(tmp_path, monkeypatch)
 def test_worker_ends_when_its_parent_is_killed(tmp_path):
     fake_worker(tmp_path, "requests.read()")
     script = (
-        "import sys, time; from utils.inception_tensorflow import TensorFlowFeatureNet\n"
+        "import sys, time; from utils.inception.tf_backend import TensorFlowFeatureNet\n"
         f"net = TensorFlowFeatureNet(b'graph', weights_sha256='', tf_python={str(tmp_path / 'python')!r})\n"
         "print(net._process.pid, flush=True); time.sleep(60)\n"
     )

@@ -37,20 +37,33 @@ def finished(tmp_path_factory, pictures):
         ("dggan", "between growing and pruning", 1, False),
     ],
 )
-def test_a_run_that_is_killed_and_goes_on_ends_as_the_unbroken_one(tmp_path, pictures, finished, name, moment, call, save_always):
+def test_a_run_that_is_killed_and_goes_on_ends_as_the_unbroken_one(
+    tmp_path, pictures, finished, name, moment, call, save_always
+):
     folder = tmp_path / name
-    assert killed_run_ends_as(finished(name), name, pictures, folder, moment, call, save_always=save_always) == -signal.SIGKILL
+    assert (
+        killed_run_ends_as(finished(name), name, pictures, folder, moment, call, save_always=save_always)
+        == -signal.SIGKILL
+    )
 
 
 @pytest.mark.parametrize("name, number", [("search", signal.SIGTERM), ("train_derived", signal.SIGINT)])
-def test_a_signal_ends_a_run_with_its_exit_code_and_a_checkpoint_to_go_on_from(tmp_path, pictures, finished, name, number):
+def test_a_signal_ends_a_run_with_its_exit_code_and_a_checkpoint_to_go_on_from(
+    tmp_path, pictures, finished, name, number
+):
     moment = {"search": "controller step", "train_derived": "training step"}[name]
     folder = tmp_path / name
-    assert killed_run_ends_as(finished(name), name, pictures, folder, moment, 2, signals=(number,)) == 128 + number
+    assert (
+        killed_run_ends_as(finished(name), name, pictures, folder, moment, 2, signals=(number,))
+        == 128 + number
+    )
     assert f"stopped: by {number.name}; go on with --load_path" in (folder / "output.txt").read_text()
 
 
 def test_a_second_signal_ends_a_run_at_once(tmp_path, pictures, finished):
     name, signals = "train_derived", (signal.SIGINT, signal.SIGTERM)
-    assert killed_run_ends_as(finished(name), name, pictures, tmp_path / name, "training step", 1, signals) == 128 + signal.SIGTERM
+    assert (
+        killed_run_ends_as(finished(name), name, pictures, tmp_path / name, "training step", 1, signals)
+        == 128 + signal.SIGTERM
+    )
     assert "stopped" not in (tmp_path / name / "output.txt").read_text()

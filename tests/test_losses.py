@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from utils.losses import hinge, loss_schedule, wasserstein_gradient_penalty
+from utils.training.losses import hinge, loss_schedule, wasserstein_gradient_penalty
 
 
 def images(*values):
@@ -42,7 +42,9 @@ def test_wgan_gp_is_the_difference_of_means_with_penalty_and_drift():
     """Logits x^2 / 2 have the slope |x|: at the places between, 1.5 and 2."""
     discriminate, scale = scaled(lambda pictures: pictures.square() / 2)
     real, fake, mix = images(1.0, 3.0), images(2.0, -1.0), images(0.5, 0.25)
-    loss = wasserstein_gradient_penalty(penalty=10.0, drift=0.001).discriminator(discriminate, real, fake, mix)
+    loss = wasserstein_gradient_penalty(penalty=10.0, drift=0.001).discriminator(
+        discriminate, real, fake, mix
+    )
     loss.backward()
     difference, penalty, drift = (2 + 0.5) / 2 - (0.5 + 4.5) / 2, (0.5**2 + 1**2) / 2, (0.5**2 + 4.5**2) / 2
     assert loss.item() == pytest.approx(difference + 10 * penalty + 0.001 * drift)
@@ -50,7 +52,9 @@ def test_wgan_gp_is_the_difference_of_means_with_penalty_and_drift():
     assert scale.grad.item() == pytest.approx(difference + 10 * of_penalty + 0.001 * 2 * drift)
 
 
-@pytest.mark.parametrize("weights, penalty", [((0.6, 0.8), 0.0), ((3.0, 4.0), 10 * 4.0**2), ((0.0, 0.5), 10 * 0.5**2)])
+@pytest.mark.parametrize(
+    "weights, penalty", [((0.6, 0.8), 0.0), ((3.0, 4.0), 10 * 4.0**2), ((0.0, 0.5), 10 * 0.5**2)]
+)
 def test_the_penalised_slope_is_the_norm_over_an_images_pixels_and_should_be_one(weights, penalty):
     discriminate, _ = scaled(lambda pictures: pictures * images(weights))
     same, mix = images([0.3, -0.2], [0.9, 0.1], [-1.0, 0.7]), images(0.2, 0.5, 0.9)
@@ -59,9 +63,13 @@ def test_the_penalised_slope_is_the_norm_over_an_images_pixels_and_should_be_one
 
 
 def test_the_places_between_real_and_fake_are_one_uniform_number_an_image():
-    (mix,) = wasserstein_gradient_penalty(generator=torch.Generator().manual_seed(0)).draw(torch.empty(2000, 3, 2, 2))
+    (mix,) = wasserstein_gradient_penalty(generator=torch.Generator().manual_seed(0)).draw(
+        torch.empty(2000, 3, 2, 2)
+    )
     assert mix.shape == (2000, 1, 1, 1) and 0 <= mix.min() and mix.max() < 1
-    assert mix.mean().item() == pytest.approx(0.5, abs=0.03) and mix.std().item() == pytest.approx(12**-0.5, abs=0.03)
+    assert mix.mean().item() == pytest.approx(0.5, abs=0.03) and mix.std().item() == pytest.approx(
+        12**-0.5, abs=0.03
+    )
 
 
 def test_a_schedules_random_places_depend_on_seed_purpose_and_step_alone():

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from utils.feature_sums import FEATURE_SAMPLE, FeatureSums, RowSample
+from utils.metrics.sums import FEATURE_SAMPLE, FeatureSums, RowSample
 from utils.images import to_uint8
-from utils.metrics import (
+from utils.metrics.evaluate import (
     BackendsDiffer,
     NonFiniteImages,
     Scores,
@@ -20,7 +20,7 @@ from utils.metrics import (
     kernel_inception_distance,
     precision_recall,
 )
-from utils.real_statistics import RealStatistics
+from utils.metrics.real_statistics import RealStatistics
 
 scipy_linalg = pytest.importorskip("scipy.linalg")
 
@@ -46,7 +46,9 @@ class LinearNet:
 
 def random_features(count, dimensions, seed, shift=0.0):
     generator = torch.Generator().manual_seed(seed)
-    mix = torch.randn(dimensions, dimensions, generator=torch.Generator().manual_seed(99), dtype=torch.float64)
+    mix = torch.randn(
+        dimensions, dimensions, generator=torch.Generator().manual_seed(99), dtype=torch.float64
+    )
     return torch.randn(count, dimensions, generator=generator, dtype=torch.float64) @ mix / 3 + shift
 
 
@@ -72,7 +74,9 @@ def reader(images):
 
 def real_of(net, images, with_sample=True):
     features = net(to_uint8(images))[0].double()
-    return RealStatistics(*statistics_of(features), features.float().numpy() if with_sample else None, num_images=len(images))
+    return RealStatistics(
+        *statistics_of(features), features.float().numpy() if with_sample else None, num_images=len(images)
+    )
 
 
 # Pure maths
@@ -93,7 +97,9 @@ def score_of_2019(logits, splits):
 @pytest.mark.parametrize(("count", "splits"), [(100, 10), (97, 10), (10, 10), (50, 1)])
 def test_inception_score_equals_the_2019_formula(count, splits):
     logits = 3 * random_features(count, 20, seed=1)
-    assert inception_score(logits, splits) == pytest.approx(score_of_2019(logits.numpy(), splits), rel=1e-12, abs=1e-12)
+    assert inception_score(logits, splits) == pytest.approx(
+        score_of_2019(logits.numpy(), splits), rel=1e-12, abs=1e-12
+    )
 
 
 def test_inception_score_is_1_for_equal_images_and_the_number_of_classes_for_certain_ones():
@@ -113,20 +119,29 @@ def test_frechet_distance_equals_closed_form_on_diagonal_gaussians():
         mu1, mu2 = random.randn(2, dimensions)
         variances1, variances2 = random.exponential(size=(2, dimensions))
         expected = ((mu1 - mu2) ** 2).sum() + ((np.sqrt(variances1) - np.sqrt(variances2)) ** 2).sum()
-        assert frechet_distance(mu1, np.diag(variances1), mu2, np.diag(variances2)) == pytest.approx(expected, rel=1e-10)
+        assert frechet_distance(mu1, np.diag(variances1), mu2, np.diag(variances2)) == pytest.approx(
+            expected, rel=1e-10
+        )
 
 
 def test_frechet_distance_equals_scipys_matrix_square_root():
     mu1, sigma1 = statistics_of(random_features(200, 40, seed=1))
     mu2, sigma2 = statistics_of(random_features(150, 40, seed=2, shift=0.1))
-    expected = ((mu1 - mu2) ** 2).sum() + np.trace(sigma1 + sigma2 - 2 * scipy_linalg.sqrtm(sigma1 @ sigma2).real)
+    expected = ((mu1 - mu2) ** 2).sum() + np.trace(
+        sigma1 + sigma2 - 2 * scipy_linalg.sqrtm(sigma1 @ sigma2).real
+    )
     assert frechet_distance(mu1, sigma1, mu2, sigma2) == pytest.approx(expected, rel=1e-9)
-    assert frechet_distance(*map(torch.from_numpy, (mu1, sigma1, mu2, sigma2))) == pytest.approx(expected, rel=1e-9)
+    assert frechet_distance(*map(torch.from_numpy, (mu1, sigma1, mu2, sigma2))) == pytest.approx(
+        expected, rel=1e-9
+    )
 
 
 @pytest.mark.parametrize("count", [10, 40, 41, 200])
 def test_frechet_distance_is_symmetric_and_0_to_itself(count):
-    first, second = statistics_of(random_features(count, 40, seed=1)), statistics_of(random_features(60, 40, seed=2))
+    first, second = (
+        statistics_of(random_features(count, 40, seed=1)),
+        statistics_of(random_features(60, 40, seed=2)),
+    )
     scale = np.trace(first[1])
     assert frechet_distance(*first, *first) == pytest.approx(0, abs=1e-9 * scale)
     assert frechet_distance(*first, *second) == pytest.approx(frechet_distance(*second, *first), rel=1e-9)
@@ -152,7 +167,9 @@ def test_frechet_distance_refuses_values_that_are_not_finite_and_shapes_that_do_
 def test_kid_equals_torch_fidelitys_on_the_same_features():
     kid = pytest.importorskip("torch_fidelity.metric_kid")
     fake, real = random_features(300, 16, seed=1), random_features(400, 16, seed=2, shift=0.2)
-    expected = kid.kid_features_to_metric(fake, real, kid_subsets=7, kid_subset_size=270, rng_seed=5, verbose=False)
+    expected = kid.kid_features_to_metric(
+        fake, real, kid_subsets=7, kid_subset_size=270, rng_seed=5, verbose=False
+    )
     assert kernel_inception_distance(fake, real, subsets=7, subset_size=270, seed=5) == pytest.approx(
         (expected["kernel_inception_distance_mean"], expected["kernel_inception_distance_std"]), rel=1e-9
     )
@@ -166,7 +183,9 @@ def test_kid_is_the_mean_over_all_pairs_of_different_images():
         return np.mean([(x @ y / 3 + 1) ** 3 for x, y in pairs])
 
     expected = mean(fake, fake, True) + mean(real, real, True) - 2 * mean(fake, real, False)
-    assert kernel_inception_distance(fake, real, subsets=2, subset_size=1000) == pytest.approx((expected, 0), rel=1e-9, abs=1e-12)
+    assert kernel_inception_distance(fake, real, subsets=2, subset_size=1000) == pytest.approx(
+        (expected, 0), rel=1e-9, abs=1e-12
+    )
 
 
 def test_precision_and_recall_equal_torch_fidelitys_on_the_same_features():
@@ -201,25 +220,36 @@ def test_scores_are_those_of_the_formulas_on_all_features():
     real = real_of(net, reals)
     scores = evaluate(reader(fakes), 83, net, real=real, batch_size=10, splits=4, metrics=ALL)
     features, logits = net(to_uint8(fakes))
-    assert (scores.is_mean, scores.is_std) == pytest.approx(score_of_2019(logits.double().numpy(), 4), rel=1e-12)
-    assert scores.fid == pytest.approx(frechet_distance(*statistics_of(features.double()), real.mu, real.sigma), rel=1e-9)
+    assert (scores.is_mean, scores.is_std) == pytest.approx(
+        score_of_2019(logits.double().numpy(), 4), rel=1e-12
+    )
+    assert scores.fid == pytest.approx(
+        frechet_distance(*statistics_of(features.double()), real.mu, real.sigma), rel=1e-9
+    )
     assert (scores.kid_mean, scores.kid_std) == kernel_inception_distance(features, real.sample)
     assert (scores.precision, scores.recall) == precision_recall(features, real.sample)
-    assert (scores.num_fake, scores.num_real, scores.feature_sample_fake, scores.feature_sample_real) == (83, 120, 83, 120)
+    assert (scores.num_fake, scores.num_real, scores.feature_sample_fake, scores.feature_sample_real) == (
+        83,
+        120,
+        83,
+        120,
+    )
 
 
 def test_scores_do_not_depend_on_the_batch_size():
     fakes, real = random_images(83, seed=1), real_of(LinearNet(), random_images(120, seed=2))
     expected = figures(evaluate(reader(fakes), 83, LinearNet(), real=real, batch_size=83, metrics=ALL))
     for batch_size in (1, 7, 32, 100):
-        assert figures(evaluate(reader(fakes), 83, LinearNet(), real=real, batch_size=batch_size, metrics=ALL)) == pytest.approx(
-            expected, rel=1e-10
-        )
+        assert figures(
+            evaluate(reader(fakes), 83, LinearNet(), real=real, batch_size=batch_size, metrics=ALL)
+        ) == pytest.approx(expected, rel=1e-10)
 
 
 def test_images_reach_the_network_once_and_truncated():
     net, images = LinearNet(), random_images(25)
-    evaluate(reader(images), 25, net, real=real_of(LinearNet(), random_images(40)), batch_size=10, metrics=ALL)
+    evaluate(
+        reader(images), 25, net, real=real_of(LinearNet(), random_images(40)), batch_size=10, metrics=ALL
+    )
     assert net.calls == 3
     truncated = ((images.numpy() * np.float32(127.5)) + np.float32(127.5)).astype(np.uint8)
     assert torch.equal(torch.cat(net.seen), torch.from_numpy(truncated))
@@ -312,7 +342,15 @@ def score_a_share(index, images, real, folder):
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=index, world_size=2,
                                          timeout=datetime.timedelta(seconds=120))  # fmt: skip
     first, last = index * len(images) // 2, (index + 1) * len(images) // 2
-    scores = evaluate(reader(images[first:last]), len(images), LinearNet(), real=real, batch_size=10, metrics=ALL, share=(index, 2))
+    scores = evaluate(
+        reader(images[first:last]),
+        len(images),
+        LinearNet(),
+        real=real,
+        batch_size=10,
+        metrics=ALL,
+        share=(index, 2),
+    )
     broken = images.clone()
     broken[0, 0, 0, 0] = torch.nan
     try:
@@ -326,7 +364,9 @@ def score_a_share(index, images, real, folder):
 
 def test_scores_do_not_depend_on_the_number_of_processes(tmp_path):
     images, real = random_images(83), real_of(LinearNet(), random_images(120, seed=2))
-    other = torch.multiprocessing.get_context("spawn").Process(target=score_a_share, args=(1, images, real, tmp_path))
+    other = torch.multiprocessing.get_context("spawn").Process(
+        target=score_a_share, args=(1, images, real, tmp_path)
+    )
     other.start()
     score_a_share(0, images, real, tmp_path)
     other.join()
@@ -338,15 +378,32 @@ def test_scores_do_not_depend_on_the_number_of_processes(tmp_path):
 
 
 def test_the_text_of_a_score_names_any_network_but_inception():
-    score = {"backend": "torch", "weights_sha256": "", "num_fake": 100, "is_mean": 8.551, "is_std": 0.1, "fid": 12.42}
+    score = {
+        "backend": "torch",
+        "weights_sha256": "",
+        "num_fake": 100,
+        "is_mean": 8.551,
+        "is_std": 0.1,
+        "fid": 12.42,
+    }
     assert Scores(feature_net="inception", **score).text() == "IS 8.55 +- 0.10, FID 12.42"
     assert Scores(feature_net="small", **score).text() == "small IS 8.55 +- 0.10, small FID 12.42"
 
 
 def test_scores_as_json_state_the_protocol():
     net = LinearNet()
-    real = RealStatistics(np.zeros(12), np.eye(12), num_images=500, data="CIFAR-10", split="train", resolution=32, data_sha256="ab")
-    stated = json.loads(json.dumps(evaluate(reader(random_images(25)), 25, net, real=real, splits=5, seed=7).as_dict()))
+    real = RealStatistics(
+        np.zeros(12),
+        np.eye(12),
+        num_images=500,
+        data="CIFAR-10",
+        split="train",
+        resolution=32,
+        data_sha256="ab",
+    )
+    stated = json.loads(
+        json.dumps(evaluate(reader(random_images(25)), 25, net, real=real, splits=5, seed=7).as_dict())
+    )
     protocol = {"feature_net": "linear", "backend": "torch", "weights_sha256": "seed 0", "num_fake": 25, "splits": 5, "seed": 7,
                 "num_real": 500, "data": "CIFAR-10", "split": "train", "resolution": 32, "data_sha256": "ab",
                 "rounding": "truncated to uint8"}  # fmt: skip
@@ -360,8 +417,16 @@ def test_two_backends_that_agree_are_compared_and_others_refused():
     far.weights = far.weights * (1 + 1e-3)
     first, second, differences = evaluate_both(reader(images), 60, (LinearNet(), close), reals=(real, real))
     assert 5e-7 < differences["features"] < 2e-6
-    assert first.fid != second.fid and differences["fid"] == pytest.approx(abs(first.fid - second.fid) / max(first.fid, 1), rel=1e-3)
-    first, second, differences = evaluate_both(reader(images), 60, (LinearNet(), close), reals=(real, real), metrics=("kid",))
-    assert first.kid_mean is not None and second.kid_mean is None and differences["is"] is differences["fid"] is None
+    assert first.fid != second.fid and differences["fid"] == pytest.approx(
+        abs(first.fid - second.fid) / max(first.fid, 1), rel=1e-3
+    )
+    first, second, differences = evaluate_both(
+        reader(images), 60, (LinearNet(), close), reals=(real, real), metrics=("kid",)
+    )
+    assert (
+        first.kid_mean is not None
+        and second.kid_mean is None
+        and differences["is"] is differences["fid"] is None
+    )
     with pytest.raises(BackendsDiffer, match="features 1.0e-03"):
         evaluate_both(reader(images), 60, (LinearNet(), far), reals=(real, real))

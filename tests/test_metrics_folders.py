@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from utils.cli import run_script
-from utils.inception import load_feature_net
-from utils.metrics import frechet_distance, inception_score
-from utils.score_folders import main
+from utils.inception.feature_net import load_feature_net
+from utils.metrics.evaluate import frechet_distance, inception_score
+from utils.metrics.__main__ import main
 
 pytest.importorskip("efficientnet_lite_pytorch")
 
@@ -64,8 +64,18 @@ def test_scores_are_those_of_the_formulas_on_the_stored_pixels(tmp_path):
     statistics = [(x.double().mean(0), torch.cov(x.double().T)) for x in (fake_features, real_features)]
     assert found["fid"] == pytest.approx(frechet_distance(*statistics[0], *statistics[1]), rel=1e-4)
     assert (found["is_mean"], found["is_std"]) == pytest.approx(inception_score(logits, 3), rel=1e-4)
-    assert found["num_fake"] == 12 and found["num_real"] == 16 and found["feature_net"] == "efficientnet-lite0"
-    assert {"kid_mean", "kid_std", "precision", "recall", "weights_sha256", "data_sha256", "fake_sha256"} <= found.keys()
+    assert (
+        found["num_fake"] == 12 and found["num_real"] == 16 and found["feature_net"] == "efficientnet-lite0"
+    )
+    assert {
+        "kid_mean",
+        "kid_std",
+        "precision",
+        "recall",
+        "weights_sha256",
+        "data_sha256",
+        "fake_sha256",
+    } <= found.keys()
 
 
 def test_images_of_mixed_sizes_need_a_size(tmp_path, score):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from utils.metrics import Scores, evaluate
-from utils.sliced_wasserstein import _pyramid_level, sliced_wasserstein_distance
+from utils.metrics.evaluate import Scores, evaluate
+from utils.metrics.sliced_wasserstein import _pyramid_level, sliced_wasserstein_distance
 
 ndimage = pytest.importorskip("scipy.ndimage")
 
@@ -45,10 +45,15 @@ def reference(fake, real, seed):
         sets = []
         for images in (fake, real):
             pixels = laplacian_pyramid(images, len(resolutions))[level]
-            top, left = (torch.randint(0, resolution - 6, (128 * len(images),), generator=generator).tolist() for _ in range(2))
+            top, left = (
+                torch.randint(0, resolution - 6, (128 * len(images),), generator=generator).tolist()
+                for _ in range(2)
+            )
             places = enumerate(zip(top, left, strict=True))
             patches = np.stack([pixels[i // 128, :, y : y + 7, x : x + 7] for i, (y, x) in places])
-            patches = (patches - patches.mean((0, 2, 3), keepdims=True)) / patches.std((0, 2, 3), keepdims=True)
+            patches = (patches - patches.mean((0, 2, 3), keepdims=True)) / patches.std(
+                (0, 2, 3), keepdims=True
+            )
             sets.append(patches.reshape(len(patches), -1))
         directions = torch.randn(512, 147, generator=generator, dtype=torch.float64).numpy()
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
@@ -71,7 +76,11 @@ def test_distance_equals_an_independent_reference():
 
 
 def test_distance_is_smaller_between_images_of_one_kind_than_between_others():
-    one, same, other = random_images(100, 16, seed=1), random_images(100, 16, seed=2), random_images(100, 16, seed=3, contrast=0)
+    one, same, other = (
+        random_images(100, 16, seed=1),
+        random_images(100, 16, seed=2),
+        random_images(100, 16, seed=3, contrast=0),
+    )
     assert 2 * sliced_wasserstein_distance(one, same)[16] < sliced_wasserstein_distance(one, other)[16]
 
 
@@ -88,7 +97,9 @@ def test_images_of_two_sizes_or_too_small_are_refused():
     with pytest.raises(ValueError, match="one size"):
         sliced_wasserstein_distance(random_images(4, 16, seed=1), random_images(4, 32, seed=1))
     with pytest.raises(ValueError, match="7 pixels"):
-        sliced_wasserstein_distance(torch.zeros(1, 3, 6, 6, dtype=torch.uint8), torch.zeros(1, 3, 6, 6, dtype=torch.uint8))
+        sliced_wasserstein_distance(
+            torch.zeros(1, 3, 6, 6, dtype=torch.uint8), torch.zeros(1, 3, 6, 6, dtype=torch.uint8)
+        )
 
 
 class StoredImages:
@@ -108,7 +119,9 @@ class StoredImages:
 def test_evaluate_needs_no_feature_network_for_it_and_states_its_sample():
     fake, real = random_images(12, 16, seed=1), random_images(10, 16, seed=2)
     batches = iter(fake.split(5))
-    scores = evaluate(lambda count: next(batches), 12, None, real_images=StoredImages(real), metrics=("swd",), batch_size=5)
+    scores = evaluate(
+        lambda count: next(batches), 12, None, real_images=StoredImages(real), metrics=("swd",), batch_size=5
+    )
     assert isinstance(scores, Scores) and scores.is_mean is None and scores.feature_net is None
     assert (scores.swd_images, scores.num_real, scores.data_sha256) == (10, 10, "hash")
     assert scores.swd == scores.swd_levels[16] and scores.text() == f"SWD {scores.swd:.2f}"

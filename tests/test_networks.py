@@ -6,13 +6,13 @@ import pytest
 import torch
 from parity import BOUND, largest_errors
 
-from models.architecture import Architecture
-from models.autogan import Discriminator, Generator
-from models.init import initialise, prepare
-from models.spectral_norm import add_spectral_norm
+from models.autogan.architecture import Architecture
+from models.autogan.networks import Discriminator, Generator
+from models.layers.init import initialise, prepare
+from models.layers.spectral_norm import add_spectral_norm
 from models_search.search_space import every_cell, random_architecture
-from models_search.shared_gan import shared_generator
-from utils.complexity import count_macs, count_parameters
+from models_search.shared_gan.network import shared_generator
+from utils.training.sizes import count_macs, count_parameters
 
 REFERENCE = "tests/data/autogan_reference.npz"
 
@@ -85,7 +85,9 @@ def test_the_shared_generator_equals_the_derived_one_with_its_weights():
     for index in range(60):
         architecture = random_architecture(1 + index % 3, drawn)
         derived = Generator.of(architecture, latent_dim=4, gf_dim=3, bottom_width=2).eval()
-        derived.load_state_dict({name: shared.state_dict()[name] for name in derived.state_dict()})  # a subset, of the same names
+        derived.load_state_dict(
+            {name: shared.state_dict()[name] for name in derived.state_dict()}
+        )  # a subset, of the same names
         assert torch.equal(shared(z, architecture), derived(z)), architecture
 
 
@@ -93,7 +95,9 @@ def test_no_forward_pass_changes_a_tensor_that_another_part_holds():
     generator = Generator.of(Architecture.parse("0 1 2 1 | 0 2 2 1 1 | 1 0 1 1 3"), gf_dim=2, latent_dim=3)
     seen = []
     hooks = [
-        module.register_forward_hook(lambda module, inputs, output: seen.append((output, output.detach().clone())))
+        module.register_forward_hook(
+            lambda module, inputs, output: seen.append((output, output.detach().clone()))
+        )
         for module in generator.modules()
         if not list(module.children())
     ]
@@ -116,13 +120,24 @@ def test_initialisation_touches_conv2d_and_batch_norm_only():
     before = copy.deepcopy(generator.state_dict())
     after = initialise(generator).state_dict()
     changed = {name for name in after if not torch.equal(before[name], after[name])}
-    expected = {"cells.0.first.post.conv.weight", "cells.0.second.post.conv.weight", "cells.0.shortcut.weight", "to_rgb.2.weight"}
-    expected |= {f"cells.0.{half}.post.norm.batch.weight" for half in ("first", "second")} | {"to_rgb.0.weight"}
+    expected = {
+        "cells.0.first.post.conv.weight",
+        "cells.0.second.post.conv.weight",
+        "cells.0.shortcut.weight",
+        "to_rgb.2.weight",
+    }
+    expected |= {f"cells.0.{half}.post.norm.batch.weight" for half in ("first", "second")} | {
+        "to_rgb.0.weight"
+    }
     assert changed == expected
 
 
 @pytest.mark.parametrize(
-    "build", [lambda: Discriminator(2, 4), lambda: Generator.of(Architecture.parse("0 1 2 1"), gf_dim=4, latent_dim=3)]
+    "build",
+    [
+        lambda: Discriminator(2, 4),
+        lambda: Generator.of(Architecture.parse("0 1 2 1"), gf_dim=4, latent_dim=3),
+    ],
 )
 def test_spectral_norm_brings_every_layers_largest_singular_value_to_one(build):
     network = prepare(build(), with_spectral_norm=True)
@@ -132,7 +147,9 @@ def test_spectral_norm_brings_every_layers_largest_singular_value_to_one(build):
                 module.weight
     network.eval()
     layers = [module for module in network.modules() if hasattr(module, "parametrizations")]
-    assert len(layers) == sum(isinstance(m, (torch.nn.Conv2d, torch.nn.ConvTranspose2d, torch.nn.Linear)) for m in build().modules())
+    assert len(layers) == sum(
+        isinstance(m, (torch.nn.Conv2d, torch.nn.ConvTranspose2d, torch.nn.Linear)) for m in build().modules()
+    )
     for layer in layers:
         weight = layer.weight.transpose(0, 1) if isinstance(layer, torch.nn.ConvTranspose2d) else layer.weight
         assert torch.linalg.matrix_norm(weight.flatten(1), ord=2).item() == pytest.approx(1, abs=0.01)

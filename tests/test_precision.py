@@ -8,22 +8,30 @@ import torch
 from torch import nn
 
 import cfg
-from models.architecture import Architecture
-from models.autogan import Discriminator, Generator
-from models.fast_form import fast_form
-from models.init import prepare
-from utils.adversarial import Setting, train_steps
+from models.autogan.architecture import Architecture
+from models.autogan.networks import Discriminator, Generator
+from models.layers.fast_form import fast_form
+from models.layers.init import prepare
+from utils.training.adversarial import Setting, train_steps
 from utils.cli import UserError
-from utils.compiled import check_compiler, compile_discriminator, compile_generator
-from utils.gan import new_gan
-from utils.inception import FeatureNet, load_feature_net
+from utils.training.compiled import check_compiler, compile_discriminator, compile_generator
+from utils.training.gan import new_gan
+from utils.inception.feature_net import FeatureNet, load_feature_net
 from utils.precision import PRECISIONS, check_precision, in_precision, multiplying
-from utils.scoring import noise_sampler
+from utils.metrics.generator import noise_sampler
 
 CPU = torch.device("cpu")
 BACKENDS = torch.backends
-SWITCHES = BACKENDS.cuda.matmul, BACKENDS.cudnn.conv, BACKENDS.cudnn.rnn, BACKENDS.mkldnn.matmul, BACKENDS.mkldnn.conv
-needs_compiler = pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler")
+SWITCHES = (
+    BACKENDS.cuda.matmul,
+    BACKENDS.cudnn.conv,
+    BACKENDS.cudnn.rnn,
+    BACKENDS.mkldnn.matmul,
+    BACKENDS.mkldnn.conv,
+)
+needs_compiler = pytest.mark.skipif(
+    not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler"
+)
 
 
 @pytest.mark.parametrize("precision, flag", [("float32", "ieee"), ("tf32", "tf32"), ("bfloat16", "ieee")])
@@ -41,7 +49,11 @@ def test_the_older_flags_agree_so_that_the_compiler_can_read_them(precision):
     """PyTorch 2.10 compiles nothing for a GPU where they contradict the newer ones; found without a GPU in its sources."""
 
     def older():
-        return torch.get_float32_matmul_precision(), BACKENDS.cuda.matmul.allow_tf32, BACKENDS.cudnn.allow_tf32
+        return (
+            torch.get_float32_matmul_precision(),
+            BACKENDS.cuda.matmul.allow_tf32,
+            BACKENDS.cudnn.allow_tf32,
+        )
 
     before, is_tf32 = older(), precision == "tf32"
     with multiplying(precision, CPU), multiplying(precision, CPU):
@@ -62,7 +74,11 @@ def test_flags_that_somebody_else_has_mixed_do_no_harm():
 def test_a_call_in_bfloat16_answers_in_float32():
     layer, x = nn.Linear(64, 8), torch.randn(4, 64)
     rough = in_precision(layer, "bfloat16", CPU)(x)
-    assert rough.dtype == torch.float32 and not torch.equal(rough, layer(x)) and torch.allclose(rough, layer(x), atol=0.05)
+    assert (
+        rough.dtype == torch.float32
+        and not torch.equal(rough, layer(x))
+        and torch.allclose(rough, layer(x), atol=0.05)
+    )
     assert in_precision(layer, "float32", CPU) is layer
 
 
@@ -116,7 +132,9 @@ class Brightness(nn.Module):
 
 
 def feature_net(**how):
-    return FeatureNet("tiny", Brightness(), weights_sha256="", feature_dim=4, num_classes=4, device="cpu", **how)
+    return FeatureNet(
+        "tiny", Brightness(), weights_sha256="", feature_dim=4, num_classes=4, device="cpu", **how
+    )
 
 
 def test_scores_of_another_precision_carry_its_name():
@@ -124,7 +142,11 @@ def test_scores_of_another_precision_carry_its_name():
     exact, rough = feature_net(), feature_net(precision="bfloat16")
     assert (exact.name, rough.name) == ("tiny", "tiny in bfloat16")
     for mine, theirs in zip(rough(images), exact(images)):
-        assert mine.dtype == torch.float32 and not torch.equal(mine, theirs) and torch.allclose(mine, theirs, atol=0.02)
+        assert (
+            mine.dtype == torch.float32
+            and not torch.equal(mine, theirs)
+            and torch.allclose(mine, theirs, atol=0.02)
+        )
 
 
 def test_tensorflow_has_no_other_precision():
@@ -145,15 +167,24 @@ def test_compiled_networks_train_like_the_networks():
     losses, states = [], []
     for compiled in (False, True):
         torch.manual_seed(0)
-        generator = fast_form(prepare(Generator.of(Architecture.parse("1 0 1 1"), latent_dim=4, gf_dim=4))).double()
+        generator = fast_form(
+            prepare(Generator.of(Architecture.parse("1 0 1 1"), latent_dim=4, gf_dim=4))
+        ).double()
         discriminator = fast_form(prepare(Discriminator(2, 4), with_spectral_norm=True)).double()
         gan = new_gan(generator, discriminator, CPU, g_lr=1e-3, d_lr=1e-3, betas=(0.0, 0.9))
         if compiled:
             compile_generator(gan.generator)
             compile_discriminator(gan.discriminator)
         given = torch.Generator().manual_seed(0)
-        steps = [(s, *(torch.randn(2, *shape, generator=given).double() for shape in ((3, 8, 8), (4,), (4,)))) for s in range(3)]
-        losses.append(train_steps(gan, steps, lambda step, gan=gan: Setting(gan.generator, partial(gan.discriminator, level=0))))
+        steps = [
+            (s, *(torch.randn(2, *shape, generator=given).double() for shape in ((3, 8, 8), (4,), (4,))))
+            for s in range(3)
+        ]
+        losses.append(
+            train_steps(
+                gan, steps, lambda step, gan=gan: Setting(gan.generator, partial(gan.discriminator, level=0))
+            )
+        )
         states.append({**gan.generator.state_dict(), **gan.discriminator.state_dict()})
     for mine, theirs in zip(*losses):
         assert mine == pytest.approx(theirs, rel=1e-9)
@@ -166,5 +197,7 @@ def test_a_machine_that_cannot_compile_says_so_in_one_line(monkeypatch):
         raise RuntimeError("no compiler found\nwith many lines")
 
     monkeypatch.setattr(torch, "compile", broken)
-    with pytest.raises(UserError, match=r"--compile: torch.compile does not work here \(no compiler found\); install"):
+    with pytest.raises(
+        UserError, match=r"--compile: torch.compile does not work here \(no compiler found\); install"
+    ):
         check_compiler(CPU)

@@ -8,8 +8,8 @@ from running import ROOT, TinyNet, assert_equal_states, only_run, short_run, use
 from test_fast import losses_of
 
 from models_search.search_space import random_architecture
-from utils.checkpoint import load_checkpoint
-from utils.metrics import evaluate
+from utils.run.checkpoint import load_checkpoint
+from utils.metrics.evaluate import evaluate
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,13 @@ def pictures(tmp_path_factory):
         (
             "train_derived",
             ("gan",),
-            ["", "--val_freq 9 --sample_freq 9", "--val_freq 3 --score_start", "--print_freq 1", "--print_freq 100"],
+            [
+                "",
+                "--val_freq 9 --sample_freq 9",
+                "--val_freq 3 --score_start",
+                "--print_freq 1",
+                "--print_freq 100",
+            ],
         ),
         ("search", ("gan", "controller", "beam"), ["", "--val_freq 1", "--val_freq 9 --print_freq 100"]),
     ],
@@ -45,7 +51,9 @@ def test_what_is_trained_depends_on_the_seed_and_not_on_scoring_or_logging(
         assert_equal_states(trained(options), first)
     torch.manual_seed(5)  # the global random state takes no part
     other = trained("--random_seed 25")
-    assert not torch.equal(other["gan"]["generator"]["linear.weight"], first["gan"]["generator"]["linear.weight"])
+    assert not torch.equal(
+        other["gan"]["generator"]["linear.weight"], first["gan"]["generator"]["linear.weight"]
+    )
 
 
 def golden_run():
@@ -53,11 +61,26 @@ def golden_run():
     drawn = torch.Generator().manual_seed(0)
     architectures = [random_architecture(1, drawn) for _ in range(100)]
     (d_losses, g_losses), gan = losses_of(fast=True, architectures=architectures, dtype=torch.float64)
-    generator, noise, rewards = gan.generator.eval(), torch.randn(50, 8, generator=drawn, dtype=torch.float64), []
+    generator, noise, rewards = (
+        gan.generator.eval(),
+        torch.randn(50, 8, generator=drawn, dtype=torch.float64),
+        [],
+    )
     for architecture in architectures[:5]:
-        scores = evaluate(lambda count: generator(noise[:count], architecture), 50, TinyNet(), metrics=("is",), batch_size=50, splits=1)  # noqa: B023
+        scores = evaluate(
+            lambda count: generator(noise[:count], architecture),
+            50,
+            TinyNet(),
+            metrics=("is",),
+            batch_size=50,
+            splits=1,
+        )  # noqa: B023
         rewards.append(scores.is_mean)
-    return {"d_losses": d_losses, "g_losses": [loss for loss in g_losses if loss is not None], "rewards": rewards}
+    return {
+        "d_losses": d_losses,
+        "g_losses": [loss for loss in g_losses if loss is not None],
+        "rewards": rewards,
+    }
 
 
 def test_the_golden_run_gives_the_stored_losses_and_rewards():

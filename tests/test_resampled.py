@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from models.architecture import Architecture
-from models.autogan import Discriminator, Generator
-from models.dggan import growing_networks
-from models.init import prepare
-from models.resampled import conv_of_doubled, conv_of_upsampled, mean_of_conv, merge_resampling
+from models.autogan.architecture import Architecture
+from models.autogan.networks import Discriminator, Generator
+from models.growing.networks import growing_networks
+from models.layers.init import prepare
+from models.layers.resampled import conv_of_doubled, conv_of_upsampled, mean_of_conv, merge_resampling
 from models_search.search_space import every_cell, random_architecture
 
 EXACT = dict(rtol=1e-9, atol=1e-9)
@@ -35,7 +35,10 @@ def assert_same(network, *inputs):
     merged = merge_resampling(copy.deepcopy(network))
     assert any(getattr(module, "merged", False) for module in merged.modules())
     assert not any(getattr(module, "merged", False) for module in network.modules())
-    (plain, plain_gradients), (fast, fast_gradients) = outputs_and_gradients(network, *inputs), outputs_and_gradients(merged, *inputs)
+    (plain, plain_gradients), (fast, fast_gradients) = (
+        outputs_and_gradients(network, *inputs),
+        outputs_and_gradients(merged, *inputs),
+    )
     torch.testing.assert_close(fast, plain, **EXACT)
     for name, gradient in plain_gradients.items():
         torch.testing.assert_close(fast_gradients[name], gradient, **EXACT, msg=name)
@@ -45,7 +48,9 @@ def assert_same(network, *inputs):
 def test_every_cell(level):
     lower = random_architecture(level, torch.Generator().manual_seed(level)).cells
     for spec in every_cell(level):
-        generator = prepare(Generator.of(Architecture((*lower, spec)), latent_dim=3, gf_dim=2, bottom_width=3))
+        generator = prepare(
+            Generator.of(Architecture((*lower, spec)), latent_dim=3, gf_dim=2, bottom_width=3)
+        )
         for layer in generator.modules():
             if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
                 nn.init.normal_(layer.bias)
@@ -54,7 +59,10 @@ def test_every_cell(level):
 
 @pytest.mark.parametrize("levels", [1, 2, 4])
 def test_the_discriminator_with_spectral_norm(levels):
-    assert_same(prepare(Discriminator(levels, df_dim=3), with_spectral_norm=True), torch.randn(2, 3, 4 << levels, 4 << levels))
+    assert_same(
+        prepare(Discriminator(levels, df_dim=3), with_spectral_norm=True),
+        torch.randn(2, 3, 4 << levels, 4 << levels),
+    )
 
 
 def test_a_growing_generator():

@@ -18,11 +18,11 @@ import torch
 from running import ROOT
 from tensorboardX.proto.event_pb2 import Event
 
-from utils.checkpoint import load_latest, save_checkpoint
+from utils.run.checkpoint import load_latest, save_checkpoint
 from utils.cli import run_script
-from utils.growth_picture import save_growth_picture
-from utils.real_statistics import RealStatistics, save_statistics
-from utils.run import Run, SafePoint, StopRequested, code_commit, load_run
+from models_search.dggan.picture import save_growth_picture
+from utils.metrics.real_statistics import RealStatistics, save_statistics
+from utils.run.folder import Run, SafePoint, StopRequested, code_commit, load_run
 
 STATE = {"network": {f"weight {index}": torch.randn(400) for index in range(20)}}
 
@@ -47,7 +47,9 @@ def fails_with_one_line(action, capsys):
     return line
 
 
-def test_a_checkpoint_that_does_not_fit_the_disk_leaves_the_old_one_wherever_the_disk_is_full(tmp_path, capsys):
+def test_a_checkpoint_that_does_not_fit_the_disk_leaves_the_old_one_wherever_the_disk_is_full(
+    tmp_path, capsys
+):
     save_checkpoint(tmp_path / "checkpoint.pth", STATE)
     size = (tmp_path / "checkpoint.pth").stat().st_size
     save_checkpoint(tmp_path / "checkpoint.pth", {"step": 1})
@@ -66,8 +68,12 @@ WRITES = {
     "checkpoint": lambda run: run.save(STATE, 3),
     "best checkpoint": lambda run: run.save(STATE, 3, best=True),
     "results": lambda run: run.finish({"fid": 1.0}),
-    "growth tree": lambda run: save_growth_picture([{"step": 0, "parent": None, "lines": "ab", "fate": "kept"}], run.folder / "tree.png"),
-    "statistics": lambda run: save_statistics(RealStatistics(np.zeros(9), np.zeros((9, 9))), run.folder / "real.npz"),
+    "growth tree": lambda run: save_growth_picture(
+        [{"step": 0, "parent": None, "lines": "ab", "fate": "kept"}], run.folder / "tree.png"
+    ),
+    "statistics": lambda run: save_statistics(
+        RealStatistics(np.zeros(9), np.zeros((9, 9))), run.folder / "real.npz"
+    ),
 }
 
 
@@ -125,13 +131,23 @@ def test_tensorboard_shows_figures_and_pictures_at_once(tmp_path):
     run.grid("grid", torch.zeros(2, 3, 8, 8), 3)
     (path,) = run.logs.glob("events*")
     _, figure, picture = events_of(path)
-    assert (figure.step, figure.summary.value[0].tag, figure.summary.value[0].simple_value) == (3, "train/loss", 1.5)
-    assert (picture.step, picture.summary.value[0].tag, picture.summary.value[0].image.height) == (3, "samples", 8)
+    assert (figure.step, figure.summary.value[0].tag, figure.summary.value[0].simple_value) == (
+        3,
+        "train/loss",
+        1.5,
+    )
+    assert (picture.step, picture.summary.value[0].tag, picture.summary.value[0].image.height) == (
+        3,
+        "samples",
+        8,
+    )
 
 
 def test_a_run_going_on_loses_nothing_from_before_its_checkpoint_in_tensorboard_or_metrics(tmp_path):
     run = Run.create(tmp_path, "run", {})
-    run.record(700, {"loss": 1.5}, "train")  # a search's checkpoints count iterations, its figures training steps
+    run.record(
+        700, {"loss": 1.5}, "train"
+    )  # a search's checkpoints count iterations, its figures training steps
     run.save({}, 2)
     run.record(800, {"loss": 1.4}, "train")
     (path,) = run.logs.glob("events*")
@@ -141,7 +157,9 @@ def test_a_run_going_on_loses_nothing_from_before_its_checkpoint_in_tensorboard_
     assert [json.loads(line)["step"] for line in run.metrics.read_text().splitlines()] == [700]
     events = [event for path in sorted(run.logs.glob("events*"), reverse=True) for event in events_of(path)]
     assert [event.step for event in events if event.summary.value] == [700, 800]
-    assert not any(event.HasField("session_log") for event in events)  # TensorBoard purges all tags from such an event's step on
+    assert not any(
+        event.HasField("session_log") for event in events
+    )  # TensorBoard purges all tags from such an event's step on
 
 
 def test_a_signal_is_answered_at_once_and_a_stopped_run_says_so_in_its_log(tmp_path, capfd):
@@ -149,7 +167,9 @@ def test_a_signal_is_answered_at_once_and_a_stopped_run_says_so_in_its_log(tmp_p
     safe_point = SafePoint(lambda: run.save({}, 1), "go on with --load_path RUN", note=run.note)
     with pytest.raises(StopRequested) as ending, safe_point:
         os.kill(os.getpid(), signal.SIGINT)
-        assert "stopping at the next safe point; once more ends at once without saving" in capfd.readouterr().err
+        assert (
+            "stopping at the next safe point; once more ends at once without saving" in capfd.readouterr().err
+        )
         safe_point()
     assert ending.value.exit_code == 130 and load_run(run.folder)["step"] == 1
     assert (run.logs / "log.txt").read_text().endswith(" stopped by SIGINT; go on with --load_path RUN\n")
@@ -165,7 +185,10 @@ def test_whatever_fails_once_a_signal_has_come_is_a_stop_in_one_line(tmp_path, c
         run_script(script)
     *_, line = capsys.readouterr().err.splitlines()
     assert ending.value.code == 130
-    assert line == "stopped: by SIGINT; not saved (RuntimeError: g++ was killed); if there is a checkpoint, go on with --load_path RUN"
+    assert (
+        line
+        == "stopped: by SIGINT; not saved (RuntimeError: g++ was killed); if there is a checkpoint, go on with --load_path RUN"
+    )
 
 
 def test_without_a_signal_a_failure_stays_what_it_is():
@@ -174,8 +197,10 @@ def test_without_a_signal_a_failure_stays_what_it_is():
 
 
 def test_lines_of_the_log_reach_a_pipe_at_once(tmp_path):
-    program = "import sys, time; from utils.run import Run; Run.create(sys.argv[1], 'run', {}).log('a line'); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE, cwd=ROOT) as process:
+    program = "import sys, time; from utils.run.folder import Run; Run.create(sys.argv[1], 'run', {}).log('a line'); time.sleep(60)"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE, cwd=ROOT
+    ) as process:
         try:
             assert process.stdout.readline().startswith(b"writing to ")
             assert process.stdout.readline() == b"a line\n" and process.poll() is None
@@ -188,7 +213,10 @@ def test_a_runs_configuration_names_the_device_that_computes_and_the_versions(tm
     run = Run.create(tmp_path, "run", {}, torch.device("cpu"))
     environment = json.loads((run.folder / "config.json").read_text())["environment"]
     assert (environment["device"], environment["gpu"]) == ("cpu", None)
-    assert environment["numpy"] == np.__version__ and {"torch", "torchvision", "Pillow", "python", "commit"} <= environment.keys()
+    assert (
+        environment["numpy"] == np.__version__
+        and {"torch", "torchvision", "Pillow", "python", "commit"} <= environment.keys()
+    )
 
 
 @pytest.mark.skipif(not shutil.which("git"), reason="no git")

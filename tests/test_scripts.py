@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 from running import ROOT, assert_equal_states, load_script, only_run, stop_at
 
-from models.dggan import GrowingGenerator
-from models.growing_architecture import proggan_architecture
-from utils.checkpoint import load_checkpoint, save_checkpoint
-from utils.datasets import load_images
-from utils.real_statistics import RealStatistics, save_statistics
-from utils.run import SafePoint, StopRequested
+from models.growing.networks import GrowingGenerator
+from models.growing.architecture import proggan_architecture
+from utils.run.checkpoint import load_checkpoint, save_checkpoint
+from utils.data.load import load_images
+from utils.metrics.real_statistics import RealStatistics, save_statistics
+from utils.run.folder import SafePoint, StopRequested
 
 TINY = "--dataset digits --feature_net efficientnet-lite0 --device cpu -gen_bs 8 -dis_bs 256 --latent_dim 8 --is_splits 1 --n_critic 2"
 TINY_SEARCH = (
@@ -52,7 +52,9 @@ def test_the_published_command_lines_resolve_to_the_published_network(type_comma
     assert resolved["options"]["exp_name"] in command
 
 
-@pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "exps").glob("auto*.sh")) + ["derive.sh"])
+@pytest.mark.parametrize(
+    "script", sorted(path.name for path in (ROOT / "exps").glob("auto*.sh")) + ["derive.sh"]
+)
 def test_every_experiment_script_passes_options_that_exist(script, type_command, capsys):
     text = (ROOT / "exps" / script).read_text()
     _, command = text.split("python ", 1)
@@ -100,8 +102,14 @@ def test_both_protocols_are_one_flag(type_command, capsys):
         ("search --d_spectral_norm perhaps", "--d_spectral_norm"),
         ("search --dataset folder --data_path nowhere --feature_net efficientnet-lite0", "--data_path"),
         ("search --dataset folder --data_path nowhere --inception_path nowhere.pth", "--inception_path"),
-        ("search --method dggan --dataset folder --data_path nowhere --inception_path nowhere.pth", "--inception_path"),
-        ("train_derived --gen_model sngan --dataset folder --data_path nowhere --inception_path nowhere.pth", "--inception_path"),
+        (
+            "search --method dggan --dataset folder --data_path nowhere --inception_path nowhere.pth",
+            "--inception_path",
+        ),
+        (
+            "train_derived --gen_model sngan --dataset folder --data_path nowhere --inception_path nowhere.pth",
+            "--inception_path",
+        ),
         ("search --dataset digits --device tpu", "--device"),
         ("search --dataset digits --inception_path nowhere.pth", "--inception_path"),
         ("search --load_path nowhere", "--load_path"),
@@ -122,15 +130,25 @@ def test_a_mistake_gets_one_line_that_names_the_option(fail_command, command, wo
 
 
 @pytest.mark.parametrize(
-    "command", ["search", "search --method dggan", "train_derived --gen_model autogan_cifar10_a", "test --load_path NODE"]
+    "command",
+    [
+        "search",
+        "search --method dggan",
+        "train_derived --gen_model autogan_cifar10_a",
+        "test --load_path NODE",
+    ],
 )
 def test_one_image_is_refused_before_a_run_begins(fail_command, tmp_path, command):
     load_images("digits").picture(0).save(tmp_path / "a.png")
     small = GrowingGenerator(proggan_architecture(4, 4), 8).state_dict()
-    save_checkpoint(tmp_path / "node.pth", {"architecture": str(proggan_architecture(4, 4)), "gan": {"average": small}})
+    save_checkpoint(
+        tmp_path / "node.pth", {"architecture": str(proggan_architecture(4, 4)), "gan": {"average": small}}
+    )
     command = command.replace("NODE", f"{tmp_path / 'node.pth'}")
     words = "holds 1 image, too few; give 2 at least"
-    assert words in fail_command(f"{command} --dataset folder --data_path {tmp_path} --device cpu --feature_net efficientnet-lite0")
+    assert words in fail_command(
+        f"{command} --dataset folder --data_path {tmp_path} --device cpu --feature_net efficientnet-lite0"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +166,9 @@ def finished_runs(tmp_path_factory):
 
 def test_the_grid_at_the_end_of_a_level_shows_the_level_that_was_trained(finished_runs):
     """Iteration 2 is the second level's last: ten images of 16 px, each with a border and pixels four wide."""
-    assert Image.open(only_run(finished_runs, "s") / "Samples" / "iteration_002.png").width == 4 * (10 * (16 + 1) + 1)
+    assert Image.open(only_run(finished_runs, "s") / "Samples" / "iteration_002.png").width == 4 * (
+        10 * (16 + 1) + 1
+    )
 
 
 def assert_equal_runs(run, finished):
@@ -158,17 +178,25 @@ def assert_equal_runs(run, finished):
     assert first == second
 
 
-@pytest.mark.parametrize("call, by_signal", [(2, True), (3, False), (6, True), (8, True), (14, False), (17, True)])
-def test_a_search_that_stops_and_goes_on_equals_the_uninterrupted_one(type_command, tmp_path, monkeypatch, finished_runs, call, by_signal):
+@pytest.mark.parametrize(
+    "call, by_signal", [(2, True), (3, False), (6, True), (8, True), (14, False), (17, True)]
+)
+def test_a_search_that_stops_and_goes_on_equals_the_uninterrupted_one(
+    type_command, tmp_path, monkeypatch, finished_runs, call, by_signal
+):
     stops, heal = stop_at(call, monkeypatch, by_signal)
     with pytest.raises(stops):
         type_command(TINY_SEARCH)
     heal()
     run = only_run(tmp_path, "s")
-    if (run / "Model" / "checkpoint.pth").is_file():  # a power cut before the first checkpoint leaves nothing to go on from
+    if (
+        run / "Model" / "checkpoint.pth"
+    ).is_file():  # a power cut before the first checkpoint leaves nothing to go on from
         type_command(f"search --load_path {run}")
         assert_equal_runs(run, only_run(finished_runs, "s"))
-        assert (run / "derived.json").read_text() == (only_run(finished_runs, "s") / "derived.json").read_text()
+        assert (run / "derived.json").read_text() == (
+            only_run(finished_runs, "s") / "derived.json"
+        ).read_text()
     else:
         assert not by_signal and call < 6
 
@@ -186,7 +214,9 @@ def test_a_training_that_stops_and_goes_on_equals_the_uninterrupted_one(
     assert_equal_runs(run, only_run(finished_runs, "t"))
 
 
-@pytest.mark.parametrize("command, call", [(TINY_SEARCH, 2), (TINY_SEARCH, 7), (TINY_TRAINING, 1), (TINY_TRAINING, 3)])
+@pytest.mark.parametrize(
+    "command, call", [(TINY_SEARCH, 2), (TINY_SEARCH, 7), (TINY_TRAINING, 1), (TINY_TRAINING, 3)]
+)
 def test_a_stop_while_images_are_scored_is_heard_there_and_they_are_scored_again(
     type_command, tmp_path, monkeypatch, finished_runs, command, call
 ):
@@ -225,15 +255,23 @@ def test_a_run_that_goes_on_counts_the_time_of_all_its_sessions(type_command, tm
 def test_a_search_logs_a_line_an_iteration_and_rewards_with_the_networks_name(finished_runs):
     log = (only_run(finished_runs, "s") / "Log" / "log.txt").read_text()
     for iteration in range(1, 5):
-        time_left = r", about \S+ left" if iteration > 2 else ""  # the first two levels have one iteration each
+        time_left = (
+            r", about \S+ left" if iteration > 2 else ""
+        )  # the first two levels have one iteration each
         assert re.search(
-            rf" iteration {iteration} of 4: d_loss \S+, g_loss \S+, mean reward \(efficientnet-lite0 IS\) [\d.]+{time_left}\n", log
+            rf" iteration {iteration} of 4: d_loss \S+, g_loss \S+, mean reward \(efficientnet-lite0 IS\) [\d.]+{time_left}\n",
+            log,
         )
     assert len(re.findall(r"   reward \S+ \(efficientnet-lite0 IS\)\n", log)) == 2 + 2 + 2
 
 
 def test_a_search_ends_with_a_grid_however_short_it_is(type_command, tmp_path):
-    type_command(TINY_SEARCH.replace("--max_search_iter 4 --grow_step1 1 --grow_step2 2", "--max_search_iter 1 --grow_steps --img_size 8"))
+    type_command(
+        TINY_SEARCH.replace(
+            "--max_search_iter 4 --grow_step1 1 --grow_step2 2",
+            "--max_search_iter 1 --grow_steps --img_size 8",
+        )
+    )
     assert [path.name for path in (only_run(tmp_path, "s") / "Samples").iterdir()] == ["iteration_001.png"]
 
 
@@ -247,12 +285,18 @@ def test_a_training_logs_a_line_every_so_many_steps(tmp_path, monkeypatch):
     assert re.findall(r" iteration (\d+) of 10: d_loss", log) == ["4", "8"]
 
 
-def test_a_dynamic_reset_stops_at_the_step_of_the_rule_however_often_the_losses_are_looked_at(type_command, tmp_path):
+def test_a_dynamic_reset_stops_at_the_step_of_the_rule_however_often_the_losses_are_looked_at(
+    type_command, tmp_path
+):
     """A threshold that any losses fall below: the reset comes at the same step with another --print_freq, and the run is the same."""
     for name, print_freq in (("often", 1), ("seldom", 100)):
-        command = TINY_SEARCH.replace("--print_freq 3", f"--print_freq {print_freq}").replace("--exp_name s", f"--exp_name {name}")
+        command = TINY_SEARCH.replace("--print_freq 3", f"--print_freq {print_freq}").replace(
+            "--exp_name s", f"--exp_name {name}"
+        )
         type_command(command + " --dynamic_reset_threshold 1e6 --dynamic_reset_window 3")
-    first, second = (load_checkpoint(only_run(tmp_path, name) / "Model" / "checkpoint.pth") for name in ("often", "seldom"))
+    first, second = (
+        load_checkpoint(only_run(tmp_path, name) / "Model" / "checkpoint.pth") for name in ("often", "seldom")
+    )
     assert first["counters"]["resets"] > 0
     for state in (first, second):
         state.pop("metrics_bytes")
@@ -262,30 +306,51 @@ def test_a_dynamic_reset_stops_at_the_step_of_the_rule_however_often_the_losses_
 
 def test_another_seed_gives_another_run(type_command, tmp_path, finished_runs):
     type_command(TINY_TRAINING + " --random_seed 7")
-    mine, other = (load_checkpoint(only_run(folder, "t") / "Model" / "checkpoint.pth") for folder in (tmp_path, finished_runs))
-    assert not torch.equal(mine["gan"]["generator"]["linear.weight"], other["gan"]["generator"]["linear.weight"])
+    mine, other = (
+        load_checkpoint(only_run(folder, "t") / "Model" / "checkpoint.pth")
+        for folder in (tmp_path, finished_runs)
+    )
+    assert not torch.equal(
+        mine["gan"]["generator"]["linear.weight"], other["gan"]["generator"]["linear.weight"]
+    )
 
 
 def test_what_a_run_computes_cannot_be_changed_when_it_goes_on(fail_command, finished_runs):
-    assert "--gf_dim: the run was started with 4" in fail_command(f"search --load_path {only_run(finished_runs, 's')} --gf_dim 8")
+    assert "--gf_dim: the run was started with 4" in fail_command(
+        f"search --load_path {only_run(finished_runs, 's')} --gf_dim 8"
+    )
 
 
-@pytest.mark.parametrize("wrong, right, name", [("search", "train_derived", "t"), ("train_derived", "search", "s")])
-def test_a_run_of_the_other_script_is_refused_with_the_command_that_goes_on_with_it(fail_command, finished_runs, wrong, right, name):
+@pytest.mark.parametrize(
+    "wrong, right, name", [("search", "train_derived", "t"), ("train_derived", "search", "s")]
+)
+def test_a_run_of_the_other_script_is_refused_with_the_command_that_goes_on_with_it(
+    fail_command, finished_runs, wrong, right, name
+):
     run = only_run(finished_runs, name)
-    assert f"go on with it by: python {right}.py --load_path {run}" in fail_command(f"{wrong} --load_path {run}")
+    assert f"go on with it by: python {right}.py --load_path {run}" in fail_command(
+        f"{wrong} --load_path {run}"
+    )
 
 
 def test_a_search_goes_on_by_its_own_method_only(fail_command, finished_runs):
-    assert "--method: the run was started with autogan" in fail_command(f"search --method dggan --load_path {only_run(finished_runs, 's')}")
+    assert "--method: the run was started with autogan" in fail_command(
+        f"search --method dggan --load_path {only_run(finished_runs, 's')}"
+    )
 
 
-def test_a_finished_training_goes_on_to_more_iterations_as_if_they_had_been_asked_for_at_once(type_command, tmp_path):
+def test_a_finished_training_goes_on_to_more_iterations_as_if_they_had_been_asked_for_at_once(
+    type_command, tmp_path
+):
     command = TINY_TRAINING.replace("--lr_decay --score_start", "--val_freq 9")
-    type_command(command.replace("--max_iter 10", "--max_iter 6").replace("--exp_name t", "--exp_name longer"))
+    type_command(
+        command.replace("--max_iter 10", "--max_iter 6").replace("--exp_name t", "--exp_name longer")
+    )
     type_command(f"train_derived --load_path {only_run(tmp_path, 'longer')} --max_iter 10")
     type_command(command)
-    first, second = (load_checkpoint(only_run(tmp_path, name) / "Model" / "checkpoint.pth") for name in ("longer", "t"))
+    first, second = (
+        load_checkpoint(only_run(tmp_path, name) / "Model" / "checkpoint.pth") for name in ("longer", "t")
+    )
     assert_equal_states(first["gan"], second["gan"])
     assert first["options"]["max_iter"] == 10
 
@@ -299,31 +364,42 @@ def test_a_training_whose_learning_rate_falls_keeps_its_length(fail_command, fin
 
 def test_two_processes_never_write_to_one_run(fail_command, finished_runs):
     run = only_run(finished_runs, "t")
-    holding = (
-        "import fcntl, sys; file = open(sys.argv[1], 'a'); fcntl.lockf(file, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
-    )
-    with subprocess.Popen([sys.executable, "-c", holding, run / ".lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+    holding = "import fcntl, sys; file = open(sys.argv[1], 'a'); fcntl.lockf(file, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", holding, run / ".lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
         assert other.stdout.readline() == b"held\n"
         assert "another process is writing" in fail_command(f"train_derived --load_path {run}")
         other.stdin.close()
 
 
-def test_a_search_prints_how_to_train_without_what_only_makes_rewards_cheap(type_command, tmp_path, finished_runs):
+def test_a_search_prints_how_to_train_without_what_only_makes_rewards_cheap(
+    type_command, tmp_path, finished_runs
+):
     log = (only_run(finished_runs, "s") / "Log" / "log.txt").read_text()
     (training,) = [line for line in log.splitlines() if "python train_derived.py" in line]
     (all_of_them,) = [line for line in log.splitlines() if "exps/retrain_topk.sh" in line]
     for line in (training, all_of_them):
-        assert "--gen_batch_size 8 --dis_batch_size 256" in line and "--n_critic 2" in line and "--latent_dim 8" in line
+        assert (
+            "--gen_batch_size 8 --dis_batch_size 256" in line
+            and "--n_critic 2" in line
+            and "--latent_dim 8" in line
+        )
         assert "--is_splits" not in line and "--gf_dim" not in line
     assert f"writing to {only_run(finished_runs, 's').relative_to(finished_runs)}" in log.splitlines()[0]
 
 
 def test_the_time_left_is_told_level_by_level():
     script = load_script("search")
-    lines = [script.iteration_line(i, 6, {"d_loss": 1.0}, 60, lambda i: int(i >= 3), 8 << int(i >= 3)) for i in range(6)]
+    lines = [
+        script.iteration_line(i, 6, {"d_loss": 1.0}, 60, lambda i: int(i >= 3), 8 << int(i >= 3))
+        for i in range(6)
+    ]
     assert lines[0] == "iteration 1 of 6: d_loss 1, about 02:00 left at 8 px"
     assert lines[2] == "iteration 3 of 6: d_loss 1"
-    assert lines[3] == "iteration 4 of 6: d_loss 1, about 02:00 left" and lines[5].endswith("about 00:00 left")
+    assert lines[3] == "iteration 4 of 6: d_loss 1, about 02:00 left" and lines[5].endswith(
+        "about 00:00 left"
+    )
 
 
 def test_random_search_scores_candidates_alone(type_command, capsys):
@@ -336,7 +412,11 @@ def test_a_searchs_result_is_trained_and_scored(type_command, tmp_path, finished
     derived = only_run(finished_runs, "s") / "derived.json"
     ranked = json.loads(derived.read_text())["architectures"]
     assert [entry["rank"] for entry in ranked] == [1, 2] and ranked[0]["reward"] >= ranked[1]["reward"]
-    type_command(f"{TINY_TRAINING} --arch_file {derived} --rank 2 --exp_name r".replace("--gen_model autogan_cifar10_a", ""))
+    type_command(
+        f"{TINY_TRAINING} --arch_file {derived} --rank 2 --exp_name r".replace(
+            "--gen_model autogan_cifar10_a", ""
+        )
+    )
     run = only_run(tmp_path, "r")
     results = json.loads((run / "results.json").read_text())
     assert results["architecture"] == ranked[1]["architecture"]
@@ -349,30 +429,46 @@ def test_a_searchs_result_is_trained_and_scored(type_command, tmp_path, finished
     (scored,) = (tmp_path / "logs_eval").iterdir()
     best = load_checkpoint(run / "Model" / "checkpoint_best.pth")["best"]
     scores = json.loads((scored / "results.json").read_text())["scores"]
-    assert scores["fid"] == pytest.approx(best["fid"], rel=1e-6) and scores["is_mean"] == pytest.approx(best["is_mean"], rel=1e-6)
+    assert scores["fid"] == pytest.approx(best["fid"], rel=1e-6) and scores["is_mean"] == pytest.approx(
+        best["is_mean"], rel=1e-6
+    )
     for rank in (3, 0, -5):
         assert "--rank: " in fail_command(f"train_derived --arch_file {derived} --rank {rank}")
     assert "--gf_dim" in fail_command(f"test --load_path {run} --gf_dim 8")
-    assert "search" in fail_command(f"test --load_path {only_run(finished_runs, 's') / 'Model' / 'checkpoint.pth'}")
+    assert "search" in fail_command(
+        f"test --load_path {only_run(finished_runs, 's') / 'Model' / 'checkpoint.pth'}"
+    )
 
 
 def test_a_checkpoint_is_scored_as_training_has_scored_it(type_command, tmp_path):
     """Enough images that another order of sums would move some value over the edge where it is truncated."""
-    scoring = "--dataset digits --feature_net efficientnet-lite0 --device cpu --is_splits 1 --num_eval_imgs 200"
+    scoring = (
+        "--dataset digits --feature_net efficientnet-lite0 --device cpu --is_splits 1 --num_eval_imgs 200"
+    )
     type_command(
         f"train_derived {scoring} -gen_bs 16 -dis_bs 16 --latent_dim 8 --gf_dim 16 --df_dim 4 --gen_model e2gan_cifar10 --max_iter 8 "
         "--random_seed 7"
     )
     log = (only_run(tmp_path, "derive") / "Log" / "log.txt").read_text()
-    printed = log[log.index("python test.py") :].splitlines()[0].removeprefix("python ").replace("test.py", "test")
+    printed = (
+        log[log.index("python test.py") :].splitlines()[0].removeprefix("python ").replace("test.py", "test")
+    )
     type_command(f"{printed} --device cpu")
     trained = json.loads((only_run(tmp_path, "derive") / "results.json").read_text())
     (scored,) = (tmp_path / "logs_eval").iterdir()
     results = json.loads((scored / "results.json").read_text())
     scores, final = results["scores"], trained["final"]
     assert (scores["fid"], scores["is_mean"]) == pytest.approx((final["fid"], final["is_mean"]), rel=1e-9)
-    assert [results["options"][name] for name in ("gf_dim", "df_dim", "latent_dim", "random_seed")] == [16, 4, 8, 7]
-    assert results["generator_parameters"] == trained["generator_parameters"] and results["discriminator_parameters"] < 10_000
+    assert [results["options"][name] for name in ("gf_dim", "df_dim", "latent_dim", "random_seed")] == [
+        16,
+        4,
+        8,
+        7,
+    ]
+    assert (
+        results["generator_parameters"] == trained["generator_parameters"]
+        and results["discriminator_parameters"] < 10_000
+    )
 
 
 SCORING = "--feature_net efficientnet-lite0 --device cpu --is_splits 1 --num_eval_imgs 4"
@@ -380,7 +476,14 @@ SCORING = "--feature_net efficientnet-lite0 --device cpu --is_splits 1 --num_eva
 
 def statistics_file(folder, **provenance):
     """A file for --fid_stat, of images that nobody has."""
-    known = {"feature_net": "efficientnet-lite0", "data": "STL-10", "split": "train", "resolution": 32, "num_images": 7, **provenance}
+    known = {
+        "feature_net": "efficientnet-lite0",
+        "data": "STL-10",
+        "split": "train",
+        "resolution": 32,
+        "num_images": 7,
+        **provenance,
+    }
     save_statistics(RealStatistics(np.zeros(1280), np.eye(1280), **known), folder / "real.npz")
     return folder / "real.npz"
 
@@ -394,10 +497,14 @@ class Unavailable:
         raise OSError("no network")
 
 
-def test_with_statistics_of_the_real_images_no_data_set_is_needed(type_command, tmp_path, monkeypatch, finished_runs):
-    monkeypatch.setattr("utils.datasets.STL10", Unavailable)
+def test_with_statistics_of_the_real_images_no_data_set_is_needed(
+    type_command, tmp_path, monkeypatch, finished_runs
+):
+    monkeypatch.setattr("utils.data.load.STL10", Unavailable)
     file = statistics_file(tmp_path)
-    type_command(f"test {SCORING} --load_path {only_run(finished_runs, 't')} --dataset stl10 --data_path nowhere --fid_stat {file}")
+    type_command(
+        f"test {SCORING} --load_path {only_run(finished_runs, 't')} --dataset stl10 --data_path nowhere --fid_stat {file}"
+    )
     (scored,) = (tmp_path / "logs_eval").iterdir()
     assert "4 generated against 7 real images (STL-10, train): " in (scored / "Log" / "log.txt").read_text()
 
@@ -415,13 +522,15 @@ def test_with_statistics_of_the_real_images_no_data_set_is_needed(type_command, 
 def test_statistics_of_other_images_than_those_to_compare_with_are_refused(
     fail_command, tmp_path, monkeypatch, finished_runs, arguments, provenance, words
 ):
-    monkeypatch.setattr("utils.datasets.STL10", Unavailable)
+    monkeypatch.setattr("utils.data.load.STL10", Unavailable)
     file = statistics_file(tmp_path, **provenance)
     command = f"test {SCORING} --load_path {only_run(finished_runs, 't')} --dataset stl10 --data_path nowhere --fid_stat {file}"
     assert words in fail_command(f"{command} {arguments}")
 
 
-def test_a_run_is_scored_on_its_own_data_unless_the_command_line_names_other(type_command, capsys, finished_runs):
+def test_a_run_is_scored_on_its_own_data_unless_the_command_line_names_other(
+    type_command, capsys, finished_runs
+):
     def resolved(arguments):
         type_command(f"test --dry_run --load_path {only_run(finished_runs, 't')} {arguments}")
         options = json.loads(capsys.readouterr().out)["options"]
@@ -435,14 +544,21 @@ def test_a_run_is_scored_on_its_own_data_unless_the_command_line_names_other(typ
 @pytest.mark.parametrize("table", ["summary", "growth_table", "retrained_table"])
 def test_a_table_of_a_folder_that_is_no_such_run_is_refused_in_one_line(table, tmp_path, finished_runs):
     for run in (tmp_path / "nowhere", only_run(finished_runs, "s")):  # no run, and one of another script
-        ended = subprocess.run([sys.executable, ROOT / "exps" / f"{table}.py", run], capture_output=True, text=True)
+        ended = subprocess.run(
+            [sys.executable, ROOT / "exps" / f"{table}.py", run], capture_output=True, text=True
+        )
         assert ended.returncode == 2 and ended.stdout == ""
-        assert ended.stderr.startswith(f"error: {run} is not the folder of a finished run of ") and ended.stderr.count("\n") == 1
+        assert (
+            ended.stderr.startswith(f"error: {run} is not the folder of a finished run of ")
+            and ended.stderr.count("\n") == 1
+        )
 
 
 def test_random_search_runs_with_fid_rewards_at_another_bottom_width(type_command, tmp_path):
     search = TINY_SEARCH.replace("--ctrl_step 2 --ctrl_sample_batch 2", "")
-    type_command(f"{search} --controller random --reward fid --exp_name random --bottom_width 3 --img_size 24")
+    type_command(
+        f"{search} --controller random --reward fid --exp_name random --bottom_width 3 --img_size 24"
+    )
     rewards = json.loads((only_run(tmp_path, "random") / "results.json").read_text())["rewards"]
     assert all(0 < reward < 1 for reward in rewards)
     log = (only_run(tmp_path, "random") / "Log" / "log.txt").read_text()
@@ -450,19 +566,30 @@ def test_random_search_runs_with_fid_rewards_at_another_bottom_width(type_comman
 
 
 def test_spectral_norm_in_the_generator_is_trained_saved_and_loaded(type_command, tmp_path):
-    type_command(TINY_TRAINING.replace("--score_start", "--g_spectral_norm True").replace("--val_freq 1", "--val_freq 9"))
+    type_command(
+        TINY_TRAINING.replace("--score_start", "--g_spectral_norm True").replace(
+            "--val_freq 1", "--val_freq 9"
+        )
+    )
     run = only_run(tmp_path, "t")
     average = load_checkpoint(run / "Model" / "checkpoint.pth")["gan"]["average"]
     assert "cells.0.first.pre.conv.parametrizations.weight.original" in average
     type_command(f"test --device cpu --is_splits 1 --num_eval_imgs 8 --load_path {run}")
     (scored,) = (tmp_path / "logs_eval").iterdir()
     final = json.loads((run / "results.json").read_text())["final"]
-    assert json.loads((scored / "results.json").read_text())["scores"]["fid"] == pytest.approx(final["fid"], rel=1e-6)
+    assert json.loads((scored / "results.json").read_text())["scores"]["fid"] == pytest.approx(
+        final["fid"], rel=1e-6
+    )
 
 
-def test_a_training_updates_its_generator_max_iter_times_and_its_discriminator_n_critic_times_as_often(finished_runs):
+def test_a_training_updates_its_generator_max_iter_times_and_its_discriminator_n_critic_times_as_often(
+    finished_runs,
+):
     gan = load_checkpoint(only_run(finished_runs, "t") / "Model" / "checkpoint.pth")["gan"]
-    updates = [max(int(state["step"]) for state in gan[f"{name}_optimizer"]["state"].values()) for name in ("generator", "discriminator")]
+    updates = [
+        max(int(state["step"]) for state in gan[f"{name}_optimizer"]["state"].values())
+        for name in ("generator", "discriminator")
+    ]
     assert updates == [10, 20]
 
 
@@ -491,6 +618,10 @@ def test_the_plain_way_of_training_ends_where_the_fast_way_does(type_command, tm
         )
         found[fast] = results_of(only_run(tmp_path, way), fast)
     plain, fast = found[False], found[True]
-    assert plain.keys() == fast.keys() and plain["architecture"] == fast["architecture"] and plain["final"].keys() == fast["final"].keys()
+    assert (
+        plain.keys() == fast.keys()
+        and plain["architecture"] == fast["architecture"]
+        and plain["final"].keys() == fast["final"].keys()
+    )
     moved = abs(fast["final"]["fid"] - fast["history"][0]["fid"])
     assert abs(plain["final"]["fid"] - fast["final"]["fid"]) < 0.1 * moved

@@ -6,18 +6,28 @@ import numpy as np
 import pytest
 import torch
 
-from models.architecture import Architecture
+from models.autogan.architecture import Architecture
 from models_search.candidates import Candidate, top_k
-from models_search.controller import Controller, UniformController, first_beam, reinforce, sample_architectures
-from models_search.dynamic_reset import CollapseDetector
+from models_search.autogan.controller import (
+    Controller,
+    UniformController,
+    first_beam,
+    reinforce,
+    sample_architectures,
+)
+from models_search.shared_gan.dynamic_reset import CollapseDetector
 from models_search.search_space import random_architecture
 
 
 def toy_reward(architecture):
     """A fixed function of the architecture with interactions between cells, so that greedy choices per token are not enough."""
     tokens = architecture.tokens
-    matches = sum(token == wanted for token, wanted in zip(tokens, Architecture.parse("autogan_cifar10_b").tokens))
-    return matches / 14 + 0.5 * (tokens[1] == tokens[2] % 2) - 0.3 * (len(tokens) > 4 and tokens[0] != tokens[4])
+    matches = sum(
+        token == wanted for token, wanted in zip(tokens, Architecture.parse("autogan_cifar10_b").tokens)
+    )
+    return (
+        matches / 14 + 0.5 * (tokens[1] == tokens[2] % 2) - 0.3 * (len(tokens) > 4 and tokens[0] != tokens[4])
+    )
 
 
 def toy_search(seed, updates=120, candidates=10, k=5):
@@ -50,7 +60,9 @@ def test_the_search_beats_random_sampling_on_a_toy_reward():
         learned_means.append(mean)
         far_above.append(np.quantile(random_rewards, 0.99))
     assert wins >= 8
-    assert np.mean(learned_means) > np.mean(far_above), "an average sample of the policy is as good as the best hundredth of random ones"
+    assert np.mean(learned_means) > np.mean(far_above), (
+        "an average sample of the policy is as good as the best hundredth of random ones"
+    )
 
 
 def test_architectures_drawn_together_are_those_drawn_one_by_one():
@@ -75,8 +87,13 @@ def test_tokens_are_drawn_with_the_controllers_probabilities():
 
 def test_a_levels_controller_starts_from_a_beam_entry_and_extends_its_architecture():
     parents = [Architecture.parse("1 0 1 1"), Architecture.parse("0 2 2 0")]
-    beam = [Candidate(parent, 1.0, (torch.full((8,), float(index)), torch.zeros(8))) for index, parent in enumerate(parents)]
-    architectures, rollout = sample_architectures(Controller(1, 8), beam, 400, torch.Generator().manual_seed(0))
+    beam = [
+        Candidate(parent, 1.0, (torch.full((8,), float(index)), torch.zeros(8)))
+        for index, parent in enumerate(parents)
+    ]
+    architectures, rollout = sample_architectures(
+        Controller(1, 8), beam, 400, torch.Generator().manual_seed(0)
+    )
     shares = [sum(a.cells[0] == parent.cells[0] for a in architectures) / 400 for parent in parents]
     assert sum(shares) == 1 and shares[0] == pytest.approx(0.5, abs=0.1)
     assert all(architecture.levels == 2 for architecture in architectures)
@@ -118,7 +135,9 @@ def test_reinforce_descends_the_surrogate_and_moves_the_baseline():
     before = [parameter.detach().clone() for parameter in controller.parameters()]
 
     optimizer = torch.optim.SGD(controller.parameters(), lr=1.0)
-    baseline, figures = reinforce(optimizer, controller(state, uniforms), rewards, 0.7, weight, baseline_decay=0.9)
+    baseline, figures = reinforce(
+        optimizer, controller(state, uniforms), rewards, 0.7, weight, baseline_decay=0.9
+    )
     assert baseline == pytest.approx(expected_baseline)
     assert figures["reward"] == pytest.approx(rewards.mean().item())
     for old, new, gradient in zip(before, controller.parameters(), gradients):
@@ -134,7 +153,9 @@ def test_reinforce_refuses_rewards_that_do_not_match_the_rollout():
 
 def test_random_search_draws_every_token_uniformly():
     controller = UniformController(0)
-    architectures, rollout = sample_architectures(controller, first_beam(), 7200, torch.Generator().manual_seed(0))
+    architectures, rollout = sample_architectures(
+        controller, first_beam(), 7200, torch.Generator().manual_seed(0)
+    )
     counts = np.unique([str(a) for a in architectures], return_counts=True)[1]
     assert len(counts) == 36 and counts.min() > 140 and counts.max() < 265
     assert rollout.log_probs[0].tolist() == pytest.approx([-np.log(size) for size in controller.heads])
@@ -151,10 +172,16 @@ def test_collapse_is_noticed_at_the_step_the_rule_names_however_the_losses_arriv
     noticed = 0
     for _ in range(200):
         window = int(rng.integers(2, 12))
-        detector, d_window, g_window = CollapseDetector(window, 0.3), deque(maxlen=window), deque(maxlen=window)
+        detector, d_window, g_window = (
+            CollapseDetector(window, 0.3),
+            deque(maxlen=window),
+            deque(maxlen=window),
+        )
         for _ in range(8):
             d_losses = rng.normal(size=int(rng.integers(1, 20))).tolist()
-            g_losses = [float(value) if rng.random() < 0.3 else None for value in rng.normal(size=len(d_losses))]
+            g_losses = [
+                float(value) if rng.random() < 0.3 else None for value in rng.normal(size=len(d_losses))
+            ]
             expected = None
             for index, (d_loss, g_loss) in enumerate(zip(d_losses, g_losses)):
                 d_window.append(d_loss)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from models.autogan import Discriminator
-from models.init import prepare
-from models.spectral_norm import add_spectral_norm, join_spectral_norms
+from models.autogan.networks import Discriminator
+from models.layers.init import prepare
+from models.layers.spectral_norm import add_spectral_norm, join_spectral_norms
 
 EXACT = dict(rtol=1e-9, atol=1e-12)
 
@@ -34,7 +34,10 @@ def test_joint_norms_are_pytorchs_over_several_steps(level, layout):
     plain, joint = (network.to(memory_format=layout) for network in discriminators())
     for step in range(3):
         images = torch.randn(2, 3, 8 << level, 8 << level, dtype=torch.float64)
-        (logits, gradients), (joint_logits, joint_gradients) = passes(plain, level, images), passes(joint, level, images)
+        (logits, gradients), (joint_logits, joint_gradients) = (
+            passes(plain, level, images),
+            passes(joint, level, images),
+        )
         torch.testing.assert_close(joint_logits, logits, **EXACT)
         for name, gradient in gradients.items():
             assert (gradient is None) == (joint_gradients[name] is None), name
@@ -58,10 +61,14 @@ def test_the_penalty_of_wgan_gp_differentiates_through_joint_norms():
     """The gradient of a gradient: what its penalty asks of the discriminator."""
     gradients = []
     for discriminator in discriminators(levels=2):
-        images = torch.linspace(-1, 1, 2 * 3 * 16 * 16, dtype=torch.float64).view(2, 3, 16, 16).requires_grad_()
+        images = (
+            torch.linspace(-1, 1, 2 * 3 * 16 * 16, dtype=torch.float64).view(2, 3, 16, 16).requires_grad_()
+        )
         (slope,) = torch.autograd.grad(discriminator(images).sum(), images, create_graph=True)
         slope.square().sum().backward()
-        gradients.append([parameter.grad for name, parameter in discriminator.named_parameters() if "weight" in name])
+        gradients.append(
+            [parameter.grad for name, parameter in discriminator.named_parameters() if "weight" in name]
+        )
     for mine, theirs in zip(*gradients):
         torch.testing.assert_close(mine, theirs, **EXACT)
 
@@ -71,7 +78,10 @@ def test_states_are_exchanged_with_pytorchs_norms():
     joint(torch.randn(2, 3, 32, 32, dtype=torch.float64))
     plain.load_state_dict(joint.state_dict())
     joint.load_state_dict(plain.state_dict())
-    assert all(torch.equal(mine, theirs) for mine, theirs in zip(joint.state_dict().values(), plain.state_dict().values()))
+    assert all(
+        torch.equal(mine, theirs)
+        for mine, theirs in zip(joint.state_dict().values(), plain.state_dict().values())
+    )
 
 
 def test_a_layer_called_alone_is_normed_too():

@@ -7,12 +7,12 @@ import pytest
 import torch
 from test_fast import losses_of
 
-from models.dggan import growing_networks
+from models.growing.networks import growing_networks
 from models_search.search_space import random_architecture
-from utils.adversarial import Setting, train_steps
-from utils.gan import new_gan
-from utils.losses import wasserstein_gradient_penalty
-from utils.step_graphs import CudaRecorder, StepGraphs
+from utils.training.adversarial import Setting, train_steps
+from utils.training.gan import new_gan
+from utils.training.losses import wasserstein_gradient_penalty
+from utils.training.cuda_graphs import CudaRecorder, StepGraphs
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
@@ -185,10 +185,15 @@ def test_a_growth_that_fades_in_is_recorded_once_for_all_its_steps():
 
         def setting_at(step, gan=gan, fade=fade):
             fade.fill_(step / 8)
-            return Setting(partial(gan.generator, fade=fade), partial(gan.discriminator, fade=fade), key="fading")
+            return Setting(
+                partial(gan.generator, fade=fade), partial(gan.discriminator, fade=fade), key="fading"
+            )
 
         given = torch.Generator().manual_seed(0)
-        steps = [(s, torch.randn(2, 3, 8, 8, generator=given), *torch.randn(2, 2, 4, generator=given)) for s in range(8)]
+        steps = [
+            (s, torch.randn(2, 3, 8, 8, generator=given), *torch.randn(2, 2, 4, generator=given))
+            for s in range(8)
+        ]
         losses.append(train_steps(gan, steps, setting_at))
     assert losses[0] == losses[1] and recorder.replayed >= 8
 
@@ -197,12 +202,16 @@ def test_a_snapshot_is_written_over_an_earlier_one():
     gan = small_gan()
     setting = Setting(gan.generator, gan.discriminator)
     kept = gan.snapshot(gan.snapshot())
-    train_steps(gan, steps_of(3), lambda step: setting, lr_factor=lambda step: 0.5)  # now the optimisers have averages
+    train_steps(
+        gan, steps_of(3), lambda step: setting, lr_factor=lambda step: 0.5
+    )  # now the optimisers have averages
     first = gan.snapshot(kept)
     train_steps(gan, steps_of(3), lambda step: setting, lr_factor=lambda step: 0.25)
     second = gan.snapshot(first)
     losses = train_steps(gan, steps_of(3), lambda step: setting)
-    assert second["generator"]["0.weight"] is first["generator"]["0.weight"] is not kept["generator"]["0.weight"]
+    assert (
+        second["generator"]["0.weight"] is first["generator"]["0.weight"] is not kept["generator"]["0.weight"]
+    )
     gan.load_state_dict(second)
     assert gan.generator_optimizer.param_groups[0]["lr"] == 0.25e-3
     assert train_steps(gan, steps_of(3), lambda step: setting) == losses
@@ -223,22 +232,35 @@ def small_gan(fast=True, device="cpu"):
     torch.manual_seed(0)
     generator = torch.nn.Sequential(torch.nn.Linear(4, 3 * 16), torch.nn.Unflatten(1, (3, 4, 4)))
     discriminator = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16, 1))
-    return new_gan(generator, discriminator, torch.device(device), g_lr=1e-3, d_lr=1e-3, betas=(0.0, 0.9), fast=fast)
+    return new_gan(
+        generator, discriminator, torch.device(device), g_lr=1e-3, d_lr=1e-3, betas=(0.0, 0.9), fast=fast
+    )
 
 
 def steps_of(count):
     given = torch.Generator().manual_seed(0)
-    return [(s, torch.randn(2, 3, 4, 4, generator=given), *torch.randn(2, 2, 4, generator=given)) for s in range(count)]
+    return [
+        (s, torch.randn(2, 3, 4, 4, generator=given), *torch.randn(2, 2, 4, generator=given))
+        for s in range(count)
+    ]
 
 
 @pytest.mark.parametrize("saved_fast, loaded_fast", [(True, False), (False, True)])
 def test_a_state_can_be_loaded_into_another_way_of_computing(saved_fast, loaded_fast):
     saved, loaded = small_gan(saved_fast), small_gan(loaded_fast)
-    train_steps(saved, steps_of(3), lambda step: Setting(saved.generator, saved.discriminator), lr_factor=lambda step: 0.5)
+    train_steps(
+        saved,
+        steps_of(3),
+        lambda step: Setting(saved.generator, saved.discriminator),
+        lr_factor=lambda step: 0.5,
+    )
     loaded.load_state_dict(saved.snapshot())
     assert loaded.generator_optimizer.param_groups[0]["fused"] is loaded_fast
     assert float(loaded.generator_optimizer.param_groups[0]["lr"]) == pytest.approx(5e-4)
-    losses = [train_steps(gan, steps_of(3), lambda step, gan=gan: Setting(gan.generator, gan.discriminator)) for gan in (saved, loaded)]
+    losses = [
+        train_steps(gan, steps_of(3), lambda step, gan=gan: Setting(gan.generator, gan.discriminator))
+        for gan in (saved, loaded)
+    ]
     assert losses[0][0] == pytest.approx(losses[1][0], abs=1e-5)
 
 
@@ -251,7 +273,8 @@ def test_adams_averages_take_on_the_parameters_memory_format():
     for parameter, averages in fast.generator_optimizer.state.items():
         assert averages["exp_avg_sq"].stride() == parameter.stride()
     for mine, theirs in zip(
-        fast.state_dict()["generator_optimizer"]["state"].values(), plain.state_dict()["generator_optimizer"]["state"].values()
+        fast.state_dict()["generator_optimizer"]["state"].values(),
+        plain.state_dict()["generator_optimizer"]["state"].values(),
     ):
         assert torch.equal(mine["exp_avg_sq"], theirs["exp_avg_sq"])
 
@@ -265,7 +288,9 @@ def test_cuda_graphs_replay_exactly_what_they_recorded(monkeypatch):
     recorded, gan = losses_of(fast=True, architectures=architectures, steps=len(architectures), device="cuda")
     assert not gan.graphs._recorder.failed and any(gan.graphs._recordings.values())
     monkeypatch.setattr(CudaRecorder, "record", lambda self, call, inputs: None)
-    plain, plain_gan = losses_of(fast=True, architectures=architectures, steps=len(architectures), device="cuda")
+    plain, plain_gan = losses_of(
+        fast=True, architectures=architectures, steps=len(architectures), device="cuda"
+    )
     assert recorded == plain
     for mine, theirs in zip(gan.generator.state_dict().values(), plain_gan.generator.state_dict().values()):
         assert torch.equal(mine, theirs)
@@ -280,7 +305,11 @@ def test_recordings_survive_each_other_and_the_allocator():
     with graphs.stream():
         expected = [(factors[0] @ factors[1]).sum() * scale for scale in (1.0, 2.0, 3.0)]
         for key in (0, 0, 1, 1, 2, 2, 0, 0, 1, 1):
-            product = graphs.run(key, lambda scale: (factors[0] @ factors[1]).sum() * scale, torch.tensor(key + 1.0, device="cuda"))
+            product = graphs.run(
+                key,
+                lambda scale: (factors[0] @ factors[1]).sum() * scale,
+                torch.tensor(key + 1.0, device="cuda"),
+            )
             torch.cuda.empty_cache()
             filled = torch.full((2**24,), 7.0, device="cuda")
             torch.testing.assert_close(product, expected[key])

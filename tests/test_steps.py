@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from utils.datasets import ImageSet
-from utils.steps import StepInputs
+from utils.data.load import ImageSet
+from utils.training.inputs import StepInputs
 
 NUM_IMAGES, BATCH, GENERATOR_BATCH, EVERY = 11, 4, 6, 3
 STEPS_PER_EPOCH = 3
@@ -14,7 +14,9 @@ STEPS_PER_EPOCH = 3
 
 def numbered_images(num_images=NUM_IMAGES, **how):
     """Pictures of 2 x 2 pixels whose grey is their number."""
-    image_set = ImageSet("numbers", "train", num_images, 2, lambda index: Image.fromarray(np.full((2, 2), index, np.uint8)))
+    image_set = ImageSet(
+        "numbers", "train", num_images, 2, lambda index: Image.fromarray(np.full((2, 2), index, np.uint8))
+    )
     return image_set.resized(2, **how)
 
 
@@ -23,7 +25,14 @@ def numbers_of(real):
 
 
 def inputs_of(images, seed=0):
-    return StepInputs(images, seed, batch_size=BATCH, generator_batch_size=GENERATOR_BATCH, latent_dim=5, generator_every=EVERY)
+    return StepInputs(
+        images,
+        seed,
+        batch_size=BATCH,
+        generator_batch_size=GENERATOR_BATCH,
+        latent_dim=5,
+        generator_every=EVERY,
+    )
 
 
 def assert_equal_steps(found, wanted):
@@ -45,7 +54,9 @@ def test_an_epoch_shows_every_image_once_in_an_order_of_its_own_and_its_last_bat
 
 
 def test_the_generator_gets_noise_at_step_zero_and_every_so_many_steps_from_there_on():
-    shapes = [noise if noise is None else noise.shape for *_, noise in inputs_of(numbered_images()).steps(0, 10)]
+    shapes = [
+        noise if noise is None else noise.shape for *_, noise in inputs_of(numbered_images()).steps(0, 10)
+    ]
     assert shapes == [(GENERATOR_BATCH, 5) if step % EVERY == 0 else None for step in range(10)]
 
 
@@ -61,7 +72,10 @@ def test_steps_gone_on_with_or_repeated_are_those_of_going_through(first, last):
 
 def test_noise_depends_on_seed_and_step_and_not_on_the_images():
     def noise_of(num_images, seed=0):
-        return [(step, noise[:1], more) for step, _, noise, more in inputs_of(numbered_images(num_images), seed).steps(0, 70)]
+        return [
+            (step, noise[:1], more)
+            for step, _, noise, more in inputs_of(numbered_images(num_images), seed).steps(0, 70)
+        ]
 
     assert_equal_steps(noise_of(NUM_IMAGES), noise_of(29))
     (_, first, first_more), *_ = noise_of(NUM_IMAGES)
@@ -73,7 +87,9 @@ def test_no_two_noise_vectors_are_equal_and_all_are_of_the_normal_distribution()
     steps = list(inputs_of(numbered_images()).steps(0, 200))
     vectors = torch.cat([noise for _, *both in steps for noise in both[1:] if noise is not None])
     assert len(vectors.unique(dim=0)) == len(vectors) > 1000
-    assert vectors.mean().item() == pytest.approx(0, abs=0.05) and vectors.std().item() == pytest.approx(1, abs=0.05)
+    assert vectors.mean().item() == pytest.approx(0, abs=0.05) and vectors.std().item() == pytest.approx(
+        1, abs=0.05
+    )
     assert vectors.pow(4).mean().item() == pytest.approx(3, abs=0.5)
 
 

@@ -8,13 +8,13 @@ import torch
 from running import assert_equal_states, load_script
 
 import cfg
-from models_search.controller import first_beam
-from models_search.dynamic_reset import CollapseDetector
-from utils.datasets import load_images
-from utils.inception import load_feature_net
-from utils.real_statistics import real_statistics
-from utils.scoring import score_generator
-from utils.steps import StepInputs
+from models_search.autogan.controller import first_beam
+from models_search.shared_gan.dynamic_reset import CollapseDetector
+from utils.data.load import load_images
+from utils.inception.feature_net import load_feature_net
+from utils.metrics.real_statistics import real_statistics
+from utils.metrics.generator import score_generator
+from utils.training.inputs import StepInputs
 
 CPU = torch.device("cpu")
 NETWORKS = "--dataset digits --img_size 8 --latent_dim 8 --df_dim 4 --gf_dim 4 -gen_bs 4 -dis_bs 150 --n_critic 2"  # 12 steps an epoch
@@ -28,7 +28,11 @@ def digits():
 
 def run_that_records(figures):
     """A run that keeps nothing but the recorded figures, in a list."""
-    return SimpleNamespace(record=lambda step, found, prefix: figures.append(found), log=lambda text: None, grid=lambda *images: None)
+    return SimpleNamespace(
+        record=lambda step, found, prefix: figures.append(found),
+        log=lambda text: None,
+        grid=lambda *images: None,
+    )
 
 
 def go_on(due=False):
@@ -37,7 +41,10 @@ def go_on(due=False):
 
 def updates(gan):
     """How often the discriminator and the generator have been updated."""
-    return [max(int(state["step"]) for state in adam.state.values()) for adam in (gan.discriminator_optimizer, gan.generator_optimizer)]
+    return [
+        max(int(state["step"]) for state in adam.state.values())
+        for adam in (gan.discriminator_optimizer, gan.generator_optimizer)
+    ]
 
 
 # Dynamic reset: the generator's window of three losses is full after step 4, its third; then any losses are below the threshold 1e6.
@@ -51,7 +58,9 @@ def new_search(script, command):
 
 
 @pytest.mark.parametrize("print_freq", [1, 2, 5, 100])
-def test_a_collapsed_gan_is_the_one_at_the_step_of_the_rule_however_seldom_the_losses_are_looked_at(digits, print_freq):
+def test_a_collapsed_gan_is_the_one_at_the_step_of_the_rule_however_seldom_the_losses_are_looked_at(
+    digits, print_freq
+):
     script = load_script("search")
     search, options = new_search(script, f"--dynamic_reset_threshold 1e6 --print_freq {print_freq}")
     script.train_shared_gan(search, options, digits, run_that_records([]), go_on)
@@ -68,12 +77,21 @@ def test_a_collapsed_gan_is_the_one_at_the_step_of_the_rule_however_seldom_the_l
 
 
 @pytest.mark.parametrize("threshold, resets", [(1e6, 1), (0, 0)])
-def test_after_a_dynamic_reset_both_networks_have_other_weights_and_both_optimisers_are_new(digits, threshold, resets):
+def test_after_a_dynamic_reset_both_networks_have_other_weights_and_both_optimisers_are_new(
+    digits, threshold, resets
+):
     script = load_script("search")
     search, options = new_search(script, f"--dynamic_reset_threshold {threshold}")
     trained, first = search.gan, script.new_shared_gan(options, CPU)
     script.search_autogan(
-        search, options, lambda iteration: 0, lambda level: digits, lambda *purpose: 1.0, "IS", run_that_records([]), go_on
+        search,
+        options,
+        lambda iteration: 0,
+        lambda level: digits,
+        lambda *purpose: 1.0,
+        "IS",
+        run_that_records([]),
+        go_on,
     )
     assert search.resets == resets
     if not resets:
@@ -86,7 +104,9 @@ def test_after_a_dynamic_reset_both_networks_have_other_weights_and_both_optimis
     adams = search.gan.generator_optimizer, search.gan.discriminator_optimizer
     assert not any(adam.state for adam in adams)
     for adam, network in zip(adams, (search.gan.generator, search.gan.discriminator)):
-        assert [id(parameter) for parameter in adam.param_groups[0]["params"]] == [id(parameter) for parameter in network.parameters()]
+        assert [id(parameter) for parameter in adam.param_groups[0]["params"]] == [
+            id(parameter) for parameter in network.parameters()
+        ]
 
 
 # Length and learning rate
@@ -102,22 +122,41 @@ def train(command, images, score=lambda training: None):
         images, options.run.random_seed, batch_size=options.training.dis_batch_size, latent_dim=options.network.latent_dim,
         generator_batch_size=options.training.gen_batch_size, generator_every=options.training.n_critic,
     )  # fmt: skip
-    script.train(training, options, inputs, script.steps_of(options, images.num_images), score, run_that_records(figures), go_on)
+    script.train(
+        training,
+        options,
+        inputs,
+        script.steps_of(options, images.num_images),
+        score,
+        run_that_records(figures),
+        go_on,
+    )
     return training.gan, figures
 
 
 @pytest.mark.parametrize(
     "command, expected",
-    [("--max_iter 5", [10, 5]), ("--max_iter 4 --n_critic 3", [12, 4]), ("--max_epoch 1", [24, 12]), ("--max_epoch 2 -dis_bs 999", [8, 4])],
+    [
+        ("--max_iter 5", [10, 5]),
+        ("--max_iter 4 --n_critic 3", [12, 4]),
+        ("--max_epoch 1", [24, 12]),
+        ("--max_epoch 2 -dis_bs 999", [8, 4]),
+    ],
 )
-def test_training_takes_max_iter_generator_steps_or_n_critic_times_max_epoch_passes(digits, command, expected):
+def test_training_takes_max_iter_generator_steps_or_n_critic_times_max_epoch_passes(
+    digits, command, expected
+):
     assert updates(train(command, digits)[0]) == expected
 
 
 def test_learning_rates_fall_linearly_from_generator_step_to_generator_step(digits):
     """As in the authors' code: set after a generator step, by that step's number."""
-    gan, figures = train("--max_iter 4 --n_critic 2 --print_freq 1 --lr_decay --g_lr 0.004 --d_lr 0.008", digits)
-    assert [found["g_lr"] for found in figures] == pytest.approx([0.004 * (1 - step / 8) for step in (0, 0, 2, 2, 4, 4, 6, 6)])
+    gan, figures = train(
+        "--max_iter 4 --n_critic 2 --print_freq 1 --lr_decay --g_lr 0.004 --d_lr 0.008", digits
+    )
+    assert [found["g_lr"] for found in figures] == pytest.approx(
+        [0.004 * (1 - step / 8) for step in (0, 0, 2, 2, 4, 4, 6, 6)]
+    )
     assert gan.discriminator_optimizer.param_groups[0]["lr"] == pytest.approx(0.008 * (1 - 6 / 8))
 
 
@@ -142,9 +181,15 @@ def test_max_grad_norm_reaches_training(digits, script):
     """Adam divides by the gradients' size, but for gradients far below its epsilon."""
 
     def moved(max_grad_norm):
-        first, trained = (script(f"--max_grad_norm {max_grad_norm} {rates}", digits)[0] for rates in ("--g_lr 1e-12 --d_lr 1e-12", ""))
+        first, trained = (
+            script(f"--max_grad_norm {max_grad_norm} {rates}", digits)[0]
+            for rates in ("--g_lr 1e-12 --d_lr 1e-12", "")
+        )
         return [
-            sum((a - b).norm().item() for a, b in zip(getattr(trained, name).parameters(), getattr(first, name).parameters()))
+            sum(
+                (a - b).norm().item()
+                for a, b in zip(getattr(trained, name).parameters(), getattr(first, name).parameters())
+            )
             for name in ("generator", "discriminator")
         ]
 
@@ -154,7 +199,9 @@ def test_max_grad_norm_reaches_training(digits, script):
 
 @pytest.mark.parametrize("script", [search, train])
 def test_the_loss_that_is_asked_for_is_trained_on(digits, script):
-    hinge, wgan_gp = (script(f"--loss {loss} --print_freq 1", digits)[1][0]["d_loss"] for loss in ("hinge", "wgan-gp"))
+    hinge, wgan_gp = (
+        script(f"--loss {loss} --print_freq 1", digits)[1][0]["d_loss"] for loss in ("hinge", "wgan-gp")
+    )
     assert wgan_gp != pytest.approx(hinge, rel=0.1)
 
 
@@ -184,7 +231,9 @@ def test_a_short_training_brings_fid_far_below_the_untrained_generators(digits):
     real, fids = real_statistics(few, net), []
 
     def score(training):
-        scores, _ = score_generator(training.gan.average, [net], [real], num_images=60, seed=0, splits=1, metrics=("fid",))
+        scores, _ = score_generator(
+            training.gan.average, [net], [real], num_images=60, seed=0, splits=1, metrics=("fid",)
+        )
         fids.append(scores.fid)
 
     train(

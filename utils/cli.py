@@ -41,7 +41,11 @@ def run_script(main):
     except Ending as ending:
         sys.exit(_report(ending.label, ending, ending.exit_code))
     except OSError as error:
-        sys.exit(_report("error", f"{error.filename}: {error.strerror}" if error.filename else error, Ending.exit_code))
+        sys.exit(
+            _report(
+                "error", f"{error.filename}: {error.strerror}" if error.filename else error, Ending.exit_code
+            )
+        )
     except KeyboardInterrupt:
         sys.exit(_report("stopped", "by Ctrl-C", 130))
 

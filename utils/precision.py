@@ -19,8 +19,13 @@ def multiplying(precision, device, autocast=True):
     """
     older, newer = _older_flags(), [switch.fp32_precision for switch in _switches()]
     try:
-        _set_flags(("high", True) if precision == "tf32" else ("highest", False), ["tf32" if precision == "tf32" else "ieee"] * len(newer))
-        with torch.autocast(device.type, torch.bfloat16, enabled=autocast and precision == "bfloat16", cache_enabled=False):
+        _set_flags(
+            ("high", True) if precision == "tf32" else ("highest", False),
+            ["tf32" if precision == "tf32" else "ieee"] * len(newer),
+        )
+        with torch.autocast(
+            device.type, torch.bfloat16, enabled=autocast and precision == "bfloat16", cache_enabled=False
+        ):
             yield
     finally:
         _set_flags(older, newer)
@@ -32,7 +37,13 @@ def multiplying(precision, device, autocast=True):
 
 def _switches():
     backends = torch.backends
-    return backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn, backends.mkldnn.matmul, backends.mkldnn.conv
+    return (
+        backends.cuda.matmul,
+        backends.cudnn.conv,
+        backends.cudnn.rnn,
+        backends.mkldnn.matmul,
+        backends.mkldnn.conv,
+    )
 
 
 def _older_flags():
@@ -76,4 +87,6 @@ def fast_memory_format(precision, device):
 def check_precision(option, precision, device):
     """Refuse a precision that the device does not have."""
     if precision == "tf32" and device.type != "cuda":
-        raise UserError(f"{option}: tf32 is arithmetic of NVIDIA GPUs, the device is {device}; use float32 or bfloat16")
+        raise UserError(
+            f"{option}: tf32 is arithmetic of NVIDIA GPUs, the device is {device}; use float32 or bfloat16"
+        )

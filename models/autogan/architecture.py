@@ -1,0 +1,115 @@
+"""An AutoGAN generator's architecture as data: frozen, hashable, one text form. No torch.
+
+A generator is a row of cells, each doubling the resolution: resolution = bottom_width << number of cells. A cell is described by tokens
+in the order of `CHOICES`, then, for every cell but the first, one skip code (section 3.1 of the paper; the codes are the authors').
+"""
+
+from dataclasses import dataclass
+
+# The one place where the order of the choices and of their options is written: a token is an index into the options.
+CHOICES = {
+    "conv": ("post", "pre"),
+    "norm": ("none", "batch", "instance"),
+    "up": ("bilinear", "nearest", "deconv"),
+    "shortcut": (False, True),
+}
+
+
+class ArchitectureError(ValueError):
+    """A vector or text that describes no architecture of the search space."""
+
+
+def head_sizes(level):
+    """Number of options of each token of the cell at `level` (0-based): what a controller chooses from, step by step."""
+    sizes = tuple(len(options) for options in CHOICES.values())
+    return sizes + (2**level,) if level else sizes
+
+
+@dataclass(frozen=True)
+class CellSpec:
+    """One cell. `skips[j]` says whether the feature of cell j is added in; cell s has s of them."""
+
+    conv: str
+    norm: str
+    up: str
+    shortcut: bool
+    skips: tuple[bool, ...] = ()
+
+    @property
+    def tokens(self):
+        """The cell's tokens: one per choice, then the skip code."""
+        codes = tuple(options.index(getattr(self, choice)) for choice, options in CHOICES.items())
+        if not self.skips:
+            return codes
+        # Read most significant bit first: of the third cell, code 1 is "from cell 2 only", 2 "from cell 1 only".
+        return codes + (int("".join(str(int(skip)) for skip in self.skips), 2),)
+
+    @classmethod
+    def from_tokens(cls, tokens, level):
+        """The cell at `level` (0-based) that these tokens describe; raises ArchitectureError for any that do not."""
+        sizes = head_sizes(level)
+        if len(tokens) != len(sizes):
+            raise ArchitectureError(f"cell {level + 1} takes {len(sizes)} tokens, not {len(tokens)}")
+        names = (*CHOICES, "skip")
+        for name, token, size in zip(names, tokens, sizes):
+            if not 0 <= token < size:
+                raise ArchitectureError(f"cell {level + 1}: {name} is 0 to {size - 1}, not {token}")
+        chosen = {choice: options[token] for (choice, options), token in zip(CHOICES.items(), tokens)}
+        skips = tuple(bit == "1" for bit in f"{tokens[-1]:0{level}b}") if level else ()
+        return cls(**chosen, skips=skips)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A generator: its cells from the lowest resolution up. Architectures with fewer cells are legal: they are a search's lower levels."""
+
+    cells: tuple[CellSpec, ...]
+
+    @classmethod
+    def from_tokens(cls, tokens):
+        """From the flat vector of the authors' `--arch`: 4 tokens, then 5 for each further cell."""
+        tokens = tuple(int(token) for token in tokens)
+        cells, position = [], 0
+        while position < len(tokens) or not cells:
+            width = len(head_sizes(len(cells)))
+            cells.append(CellSpec.from_tokens(tokens[position : position + width], len(cells)))
+            position += width
+        return cls(tuple(cells))
+
+    @classmethod
+    def parse(cls, text):
+        """From a published name, the text form `1 0 1 1 | 1 0 0 1 1`, or the flat vector; raises ArchitectureError."""
+        if text in PUBLISHED:
+            text = PUBLISHED[text]
+        try:
+            tokens = [[int(token) for token in cell.replace(",", " ").split()] for cell in text.split("|")]
+        except ValueError:
+            known = ", ".join(PUBLISHED)
+            raise ArchitectureError(
+                f"'{text}' is neither a vector such as '1 0 1 1 | 1 0 0 1 1' nor one of {known}"
+            ) from None
+        if len(tokens) == 1:
+            return cls.from_tokens(tokens[0])
+        return cls(tuple(CellSpec.from_tokens(cell, level) for level, cell in enumerate(tokens)))
+
+    @property
+    def tokens(self):
+        """The flat vector."""
+        return tuple(token for cell in self.cells for token in cell.tokens)
+
+    @property
+    def levels(self):
+        """Number of cells."""
+        return len(self.cells)
+
+    def __str__(self):
+        return " | ".join(" ".join(str(token) for token in cell.tokens) for cell in self.cells)
+
+
+PUBLISHED = {
+    "autogan_cifar10_a": "1 0 1 1 | 1 0 0 1 1 | 1 0 1 0 3",
+    "autogan_cifar10_b": "1 0 1 1 | 1 0 1 1 1 | 1 0 1 1 3",
+    "autogan_cifar10_c": "1 1 1 1 | 1 0 0 1 1 | 1 0 1 0 3",
+    "sngan": "1 1 1 1 | 1 1 1 1 0 | 1 1 1 1 0",
+    "e2gan_cifar10": "0 1 0 1 | 0 1 2 1 0 | 0 1 0 1 2",
+}

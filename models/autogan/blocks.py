@@ -1,0 +1,141 @@
+"""The cell every AutoGAN generator is made of, and the discriminator's residual blocks."""
+
+import torch.nn.functional as F
+from torch import nn
+
+from models.layers.resampled import conv_of_upsampled, mean_of_conv
+
+NORMS = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d}
+
+
+def deconv(in_channels, out_channels):
+    """The transposed convolution that doubles the resolution without overlap."""
+    return nn.ConvTranspose2d(in_channels, out_channels, kernel_size=2, stride=2)
+
+
+class ConvUnit(nn.Module):
+    """One of a cell's two convolutions, with its norm and ReLU before it (`conv` "pre") or after it ("post").
+
+    Holds one normalisation layer per name in `norms` and, if `with_deconv`, an upsampling one; the call says which to use.
+    """
+
+    merged = False  # see models.layers.resampled
+
+    def __init__(self, conv, in_channels, out_channels, norms, with_deconv=False):
+        super().__init__()
+        self.pre_activation = conv == "pre"
+        normed_channels = in_channels if self.pre_activation else out_channels
+        self.norm = nn.ModuleDict(
+            {name: NORMS[name](normed_channels) for name in sorted(norms) if name != "none"}
+        )
+        self.deconv = deconv(in_channels, in_channels) if with_deconv else None
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1)
+
+    def forward(self, x, norm, up=None):
+        """(N, C, H, W) -> (N, C', H, W), or twice as large if `up` names an upsampling."""
+        if self.pre_activation:
+            return self._convolve(self._activate(x, norm), up)
+        return self._activate(self._convolve(x, up), norm)
+
+    def _activate(self, x, norm):
+        return F.relu(x if norm == "none" else self.norm[norm](x))
+
+    def _convolve(self, x, up):
+        return (
+            self.conv(x)
+            if up is None
+            else conv_of_upsampled(self.conv, x, up, [self.deconv], merged=self.merged)
+        )
+
+
+class Cell(nn.Module):
+    """An upsampling cell that can run any of `candidates` (CellSpecs of one level), and holds exactly the parameters they need.
+
+    Given every cell of a level it is a piece of the shared generator; given one, of a derived generator. Candidates share what the
+    authors' search shares: all of them the 1x1 convolutions of shortcut and skips, those of one conv type its 3x3 convolutions.
+    """
+
+    merged = False  # see models.layers.resampled
+
+    def __init__(self, in_channels, out_channels, candidates):
+        super().__init__()
+        self.first, self.second = nn.ModuleDict(), nn.ModuleDict()
+        for conv in sorted({spec.conv for spec in candidates}):
+            norms = {spec.norm for spec in candidates if spec.conv == conv}
+            learns_up = any(spec.up == "deconv" for spec in candidates if spec.conv == conv)
+            self.first[conv] = ConvUnit(conv, in_channels, out_channels, norms, with_deconv=learns_up)
+            self.second[conv] = ConvUnit(conv, out_channels, out_channels, norms)
+
+        self.shortcut = self.shortcut_up = None
+        if any(spec.shortcut for spec in candidates):
+            self.shortcut = nn.Conv2d(in_channels, out_channels, kernel_size=1)
+        if any(spec.shortcut and spec.up == "deconv" for spec in candidates):
+            self.shortcut_up = deconv(in_channels, in_channels)
+
+        self.skip, self.skip_up = nn.ModuleDict(), nn.ModuleDict()
+        level = len(candidates[0].skips)
+        for source in range(level):
+            if any(spec.skips[source] for spec in candidates):
+                self.skip[str(source)] = nn.Conv2d(out_channels, out_channels, kernel_size=1)
+            if any(spec.skips[source] and spec.up == "deconv" for spec in candidates):
+                doublings = level - source
+                self.skip_up[str(source)] = nn.Sequential(
+                    *(deconv(out_channels, out_channels) for _ in range(doublings))
+                )
+
+    def forward(self, x, features, spec):
+        """(N, C, H, W) and the features of all earlier cells -> (this cell's feature, its output), both (N, C', 2H, 2W).
+
+        The feature handed on includes the skips added to it: the released weights depend on that.
+        """
+        feature = self.first[spec.conv](x, spec.norm, spec.up)
+        for source, wanted in enumerate(spec.skips):
+            if wanted:
+                deconvs = self.skip_up[str(source)] if spec.up == "deconv" else ()
+                scale = feature.shape[-1] // features[source].shape[-1]
+                skip = self.skip[str(source)]
+                feature = feature + conv_of_upsampled(
+                    skip, features[source], spec.up, deconvs, scale, merged=self.merged
+                )
+        out = self.second[spec.conv](feature, spec.norm)
+        if spec.shortcut:
+            out = out + conv_of_upsampled(self.shortcut, x, spec.up, [self.shortcut_up], merged=self.merged)
+        return feature, out
+
+
+class FirstDiscriminatorBlock(nn.Module):
+    """Residual block on the image itself: no activation before the first convolution; halves the resolution."""
+
+    merged = False  # see models.layers.resampled
+
+    def __init__(self, in_channels, out_channels):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1)
+        self.shortcut = nn.Conv2d(in_channels, out_channels, kernel_size=1)
+
+    def forward(self, x):
+        """(N, 3, H, W) -> (N, C, H/2, W/2)."""
+        residual = mean_of_conv(self.conv2, F.relu(self.conv1(x)), merged=self.merged)
+        return residual + self.shortcut(F.avg_pool2d(x, 2))
+
+
+class DiscriminatorBlock(nn.Module):
+    """Pre-activation residual block; halves the resolution if `downsample`."""
+
+    merged = False  # see models.layers.resampled
+
+    def __init__(self, channels, downsample=False):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
+        self.shortcut = nn.Conv2d(channels, channels, kernel_size=1) if downsample else None
+
+    def forward(self, x):
+        """(N, C, H, W) -> (N, C, H, W), or half as large."""
+        hidden = F.relu(self.conv1(F.relu(x)))
+        if self.shortcut is None:
+            return self.conv2(hidden) + x
+        return mean_of_conv(self.conv2, hidden, merged=self.merged) + mean_of_conv(
+            self.shortcut, x, merged=self.merged
+        )

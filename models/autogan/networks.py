@@ -1,0 +1,107 @@
+"""AutoGAN's two networks: the generator of an architecture, and the discriminator that grows beside it."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from models.autogan.architecture import CHOICES, Architecture, ArchitectureError
+from models.autogan.blocks import Cell, DiscriminatorBlock, FirstDiscriminatorBlock
+from models.layers.spectral_norm import add_spectral_norm, joint_weights
+
+
+class Generator(nn.Module):
+    """Cells over a linear layer. `candidates[s]` are the CellSpecs that cell s must be able to run.
+
+    One candidate per cell makes a derived generator (`Generator.of`); all of them make the shared one (models_search.shared_gan.network).
+    """
+
+    def __init__(self, candidates, latent_dim=128, gf_dim=256, bottom_width=4):
+        super().__init__()
+        self.latent_dim, self.gf_dim, self.bottom_width = latent_dim, gf_dim, bottom_width
+        self.linear = nn.Linear(latent_dim, gf_dim * bottom_width**2)
+        self.cells = nn.ModuleList(Cell(gf_dim, gf_dim, specs) for specs in candidates)
+        self.to_rgb = nn.Sequential(
+            nn.BatchNorm2d(gf_dim), nn.ReLU(), nn.Conv2d(gf_dim, 3, kernel_size=3, padding=1), nn.Tanh()
+        )
+        is_derived = all(len(specs) == 1 for specs in candidates)
+        self.architecture = Architecture(tuple(specs[0] for specs in candidates)) if is_derived else None
+
+    @classmethod
+    def of(cls, architecture, **widths):
+        """The derived generator: exactly the parameters `architecture` uses."""
+        return cls([[spec] for spec in architecture.cells], **widths)
+
+    @classmethod
+    def from_state(cls, architecture, state):
+        """The derived generator that a state dict belongs to, its widths read off the tensors; raises ArchitectureError if it does not fit.
+
+        Of a shared generator's state dict, which the authors' train_derived.py saves, the architecture takes what it uses.
+        """
+        normed = "linear.parametrizations.weight.original" in state
+        linear = state.get(
+            "linear.parametrizations.weight.original" if normed else "linear.weight", torch.empty(0, 0)
+        )
+        gf_dim = len(state.get("to_rgb.0.weight", [])) or 1
+        bottom_width = max(1, math.isqrt(len(linear) // gf_dim))
+        generator = cls.of(architecture, latent_dim=linear.shape[1], gf_dim=gf_dim, bottom_width=bottom_width)
+        if normed:
+            add_spectral_norm(generator)
+        if all(f"cells.0.first.{conv}.conv.weight" in state for conv in CHOICES["conv"]):
+            state = {name: state[name] for name in generator.state_dict() if name in state}
+        try:
+            generator.load_state_dict(state)
+        except RuntimeError as error:
+            raise ArchitectureError(
+                f"the weights are not of architecture {architecture}: {str(error).splitlines()[-1].strip()}"
+            ) from None
+        return generator
+
+    def forward(self, z, architecture=None):
+        """(N, latent_dim) -> images (N, 3, R, R) in [-1, 1], R = bottom_width << cells of the architecture.
+
+        `architecture` says which candidates run, and may be shorter than the network; a derived generator knows its own.
+        """
+        architecture = architecture or self.architecture
+        if architecture.levels > len(self.cells):
+            raise ValueError(
+                f"an architecture of {architecture.levels} cells for a generator that has {len(self.cells)}"
+            )
+        h = self.linear(z).view(-1, self.gf_dim, self.bottom_width, self.bottom_width)
+        features = []
+        for cell, spec in zip(self.cells, architecture.cells):
+            feature, h = cell(h, features, spec)
+            features.append(feature)
+        return self.to_rgb(h)
+
+
+class Discriminator(nn.Module):
+    """Residual discriminator: two downsampling blocks, then plain ones; the last block runs at every level.
+
+    At level 0 the first block and the last run, at each further level one more block between them.
+    """
+
+    def __init__(self, levels=3, df_dim=128):
+        super().__init__()
+        growing = [FirstDiscriminatorBlock(3, df_dim)]
+        growing += [DiscriminatorBlock(df_dim, downsample=level == 1) for level in range(1, levels)]
+        self.growing = nn.ModuleList(growing)
+        self.last = DiscriminatorBlock(df_dim)
+        self.linear = nn.Linear(df_dim, 1, bias=False)
+
+    def forward(self, images, level=None):
+        """(N, 3, R, R) -> logits (N, 1), by the blocks of `level` (0-based; all of them if None)."""
+        with joint_weights(self._blocks(level), self.last, self.linear):
+            return self.logits(images, level)
+
+    def logits(self, images, level=None):
+        """`forward` with the layers' weights as they are: what may be compiled, as it updates nothing."""
+        h = images
+        for block in self._blocks(level):
+            h = block(h)
+        h = F.relu(self.last(h))
+        return self.linear(h.sum(dim=(2, 3)))
+
+    def _blocks(self, level):
+        return self.growing if level is None else self.growing[: level + 1]

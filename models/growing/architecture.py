@@ -1,0 +1,110 @@
+"""The architecture of a growing GAN as data: frozen, hashable, one text form. No torch.
+
+The convolutions of every resolution, from 4x4 up, for both networks: `4: G 3x512 D 3x512 | 8: G 3x512 3x512 D 3x512 3x512`.
+"""
+
+import re
+from dataclasses import dataclass
+
+from models.autogan.architecture import ArchitectureError
+
+FIRST_RESOLUTION = 4
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution that keeps the resolution. `kernel` is odd; `filters` counts its maps on the image's side. Text: `3x128`.
+
+    The discriminator mirrors the generator: a generator's convolution makes these maps, a discriminator's reads them.
+    """
+
+    kernel: int
+    filters: int
+
+    def __post_init__(self):
+        if self.kernel < 1 or self.kernel % 2 == 0:
+            raise ArchitectureError(f"a convolution's kernel is 1, 3, 5, 7, ..., not {self.kernel}")
+        if self.filters < 1:
+            raise ArchitectureError(f"a convolution has 1 filter or more, not {self.filters}")
+
+    @classmethod
+    def parse(cls, text):
+        """From `3x128`; raises ArchitectureError."""
+        match = re.fullmatch(r"(\d{1,2})x(\d{1,6})", text, re.ASCII)
+        if not match:
+            raise ArchitectureError(f"'{text}' is no convolution: write kernel x filters, such as 3x128")
+        return cls(int(match[1]), int(match[2]))
+
+    def __str__(self):
+        return f"{self.kernel}x{self.filters}"
+
+
+@dataclass(frozen=True)
+class GrowingArchitecture:
+    """The convolutions of both networks, a tuple per resolution 4, 8, 16, ..., listed from the depth (latent, score) to image.
+
+    Layers that follow from these are not listed: the generator's first (dense) layer and the discriminator's two last, as wide as
+    the first 4x4 convolution, and 1x1 to and from RGB. Text: `4: G 3x512 D 3x512 | 8: G 3x512 3x512 D 3x512 3x512`.
+    """
+
+    generator: tuple[tuple[Conv, ...], ...]
+    discriminator: tuple[tuple[Conv, ...], ...]
+
+    def __post_init__(self):
+        if not self.generator or len(self.generator) != len(self.discriminator):
+            raise ArchitectureError("generator and discriminator have the same resolutions, one at least")
+        if not all(self.generator + self.discriminator):
+            raise ArchitectureError("each network has a convolution or more at each resolution")
+
+    @property
+    def resolution(self):
+        """Width and height of the images in pixels."""
+        return FIRST_RESOLUTION << (len(self.generator) - 1)
+
+    @classmethod
+    def parse(cls, text):
+        """From the text form; raises ArchitectureError."""
+        generator, discriminator = [], []
+        for index, part in enumerate(text.split("|")):
+            match = re.fullmatch(r"\s*(\d+)\s*:\s*G\s+(.+?)\s+D\s+(.+?)\s*", part, re.ASCII)
+            if not match:
+                raise ArchitectureError(
+                    f"'{part.strip()}' is no resolution: write such as '8: G 3x128 3x128 D 3x128 3x128'"
+                )
+            if int(match[1]) != FIRST_RESOLUTION << index:
+                raise ArchitectureError(
+                    f"resolutions are 4, 8, 16, ...: {FIRST_RESOLUTION << index} is due, not {match[1]}"
+                )
+            generator.append(tuple(Conv.parse(conv) for conv in match[2].split()))
+            discriminator.append(tuple(Conv.parse(conv) for conv in match[3].split()))
+        return cls(tuple(generator), tuple(discriminator))
+
+    def __str__(self):
+        return " | ".join(
+            f"{FIRST_RESOLUTION << index}: G {' '.join(map(str, ours))} D {' '.join(map(str, theirs))}"
+            for index, (ours, theirs) in enumerate(zip(self.generator, self.discriminator))
+        )
+
+
+def filters_at(resolution, width=512):
+    """ProgGAN's number of filters at a resolution, min(8192 / 2^stage, 512), scaled so that `width` takes the place of 512."""
+    return max(1, min(width, 32 * width // resolution))
+
+
+def doubled(architecture):
+    """The architecture with ProgGAN's blocks of two 3x3 convolutions at twice its resolution, as wide as the first 4x4 asks."""
+
+    def grown(blocks):
+        return blocks + ((Conv(3, filters_at(2 * architecture.resolution, blocks[0][0].filters)),) * 2,)
+
+    return GrowingArchitecture(grown(architecture.generator), grown(architecture.discriminator))
+
+
+def proggan_architecture(resolution, width=512):
+    """ProgGAN's networks at `resolution`; at 8 they are also what DGGAN starts from."""
+    if resolution < FIRST_RESOLUTION or resolution & (resolution - 1):
+        raise ArchitectureError(f"a resolution is 4, 8, 16, ..., not {resolution}")
+    architecture = GrowingArchitecture(((Conv(3, width),),), ((Conv(3, width),),))
+    while architecture.resolution < resolution:
+        architecture = doubled(architecture)
+    return architecture

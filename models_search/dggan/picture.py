@@ -1,0 +1,54 @@
+"""A growth tree as a picture: a column per growing step, a box per network pair, a line to its parent."""
+
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+COLOURS = {"kept": "#c8e6c9", "pruned": "#e8e8e8", "failed": "#f5b7b1", "best": "#ffe082"}
+BOX_WIDTH, BOX_HEIGHT, COLUMN_WIDTH, ROW_HEIGHT, MARGIN = 230, 34, 290, 42, 16
+
+
+def save_growth_picture(boxes, path):
+    """Write a PNG and return its path. boxes: in the order of the tree, each a dict with
+
+    step, parent (index of a box, or None), lines (two short texts) and fate (a key of COLOURS).
+    """
+    columns = {}
+    for index, box in enumerate(boxes):
+        columns.setdefault(box["step"], []).append(index)
+    width = 2 * MARGIN + COLUMN_WIDTH * max(columns) + BOX_WIDTH
+    height = 3 * MARGIN + ROW_HEIGHT * (1 + max(map(len, columns.values())))
+    corners = {
+        index: (MARGIN + COLUMN_WIDTH * step, MARGIN + ROW_HEIGHT * row)
+        for step, column in columns.items()
+        for row, index in enumerate(column)
+    }
+    picture = Image.new("RGB", (width, height), "white")
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default()
+    for index, box in enumerate(boxes):
+        if box["parent"] is not None:
+            _line(draw, corners[box["parent"]], corners[index], dark=box["fate"] in ("kept", "best"))
+    for index, box in enumerate(boxes):
+        _box(draw, font, corners[index], box["lines"], COLOURS[box["fate"]])
+    for place, (fate, colour) in enumerate(COLOURS.items()):
+        x, y = MARGIN + 90 * place, height - MARGIN - 14
+        draw.rectangle((x, y, x + 14, y + 14), fill=colour, outline="black")
+        draw.text((x + 20, y + 1), fate, fill="black", font=font)
+    picture.save(path)
+    return Path(path)
+
+
+def _line(draw, parent, child, dark):
+    start = (parent[0] + BOX_WIDTH, parent[1] + BOX_HEIGHT // 2)
+    draw.line(
+        (start, (child[0], child[1] + BOX_HEIGHT // 2)),
+        fill="#404040" if dark else "#c0c0c0",
+        width=2 if dark else 1,
+    )
+
+
+def _box(draw, font, corner, lines, colour):
+    x, y = corner
+    draw.rectangle((x, y, x + BOX_WIDTH, y + BOX_HEIGHT), fill=colour, outline="#404040")
+    for number, line in enumerate(lines):
+        draw.text((x + 5, y + 4 + 14 * number), line, fill="black", font=font)

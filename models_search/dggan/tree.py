@@ -1,0 +1,177 @@
+"""The record of a search by growth: a tree of network pairs, which of them were kept, and what there is to tell of them.
+
+Everything here is plain frozen data and pure functions; training and scoring the children is the caller's business.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from math import isfinite
+
+from models.growing.architecture import GrowingArchitecture
+from models_search.candidates import Candidate, top_k
+from models_search.dggan.actions import GrowthError, apply
+
+
+@dataclass(frozen=True)
+class GrowthNode:
+    """One network pair of the growth tree: the root (step 0) or a child. Only text and numbers, so that JSON holds all of it."""
+
+    step: int  # growing step that made it, 0 for the root
+    architecture: str
+    parent: int | None = None  # index of the parent's node
+    action: str | None = None
+    score: float | None = None  # higher is better; None until it is scored, and where training failed
+    kept: bool | None = None  # None until its step is pruned
+    failure: str = ""  # why there is no score
+    figures: dict = field(default_factory=dict)  # whatever else is worth keeping: FID, IS, images, seconds
+
+
+def planted(architecture):
+    """A growth tree, which is a tuple of nodes, with its root alone."""
+    return (GrowthNode(step=0, architecture=str(architecture), kept=True),)
+
+
+def with_children(tree, parent, actions):
+    """The tree with a child of node `parent` for each action; the children stand at its end, in the order of the actions."""
+    node = tree[parent]
+    architecture = GrowingArchitecture.parse(node.architecture)
+    return tree + tuple(
+        GrowthNode(node.step + 1, str(apply(action, architecture)), parent, str(action)) for action in actions
+    )
+
+
+def with_score(tree, index, score, **figures):
+    """The tree with a node's score, finite and higher is better, and other figures worth keeping."""
+    if not isfinite(score):
+        raise GrowthError(f"node {index} has the score {score}: record it with with_failure")
+    return _changed(tree, {index: {"score": float(score), "figures": figures}})
+
+
+def with_failure(tree, index, failure):
+    """The tree with the reason why a node has no score: it loses against every node that has one."""
+    return _changed(tree, {index: {"failure": failure}})
+
+
+def pruned(tree, step, k):
+    """The tree after greedy pruning of a growing step: of all parents' children the k best are kept, distinct in architecture.
+
+    Raises GrowthError while a child is neither scored nor failed, and if all failed.
+    """
+    children = {index: node for index, node in enumerate(tree) if node.step == step}
+    unfinished = [index for index, node in children.items() if node.score is None and not node.failure]
+    if unfinished:
+        raise GrowthError(f"growing step {step} cannot be pruned: nodes {unfinished} have no score yet")
+    scored = [
+        Candidate(node.architecture, node.score, index)
+        for index, node in children.items()
+        if node.score is not None
+    ]
+    if not scored:
+        reasons = "; ".join(sorted({node.failure for node in children.values()})) or "there is none"
+        raise GrowthError(f"every child of growing step {step} failed: {reasons}")
+    kept = {candidate.state for candidate in top_k(scored, k)}
+    return _changed(tree, {index: {"kept": index in kept} for index in children})
+
+
+def kept_nodes(tree, step):
+    """Indices of the nodes that a growing step kept, best first: the next step's parents."""
+    kept = [index for index, node in enumerate(tree) if node.step == step and node.kept]
+    return sorted(kept, key=lambda index: -(tree[index].score or 0.0))
+
+
+def best_architectures(tree, final_resolution, k):
+    """The k best nodes of the final resolution of all growing steps, as Candidates whose state is the node's index.
+
+    Of every step those that pruning kept, which are the ones whose weights there are.
+    """
+    candidates = [
+        Candidate(node.architecture, node.score, index)
+        for index, node in enumerate(tree)
+        if node.kept
+        and node.score is not None
+        and GrowingArchitecture.parse(node.architecture).resolution == final_resolution
+    ]
+    return top_k(candidates, k)
+
+
+def path(tree, index):
+    """Indices from the root to a node."""
+    parent = tree[index].parent
+    return (index,) if parent is None else path(tree, parent) + (index,)
+
+
+def actions_to(tree, index):
+    """The actions from the root to a node."""
+    return tuple(tree[each].action for each in path(tree, index)[1:])
+
+
+def best_of_resolutions(tree, images_per_node):
+    """{resolution: what there is to tell of the node with the best score there}, from the lowest resolution up; kept or not."""
+    best = {}
+    for index, node in enumerate(tree):
+        resolution = GrowingArchitecture.parse(node.architecture).resolution
+        if node.score is not None and (resolution not in best or node.score > tree[best[resolution]].score):
+            best[resolution] = index
+    return {
+        resolution: {
+            "node": index, "actions": list(actions_to(tree, index)), "architecture": tree[index].architecture,
+            "training_images": images_per_node * len(path(tree, index)), **tree[index].figures,
+        }
+        for resolution, index in sorted(best.items())
+    }  # fmt: skip
+
+
+def node_line(tree, index, names):
+    """One line about a trained node; `names` {figure: how it is printed} of those worth a place."""
+    node = tree[index]
+    origin = "the root" if node.parent is None else f"{node.action} on node {node.parent}"
+    figures = ", ".join(
+        f"{name} {node.figures[key]:.2f}" for key, name in names.items() if key in node.figures
+    )
+    return f"node {index}, {origin}: {figures or f'failed, {node.failure}'}"
+
+
+def boxes(tree, final_resolution, fid_name):
+    """The tree as a picture takes it: per node its step, parent, two lines of text and fate, the path to the best network marked.
+
+    fid_name: how the FID is printed.
+    """
+    best = best_architectures(tree, final_resolution, 1)
+    marked = path(tree, best[0].state) if best else ()
+
+    def box(index, node):
+        fate = (
+            "best"
+            if index in marked
+            else "failed"
+            if node.failure
+            else "pruned"
+            if node.kept is False
+            else "kept"
+        )
+        resolution = GrowingArchitecture.parse(node.architecture).resolution
+        fid = f"{fid_name} {node.figures['fid']:.2f}" if "fid" in node.figures else node.failure[:20]
+        return {
+            "step": node.step,
+            "parent": node.parent,
+            "fate": fate,
+            "lines": (f"{index}: {node.action or 'root'}", f"{resolution} px  {fid}"),
+        }
+
+    return [box(index, node) for index, node in enumerate(tree)]
+
+
+def tree_to_json(tree):
+    """The tree as JSON text."""
+    return json.dumps([asdict(node) for node in tree], indent=1, allow_nan=False)
+
+
+def tree_from_json(text):
+    """The tree of such a text."""
+    return tuple(GrowthNode(**node) for node in json.loads(text))
+
+
+def _changed(tree, changes):
+    return tuple(
+        replace(node, **changes[index]) if index in changes else node for index, node in enumerate(tree)
+    )

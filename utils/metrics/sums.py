@@ -1,0 +1,103 @@
+"""What one pass over the features of many images keeps: sums in float64 and a bounded sample, so that memory does not grow
+with the number of images and the scores do not depend on the batch size."""
+
+import numpy as np
+import torch
+
+FEATURE_SAMPLE = (
+    10_000  # images whose features are kept for KID, precision and recall (80 MB at 2048 dimensions)
+)
+
+
+def sample_indices(num_rows, size, seed=0):
+    """`size` of the numbers 0 .. num_rows - 1 at random, ascending: the first images of a sorted folder may be one class."""
+    return np.sort(np.random.RandomState(seed).permutation(num_rows)[:size])
+
+
+class RowSample:
+    """`sample_indices` rows out of `num_rows`, kept as the rows pass by; all of them if there are no more than `size`."""
+
+    def __init__(self, num_rows, size):
+        self.indices = sample_indices(num_rows, size)
+        self.rows = None
+
+    def add(self, rows, start):
+        """Keep those of `rows` that are in the sample; rows[0] is row number `start` of all."""
+        if self.rows is None:
+            self.rows = rows.new_zeros((len(self.indices), *rows.shape[1:]))
+            self._indices = torch.from_numpy(self.indices).to(
+                rows.device
+            )  # once: a copy to a GPU waits for it
+        first, last = np.searchsorted(self.indices, (start, start + len(rows)))
+        self.rows[first:last] = rows[self._indices[first:last] - start]
+
+    def all_reduce(self):
+        """Fill in the rows that other processes have seen."""
+        torch.distributed.all_reduce(self.rows)
+
+
+class FeatureSums:
+    """Sums over the features and logits of `num_images` images, for as many metrics as asked.
+
+    splits: parts of the Inception score, 0 for none. covariance: keep what mean and covariance need. sample_size: images whose
+    features are kept, 0 for none. Everything stays on the network's device; adding a batch never waits for it.
+    """
+
+    def __init__(
+        self, num_images, feature_dim, num_classes, device, *, splits=0, covariance=False, sample_size=0
+    ):
+        self.device = device
+        self.num_images = num_images
+        self.bounds = [i * num_images // splits for i in range(splits + 1)] if splits else None
+        self.class_sum = self._zeros(splits, num_classes) if splits else None
+        self.entropy_sum = self._zeros(splits) if splits else None
+        self.feature_sum = self._zeros(feature_dim) if covariance else None
+        self.outer_sum = self._zeros(feature_dim, feature_dim) if covariance else None
+        self.sample = RowSample(num_images, sample_size) if sample_size else None
+
+    def _zeros(self, *shape):
+        return torch.zeros(shape, dtype=torch.float64, device=self.device)
+
+    def add(self, features, logits, start):
+        """Add a batch: features (n, D), logits (n, C) of the images number start to start + n - 1."""
+        if self.bounds:
+            log_probabilities = logits.double().log_softmax(1)
+            probabilities = log_probabilities.exp()
+            entropies = (probabilities * log_probabilities).sum(1)
+            for i, (first, last) in enumerate(zip(self.bounds[:-1], self.bounds[1:], strict=True)):
+                if first < start + len(logits) and start < last:
+                    rows = slice(max(first - start, 0), last - start)
+                    self.class_sum[i] += probabilities[rows].sum(0)
+                    self.entropy_sum[i] += entropies[rows].sum()
+        if self.outer_sum is not None:
+            values = features.double()
+            self.feature_sum += values.sum(0)
+            self.outer_sum.addmm_(values.T, values)
+        if self.sample is not None:
+            self.sample.add(features, start)
+
+    def all_reduce(self):
+        """Sum over the processes of a `torch.distributed` run, each of which has added its own share of the images."""
+        for sums in (self.class_sum, self.entropy_sum, self.feature_sum, self.outer_sum):
+            if sums is not None:
+                torch.distributed.all_reduce(sums)
+        if self.sample is not None:
+            self.sample.all_reduce()
+
+    def inception_score(self):
+        """Mean and standard deviation over the splits of exp(mean KL(p(y|x) || p(y))).
+
+        The mean KL of a part is the mean of sum p log p minus the sum of q log q, q being the part's mean p.
+        """
+        counts = torch.tensor(self.bounds, dtype=torch.float64).diff()
+        marginal = self.class_sum.cpu() / counts[:, None]
+        divergence = self.entropy_sum.cpu() / counts - torch.xlogy(marginal, marginal).sum(1)
+        scores = divergence.exp()
+        return scores.mean().item(), scores.std(correction=0).item()
+
+    def mean_and_covariance(self):
+        """Mean (D,) and unbiased covariance (D, D) as float64 tensors on the CPU, as `numpy.cov` defines it."""
+        total = self.feature_sum
+        scatter = self.outer_sum - torch.outer(total, total) / self.num_images
+        scatter = (scatter + scatter.T) / 2
+        return (total / self.num_images).cpu(), (scatter / (self.num_images - 1)).cpu()

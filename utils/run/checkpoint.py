@@ -1,0 +1,199 @@
+"""Checkpoints: plain data and tensors, written so that no moment of a crash loses the last good one, read without running anything.
+
+The authors' released files are read too, under this project's names.
+"""
+
+import hashlib
+import os
+import pickle
+import re
+from pathlib import Path
+
+import torch
+
+from utils.cli import UserError
+
+FORMAT = 1
+
+
+class DamagedCheckpoint(UserError):
+    """The file is no checkpoint, or not the one that was written."""
+
+
+def save_checkpoint(path, state):
+    """Write `state` (tensors in dicts, lists and built-in types) to `path`; the file that stood there is kept as `*_previous.pth`.
+
+    Written beside, flushed to the disk and renamed, so a kill at any moment leaves a whole file.
+    """
+    path, content = Path(path), {"format": FORMAT, "sha256": _digest(state), "state": state}
+
+    def write(file):
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # torch's writer hides what the operating system said
+            raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
+
+    write_atomically(path, write, previous_of(path))
+
+
+def load_checkpoint(path, option="--load_path"):
+    """The state that `save_checkpoint` wrote, on the CPU. Raises DamagedCheckpoint for any other file, naming the option."""
+    content = _read(path, option)
+    if not isinstance(content, dict) or content.keys() != {"format", "sha256", "state"}:
+        raise DamagedCheckpoint(
+            f"{option}: {path} is not a checkpoint of this project; give a run's folder or its Model/checkpoint.pth"
+        )
+    if content["format"] != FORMAT:
+        raise DamagedCheckpoint(
+            f"{option}: {path} has format {content['format']}, this version reads {FORMAT}; use the version that wrote it"
+        )
+    if _digest(content["state"]) != content["sha256"]:
+        raise DamagedCheckpoint(
+            f"{option}: {path} is damaged (its sha256 differs); use another checkpoint of the run"
+        )
+    return content["state"]
+
+
+def load_latest(folder, option="--load_path"):
+    """(state, path) of the newest good checkpoint of a run's Model folder: checkpoint.pth, or the one before it if that is damaged."""
+    newest = Path(folder) / "checkpoint.pth"
+    first_error = None
+    for path in (newest, previous_of(newest)):
+        if path.is_file():
+            try:
+                return load_checkpoint(path, option), path
+            except DamagedCheckpoint as error:
+                first_error = first_error or error
+    raise first_error or UserError(
+        f"{option}: no checkpoint in {folder}; give the folder of a run that wrote one"
+    )
+
+
+def previous_of(path):
+    """Where the checkpoint before `path` is kept."""
+    return path.with_name(path.stem + "_previous" + path.suffix)
+
+
+def write_atomically(path, write, keep_as=None):
+    """Call `write(binary file)` on a temporary file beside `path`, then rename it to `path`; what stood there moves to `keep_as`."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        if keep_as and path.exists():
+            os.replace(path, keep_as)
+        os.replace(temporary, path)
+    except OSError as error:
+        error.filename = path
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def load_authors_generator(path, option="--load_path"):
+    """State dict, under this project's names, of a generator the authors' code saved: plain, or under avg_gen_state_dict."""
+    content = _read(path, option)
+    if isinstance(content, dict) and "avg_gen_state_dict" in content:
+        content = content["avg_gen_state_dict"]
+    if not isinstance(content, dict) or "l1.weight" not in content:
+        raise DamagedCheckpoint(
+            f"{option}: {path} holds no AutoGAN generator; give a checkpoint of this project or of the authors' code"
+        )
+    return {authors_name(name): tensor for name, tensor in content.items()}
+
+
+def authors_name(name):
+    """This project's name of a weight of the authors' generators, published (`cell1.c1`) or shared (`cell1.post_conv1.conv`)."""
+    name = re.sub(r"^l1\.", "linear.", name)
+    match = re.fullmatch(r"cell(\d+)\.(.*)", name)
+    if not match:
+        return name
+    level, rest = int(match[1]) - 1, match[2]
+    for pattern, replacement in _AUTHORS_NAMES:
+        rest = re.sub(pattern, replacement, rest)
+    # Their learned upsampling of a skip is named by its scale, ours by the cell it comes from.
+    rest = re.sub(r"^skip_deconvx2\.", f"skip_up.{level - 1}.0.", rest)
+    rest = re.sub(r"^skip_deconvx4\.", f"skip_up.{level - 2}.", rest)
+    return f"cells.{level}.{rest}"
+
+
+_AUTHORS_NAMES = (
+    (r"^c1\.", "first.pre.conv."),
+    (r"^c2\.", "second.pre.conv."),
+    (r"^n1\.", "first.pre.norm.batch."),
+    (r"^n2\.", "second.pre.norm.batch."),
+    (r"^(pre|post)_conv1\.bn\.", r"first.\1.norm.batch."),
+    (r"^(pre|post)_conv2\.bn\.", r"second.\1.norm.batch."),
+    (r"^(pre|post)_conv1\.", r"first.\1."),
+    (r"^(pre|post)_conv2\.", r"second.\1."),
+    (r"^c_sc\.", "shortcut."),
+    (r"^deconv_sc\.", "shortcut_up."),
+    (r"^skip_in_ops\.", "skip."),
+)
+
+
+def _read(path, option):
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{option}: no file {path}; give a .pth file")
+    try:
+        with torch.serialization.safe_globals(_numpy_scalar_types()):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise DamagedCheckpoint(
+            f"{option}: {path} holds more than tensors and plain data, and is not opened for safety"
+        ) from None
+    except Exception as error:  # what torch's reader raises on damaged bytes is open-ended: IndexError and MemoryError were seen
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise DamagedCheckpoint(
+            f"{option}: {path} cannot be read ({reason}); use another checkpoint"
+        ) from None
+
+
+def _numpy_scalar_types():
+    """What the authors' checkpoints hold besides tensors: a NumPy scalar (best_fid)."""
+    import numpy
+    from numpy._core.multiarray import scalar
+
+    # Files of 2019 name NumPy's function by its old module.
+    return [
+        (scalar, "numpy.core.multiarray.scalar"),
+        scalar,
+        numpy.dtype,
+        *(type(numpy.dtype(kind)) for kind in "fdlqi"),
+    ]
+
+
+def _digest(state):
+    """sha256 over structure, values and tensor bytes."""
+    digest = hashlib.sha256()
+
+    def take(value):
+        if isinstance(value, torch.Tensor):
+            value = value.detach().cpu().contiguous()
+            digest.update(f"tensor {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.reshape(-1).view(torch.uint8).numpy() if value.numel() else b"")
+        elif isinstance(value, dict):
+            digest.update(f"dict {len(value)}".encode())
+            for key, item in value.items():
+                digest.update(repr(key).encode())
+                take(item)
+        elif isinstance(value, (list, tuple)):
+            digest.update(f"{type(value).__name__} {len(value)}".encode())
+            for item in value:
+                take(item)
+        elif value is None or isinstance(value, (str, int, float, bool)):
+            digest.update(repr(value).encode())
+        else:
+            raise TypeError(f"a checkpoint holds tensors and built-in types, not {type(value).__name__}")
+
+    take(state)
+    return digest.hexdigest()

@@ -1,0 +1,51 @@
+"""How large a network is: parameters and multiply-accumulates."""
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from utils.cli import UserError
+
+
+def count_parameters(network):
+    """Number of trainable values."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def count_macs(network, *inputs):
+    """Multiply-accumulates of one forward pass, convolutions and linear layers: what the paper calls FLOPs.
+
+    `torch.utils.flop_counter` counts a multiply and an add as two.
+    """
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(*inputs)
+    return counter.get_total_flops() // 2
+
+
+def network_sizes(generator, discriminator, resolution):
+    """Parameters and MACs for one image of both networks; built on the meta device they cost nothing to count.
+
+    The MACs of a shared generator depend on the architecture it runs: None.
+    """
+    device = next(generator.parameters()).device
+    one_latent, one_image = (
+        torch.zeros(1, generator.latent_dim, device=device),
+        torch.zeros(1, 3, resolution, resolution, device=device),
+    )
+    return {
+        "generator_parameters": count_parameters(generator),
+        "generator_macs": count_macs(generator, one_latent) if generator.architecture else None,
+        "discriminator_parameters": count_parameters(discriminator),
+        "discriminator_macs": count_macs(discriminator, one_image),
+    }
+
+
+def refuse_too_large(sizes, available_bytes):
+    """Raise UserError if networks of these `network_sizes` cannot be trained in so much memory, whatever the batches."""
+    needed = 16 * (
+        sizes["generator_parameters"] + sizes["discriminator_parameters"]
+    )  # float32: value, gradient, Adam's two averages
+    if needed > available_bytes:
+        raise UserError(
+            f"--gf_dim, --df_dim, --latent_dim, --bottom_width: training networks of these sizes takes {needed / 2**30:,.0f} GiB, "
+            f"there are {available_bytes / 2**30:,.0f}; give smaller ones"
+        )

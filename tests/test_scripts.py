@@ -13,12 +13,15 @@ import torch
 from PIL import Image
 from running import ROOT, assert_equal_states, load_script, only_run, stop_at
 
+import cfg
 from models.growing.networks import GrowingGenerator
 from models.growing.architecture import proggan_architecture
+from models_search.autogan.plan import make_plan
+from models_search.autogan.search import iteration_line
 from utils.run.checkpoint import load_checkpoint, save_checkpoint
 from utils.data.load import load_images
 from utils.metrics.real_statistics import RealStatistics, save_statistics
-from utils.run.folder import SafePoint, StopRequested
+from utils.run.save_point import SavePoint, StopRequested
 
 TINY = "--dataset digits --feature_net efficientnet-lite0 --device cpu -gen_bs 8 -dis_bs 256 --latent_dim 8 --is_splits 1 --n_critic 2"
 TINY_SEARCH = (
@@ -66,7 +69,7 @@ def test_every_experiment_script_passes_options_that_exist(script, type_command,
 def test_the_searches_defaults_are_the_papers(type_command, capsys):
     type_command("search --dry_run")
     resolved = json.loads(capsys.readouterr().out)
-    assert resolved["resolutions"] == [8, 16, 32] and resolved["growing_steps"] == [25, 55]
+    assert resolved["resolutions"] == [8, 16, 32] and resolved["growing_iterations"] == [25, 55]
     assert resolved["scored_images"] == 90 * 30 * 5000 + 3 * 10 * 5000
     type_command("search --dry_run --bottom_width 6 --img_size 48")
     assert json.loads(capsys.readouterr().out)["resolutions"] == [12, 24, 48]
@@ -220,7 +223,7 @@ def test_a_training_that_stops_and_goes_on_equals_the_uninterrupted_one(
 def test_a_stop_while_images_are_scored_is_heard_there_and_they_are_scored_again(
     type_command, tmp_path, monkeypatch, finished_runs, command, call
 ):
-    original, calls = SafePoint.stop_if_asked, []
+    original, calls = SavePoint.stop_if_asked, []
 
     def asked(self):
         calls.append(self)
@@ -228,7 +231,7 @@ def test_a_stop_while_images_are_scored_is_heard_there_and_they_are_scored_again
             os.kill(os.getpid(), signal.SIGTERM)
         original(self)
 
-    monkeypatch.setattr(SafePoint, "stop_if_asked", asked)
+    monkeypatch.setattr(SavePoint, "stop_if_asked", asked)
     with pytest.raises(StopRequested):
         type_command(command)
     name = command.split()[-1]
@@ -390,16 +393,12 @@ def test_a_search_prints_how_to_train_without_what_only_makes_rewards_cheap(
 
 
 def test_the_time_left_is_told_level_by_level():
-    script = load_script("search")
-    lines = [
-        script.iteration_line(i, 6, {"d_loss": 1.0}, 60, lambda i: int(i >= 3), 8 << int(i >= 3))
-        for i in range(6)
-    ]
+    plan = make_plan(cfg.parse("search", "--max_search_iter 6 --grow_steps 3 --img_size 16".split()))
+    lines = [iteration_line(plan, iteration, {"d_loss": 1.0}, 60) for iteration in range(6)]
     assert lines[0] == "iteration 1 of 6: d_loss 1, about 02:00 left at 8 px"
     assert lines[2] == "iteration 3 of 6: d_loss 1"
-    assert lines[3] == "iteration 4 of 6: d_loss 1, about 02:00 left" and lines[5].endswith(
-        "about 00:00 left"
-    )
+    assert lines[3] == "iteration 4 of 6: d_loss 1, about 02:00 left"
+    assert lines[5].endswith("about 00:00 left")
 
 
 def test_random_search_scores_candidates_alone(type_command, capsys):

@@ -20,7 +20,8 @@ from tqdm import tqdm
 import cfg
 from models.autogan.architecture import Architecture, ArchitectureError
 from models.autogan.networks import Discriminator
-from models.growing.networks import fade_images, growing_networks, inherit
+from models.growing.growth import fade_images, inherit
+from models.growing.networks import growing_networks
 from models.layers.fast_form import fast_form
 from models.growing.architecture import GrowingArchitecture, proggan_architecture
 from models.layers.init import prepare

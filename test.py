@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 
 import cfg
-from models.autogan.architecture import Architecture, ArchitectureError
-from models.autogan.networks import Discriminator, Generator
-from models.growing.networks import GrowingDiscriminator, GrowingGenerator
+from models import architectures
+from models.autogan import authors
+from models.errors import ArchitectureError
+from models.families import family
 from models.layers.fast_form import fast_form
-from models.growing.architecture import GrowingArchitecture
-from utils.run.checkpoint import DamagedCheckpoint, load_authors_generator, load_checkpoint
+from utils.run.checkpoint import DamagedCheckpoint, load_checkpoint, read_authors_weights
 from utils.cli import UserError, run_script
 from utils.training.sizes import count_parameters, network_sizes
 from utils.data.load import DATASETS, load_images
@@ -23,8 +23,6 @@ from utils.training.gan import placed
 from utils.randomness import random_generator
 from utils.run.folder import Run, load_run, pick_device, run_folder
 from utils.metrics.generator import feature_nets_of, real_statistics_for, score_generator
-
-GENERATORS = {Architecture: Generator, GrowingArchitecture: GrowingGenerator}
 
 
 def load_generator(path, options):
@@ -39,7 +37,7 @@ def load_generator(path, options):
         state = load_checkpoint(path)
     except DamagedCheckpoint as not_ours:
         try:
-            weights = load_authors_generator(path)
+            weights = authors.rename(read_authors_weights(path))
         except DamagedCheckpoint:
             raise not_ours from None
         if told is None:
@@ -55,7 +53,7 @@ def load_generator(path, options):
         raise UserError(
             f"--load_path: the training of {path} failed ({state['result']['failure']}); give another checkpoint"
         )
-    saved = cfg.parse_architecture(state["architecture"])
+    saved = architectures.parse(state["architecture"])
     if told not in (None, saved):
         raise UserError(
             f"--arch: the checkpoint's architecture is {saved}, not {told}; leave --arch and --gen_model out"
@@ -76,19 +74,17 @@ def options_of_run(path, state):
 def from_weights(architecture, weights, options):
     """The generator, its widths taken from the weights; refuses options on the command line that say otherwise."""
     try:
-        generator = GENERATORS[type(architecture)].from_state(architecture, weights)
+        generator = family(architecture).load_generator(architecture, weights)
     except ArchitectureError as error:
         raise UserError(f"--load_path: {error}; name the right --gen_model or --arch") from None
-    is_growing = isinstance(architecture, GrowingArchitecture)
-    if is_growing:
+    if architecture.family == "growing":
         cfg.refuse_unread(options, "growing")
-    actual = widths_of(generator)
-    for name, value in actual.items():
+    for name, value in generator.widths().items():
         if name in options.explicit and getattr(options.network, name) != value:
             raise UserError(
                 f"--{name}: the checkpoint has {value}, not {getattr(options.network, name)}; leave the option out"
             )
-    made = resolution_of(generator)
+    made = generator.resolution
     if "img_size" in options.explicit and options.data.img_size != made:
         raise UserError(
             f"--img_size: the checkpoint makes {made} px images, not {options.data.img_size}; set --img_size {made} or leave it out"
@@ -96,41 +92,15 @@ def from_weights(architecture, weights, options):
     return generator
 
 
-def resolution_of(generator):
-    architecture = generator.architecture
-    is_growing = isinstance(architecture, GrowingArchitecture)
-    return architecture.resolution if is_growing else generator.bottom_width << architecture.levels
-
-
-def widths_of(generator):
-    """The options that, with its architecture, make a generator."""
-    return {
-        name: getattr(generator, name)
-        for name in ("latent_dim", "gf_dim", "bottom_width")
-        if hasattr(generator, name)
-    }
-
-
-def new_generator(architecture, widths):
-    """An untrained generator; of a growing one only the latent's dimension is an option."""
-    if isinstance(architecture, GrowingArchitecture):
-        return GrowingGenerator(architecture, widths["latent_dim"])
-    return Generator.of(architecture, **widths)
+def networks_of(options, architecture):
+    """(generator, discriminator) of the architecture, of the options' widths."""
+    return family(architecture).networks(architecture, options.network.latent_dim, options.network)
 
 
 def describe(options, generator):
     """The resolved run, for --dry_run and results.json; the discriminator is the one that would be trained beside the generator."""
-    architecture = generator.architecture
     with torch.device("meta"):
-        is_growing = isinstance(architecture, GrowingArchitecture)
-        discriminator = (
-            GrowingDiscriminator(architecture)
-            if is_growing
-            else Discriminator(architecture.levels, options.network.df_dim)
-        )
-        sizes = network_sizes(
-            new_generator(architecture, widths_of(generator)), discriminator, options.data.img_size
-        )
+        sizes = network_sizes(*networks_of(options, generator.architecture), options.data.img_size)
     return {
         "script": "test.py",
         "options": options.flat(),
@@ -148,7 +118,7 @@ def main():
     if options.run.load_path:
         generator, run_options, source = load_generator(options.run.load_path, options)
         options = cfg.on_the_data_of(
-            options, {**run_options, **widths_of(generator), "img_size": resolution_of(generator)}
+            options, {**run_options, **generator.widths(), "img_size": generator.resolution}
         )
         precision = run_options.get("precision", "float32")
     else:
@@ -157,10 +127,8 @@ def main():
             raise UserError(
                 "--gen_model: no architecture to describe; give --gen_model, --arch or --load_path"
             )
-        generator = new_generator(
-            architecture,
-            {name: getattr(options.network, name) for name in ("latent_dim", "gf_dim", "bottom_width")},
-        )
+        with torch.device("meta"):
+            generator, _ = networks_of(options, architecture)
     if options.run.dry_run:
         print(json.dumps(describe(options, generator), indent=2))
         return

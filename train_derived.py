@@ -12,11 +12,8 @@ import torch
 from tqdm import tqdm
 
 import cfg
-from models.autogan.architecture import Architecture
-from models.autogan.networks import Discriminator, Generator
-from models.growing.networks import GrowingDiscriminator, GrowingGenerator
+from models.families import family
 from models.layers.fast_form import fast_form
-from models.layers.init import prepare
 from utils.training.adversarial import Setting, last_known, train_or_roll_back, train_steps
 from utils.run.checkpoint import load_checkpoint
 from utils.cli import UserError, run_script
@@ -154,17 +151,8 @@ def current_lr(gan):
 
 
 def networks_of(options, architecture):
-    """(generator, discriminator) of an AutoGAN architecture or of a growing one."""
-    network = options.network
-    if isinstance(architecture, Architecture):
-        generator = Generator.of(
-            architecture,
-            latent_dim=network.latent_dim,
-            gf_dim=network.gf_dim,
-            bottom_width=network.bottom_width,
-        )
-        return generator, Discriminator(architecture.levels, network.df_dim)
-    return GrowingGenerator(architecture, network.latent_dim), GrowingDiscriminator(architecture)
+    """(generator, discriminator) of the architecture, of the options' widths."""
+    return family(architecture).networks(architecture, options.network.latent_dim, options.network)
 
 
 def start_from(gan, path, architecture):
@@ -192,9 +180,7 @@ def new_training(options, architecture, device):
     network, training = options.network, options.training
     with global_seed(options.run.random_seed, "networks"):
         generator, discriminator = networks_of(options, architecture)
-        if isinstance(architecture, Architecture):  # growing networks have an initialisation of their own
-            generator = prepare(generator, network.init_type, network.g_spectral_norm)
-            discriminator = prepare(discriminator, network.init_type, network.d_spectral_norm)
+        generator, discriminator = family(architecture).initialise(generator, discriminator, network)
     if options.run.fast == "on":
         generator, discriminator = fast_form(generator), fast_form(discriminator)
     gan = new_gan(
@@ -203,7 +189,7 @@ def new_training(options, architecture, device):
     )  # fmt: skip
     if options.run.compile and not network.g_spectral_norm:
         compile_generator(gan.generator)
-    if cfg.compiles_discriminator(options) and isinstance(architecture, Architecture):
+    if cfg.compiles_discriminator(options) and family(architecture).compiles_discriminator:
         compile_discriminator(gan.discriminator)
     return Training(gan)
 

@@ -7,20 +7,11 @@ from math import sqrt
 import pytest
 import torch
 
-from models.autogan.architecture import ArchitectureError
-from models.growing.networks import (
-    EqualizedConv,
-    GrowingDiscriminator,
-    GrowingGenerator,
-    downsample,
-    fade_images,
-    inherit,
-    minibatch_deviation,
-    parameter_counts,
-    pixel_norm,
-    upsample,
-)
+from models.errors import ArchitectureError
 from models.growing.architecture import Conv, GrowingArchitecture, filters_at, proggan_architecture
+from models.growing.growth import fade_images, inherit
+from models.growing.layers import EqualizedConv, downsample, minibatch_deviation, pixel_norm, upsample
+from models.growing.networks import GrowingDiscriminator, GrowingGenerator, parameter_counts
 from models_search.dggan.actions import (
     ACTIONS,
     GrowDiscriminator,

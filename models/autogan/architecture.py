@@ -60,7 +60,7 @@ class CellSpec:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A generator's cells, from the lowest resolution up. A search starts without any and adds one per level."""
+    """A generator's cells, from the lowest resolution up. A search starts with none and adds one a level."""
 
     family = "autogan"
     cells: tuple[CellSpec, ...]

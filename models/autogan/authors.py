@@ -18,7 +18,7 @@ def our_name(name):
     level, rest = int(match[1]) - 1, match[2]
     for pattern, replacement in _WITHIN_A_CELL:
         rest = re.sub(pattern, replacement, rest)
-    # They name the learned upsampling of a skip by its scale; this project names it by the cell it comes from.
+    # They name the learned upsampling of a skip by its scale; we name it by the cell it comes from.
     rest = re.sub(r"^skip_deconvx2\.", f"skip_up.{level - 1}.0.", rest)
     rest = re.sub(r"^skip_deconvx4\.", f"skip_up.{level - 2}.", rest)
     return f"cells.{level}.{rest}"

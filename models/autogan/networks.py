@@ -104,12 +104,12 @@ class Discriminator(nn.Module):
         self.linear = nn.Linear(df_dim, 1, bias=False)
 
     def forward(self, images, level=None):
-        """(N, 3, R, R) -> logits (N, 1), through the blocks of `level` (0-based), or through all if it is None."""
+        """(N, 3, R, R) -> logits (N, 1), through the blocks of `level` (0-based), or all if it is None."""
         with joint_weights(self._blocks(level), self.last, self.linear):
             return self.logits(images, level)
 
     def logits(self, images, level=None):
-        """`forward` without the update of the spectral norms. This part can be compiled, as it changes nothing."""
+        """`forward` without the update of the spectral norms. It changes nothing, so it can be compiled."""
         h = images
         for block in self._blocks(level):
             h = block(h)

@@ -91,9 +91,9 @@ class GrowingArchitecture:
 
 
 def filters_at(resolution, width=512):
-    """ProgGAN's number of filters at a resolution, min(8192 / 2^stage, 512), with `width` in the place of 512.
+    """ProgGAN's number of filters at a resolution, min(8192 / 2^stage, 512).
 
-    The other numbers scale with it.
+    `width` takes the place of 512, and 8192 scales with it.
     """
     return max(1, min(width, 32 * width // resolution))
 

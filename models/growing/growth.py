@@ -1,7 +1,7 @@
 """How a network grows in one step, what it inherits from its parent, and how the new part fades in.
 
-Both networks of DGGAN (Liu et al., AAAI 2021) grow like ProgGAN's (Karras et al., ICLR 2018). docs/DGGAN.md says
-what the papers leave open and how it is done here.
+Both networks of DGGAN (Liu et al., AAAI 2021) grow like ProgGAN's (Karras et al., ICLR 2018). docs/DGGAN.md
+says what the papers leave open and how it is done here.
 """
 
 from typing import NamedTuple
@@ -27,11 +27,11 @@ class Growth(NamedTuple):
 
 
 def find_growth(child, parent):
-    """The Growth from one network's convolutions to another's (tuples per resolution); None if they are equal.
+    """The Growth from a parent's convolutions (a tuple per resolution) to a child's; None if they are equal.
 
-    One step adds a block at twice the resolution, or one convolution at the highest resolution, on the image's
-    side of another one. Beside equal convolutions, the one nearest the image counts as the new one. Raises
-    ArchitectureError for any other difference.
+    One step adds a block at twice the resolution, or one convolution at the highest resolution, on the
+    image's side of another one. Among equal convolutions the one nearest the image counts as the new one.
+    Raises ArchitectureError for any other difference.
     """
     if child == parent:
         return None
@@ -68,11 +68,11 @@ def match_bypass(layers, growth, parent_layers):
 
 @torch.no_grad()
 def inherit(child, parent):
-    """Copy into `child` what it takes over from `parent`. Returns one line for each thing that is new or dropped.
+    """Copy into `child` what it inherits from `parent`. Returns a line for each thing that is new or dropped.
 
     `parent` has the architecture that the child grew from, or the child's own: this is how a network without
-    bypass takes over one whose fade has ended. A layer next to a new one takes over the filters and inputs
-    that fit; the bypass is the parent's whole layer. A parent with a bypass of its own is taken at fade 1.
+    bypass follows one whose fade has ended. A layer next to a new one inherits the filters and inputs that
+    fit; the bypass inherits the parent's whole layer. A bypass of the parent itself is not inherited.
     """
     expected = child.grown_from or child.architecture
     if parent.architecture != expected:
@@ -87,7 +87,7 @@ def inherit(child, parent):
 
 
 def _copy(name, layer, source):
-    """Copy the filters and inputs of `source` that fit into `layer`. Returns a line for each number that differs."""
+    """Copy the filters and inputs of `source` that fit into `layer`. Returns a line if a number differs."""
     shapes = tuple(zip(layer.weight.shape[:2], source.weight.shape[:2]))
     filters, inputs = (min(pair) for pair in shapes)
     layer.weight[:filters, :inputs] = source.weight[:filters, :inputs]
@@ -102,9 +102,9 @@ def _copy(name, layer, source):
 
 
 def is_fading(fade):
-    """Whether the parent's part is still computed: for a float below 1, and for every 0-d tensor.
+    """Whether the parent's part is still computed: for a float in [0, 1), and for every 0-d tensor.
 
-    A tensor's value is not read, as that would wait for the device. Raises ValueError for a float outside [0, 1].
+    A tensor's value is not read, as that would wait for the device. Raises ValueError for other floats.
     """
     if torch.is_tensor(fade):
         return True
@@ -122,5 +122,5 @@ def blend(old, new, fade):
 
 
 def fade_images(images, fade):
-    """Real images (N, 3, H, W) while a new resolution fades in: at fade 0 of half the resolution, at 1 unchanged."""
+    """Real images (N, 3, H, W) while a resolution fades in: at fade 0 of half of it, at 1 unchanged."""
     return images if fade == 1 else torch.lerp(upsample(downsample(images)), images, fade)

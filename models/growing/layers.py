@@ -27,7 +27,7 @@ class EqualizedConv(nn.Module):
         self.padding = kernel // 2 if kernel % 2 else 0
 
     def forward(self, x):
-        """(N, inputs, H, W) -> (N, filters, H, W), or (N, filters, 1, 1) from maps as large as an even kernel."""
+        """(N, inputs, H, W) -> (N, filters, H, W), or (N, filters, 1, 1) if an even kernel covers x."""
         return F.conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
 
     def convolve_doubled(self, x):
@@ -35,7 +35,7 @@ class EqualizedConv(nn.Module):
         return conv_of_doubled(x, self.weight * self.scale, self.bias) if self.merged else self(upsample(x))
 
     def spread(self, x):
-        """The transposed convolution with an even kernel: (N, inputs, 1, 1) -> (N, filters, kernel, kernel)."""
+        """The transposed convolution, for even kernels: (N, inputs, 1, 1) -> (N, filters, kernel, kernel)."""
         return F.conv_transpose2d(x, self.weight.transpose(0, 1) * self.scale, self.bias)
 
 
@@ -51,7 +51,7 @@ def activate(x):
 
 
 def pixel_norm(x):
-    """Divide each pixel's feature vector (dimension 1) by its root mean square. A latent counts as one pixel."""
+    """Divide the feature vector (dimension 1) of each pixel, or a latent, by its root mean square."""
     return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
 
 

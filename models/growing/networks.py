@@ -1,7 +1,8 @@
 """The growing generator and discriminator of DGGAN and ProgGAN.
 
-A network that has grown by one step keeps one layer of its parent beside its own: the bypass. `forward` fades from
-the parent's function to its own: at `fade` 0 it computes what its parent computed, at 1 what its architecture says.
+A network that has grown by one step keeps one layer of its parent beside its own: the bypass. `forward` fades
+from the parent's function to its own: at `fade` 0 it computes what its parent computed, at 1 what its
+architecture says.
 """
 
 from math import sqrt
@@ -41,7 +42,7 @@ def _discriminator_layers(architecture):
     layers = {"score": (filters, 1, 1), "hidden": (filters, filters, FIRST_RESOLUTION)}
     for level, convs in enumerate(architecture.discriminator):
         for index, conv in enumerate(convs):
-            deviation = level == index == 0  # one more map
+            deviation = level == index == 0  # which adds an input map
             layers[layer_name(level, index)] = (conv.filters + deviation, filters, conv.kernel)
             filters = conv.filters
     return dict(reversed((layers | {"rgb": (3, filters, 1)}).items()))
@@ -64,7 +65,7 @@ def _add_layers(network, layers, growth, parent_layers, linear):
 
 
 class GrowingGenerator(nn.Module):
-    """The generator of a growing architecture. `grown_from` is its parent's architecture while a growth fades in."""
+    """The generator of a growing architecture; `grown_from` is the parent's while a growth fades in."""
 
     def __init__(self, architecture, latent_dim=512, grown_from=None):
         super().__init__()
@@ -101,7 +102,7 @@ class GrowingGenerator(nn.Module):
         return {"latent_dim": self.latent_dim}
 
     def forward(self, latents, fade=1.0):
-        """(N, latent_dim), standard normal -> images (N, 3, R, R), mostly within [-1, 1] but not bounded.
+        """(N, latent_dim), standard normal -> images (N, 3, R, R), trained towards [-1, 1] but not bounded.
 
         `fade` is a number in [0, 1] or a 0-d tensor. Without growth it changes nothing.
         """
@@ -110,13 +111,13 @@ class GrowingGenerator(nn.Module):
         for name, layer in self.layers.items():
             if growth and name == growth.inner:
                 before = x
-            x = self._step(name, layer, x)
+            x = self._run(name, layer, x)
             if growth and name == growth.outer:
-                old = self._step(name, self.bypass, before)
+                old = self._run(name, self.bypass, before)
                 x = blend(upsample(old) if growth.doubled else old, x, fade)
         return x
 
-    def _step(self, name, layer, x):
+    def _run(self, name, layer, x):
         if name == "rgb":
             return layer(x)
         if name == "latent":
@@ -143,20 +144,19 @@ class GrowingDiscriminator(nn.Module):
         """
         resolution = self.architecture.resolution
         if images.shape[1:] != (3, resolution, resolution):
-            raise ValueError(
-                f"this discriminator reads images (N, 3, {resolution}, {resolution}), not {tuple(images.shape)}"
-            )
+            expected = f"(N, 3, {resolution}, {resolution})"
+            raise ValueError(f"this discriminator reads images {expected}, not {tuple(images.shape)}")
         growth = self.growth if is_fading(fade) else None
         x = images
         for name, layer in self.layers.items():
             if growth and name == growth.outer:
-                old = self._step(name, self.bypass, downsample(x) if growth.doubled else x)
-            x = self._step(name, layer, x)
+                old = self._run(name, self.bypass, downsample(x) if growth.doubled else x)
+            x = self._run(name, layer, x)
             if growth and name == growth.inner:
                 x = blend(old, x, fade)
         return x.flatten(1)
 
-    def _step(self, name, layer, x):
+    def _run(self, name, layer, x):
         if name == "score":
             return layer(x)
         if name == layer_name(0, 0):

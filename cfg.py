@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from models import architectures
 from models.autogan.architecture import PUBLISHED, Architecture, ArchitectureError
-from models.growing.architecture import GrowingArchitecture
 from utils.cli import Parser, UserError
 
 PRECISIONS = ("float32", "tf32", "bfloat16")  # those of utils.precision, which needs torch
@@ -546,10 +546,10 @@ def generator_architecture(options):
         if derive and derive.arch_file:
             source, architecture = (
                 "--arch_file",
-                parse_architecture(_ranked_text(derive.arch_file, derive.rank)),
+                architectures.parse(_ranked_text(derive.arch_file, derive.rank)),
             )
         elif arch:
-            source, architecture = "--arch", parse_architecture(" ".join(arch))
+            source, architecture = "--arch", architectures.parse(" ".join(arch))
         elif network.gen_model in PUBLISHED:
             source, architecture = "--gen_model", Architecture.parse(network.gen_model)
         else:
@@ -562,7 +562,7 @@ def generator_architecture(options):
         raise UserError(
             f"--gen_model: {network.gen_model} is not the architecture of {source}, {architecture}; leave one of them out"
         )
-    if isinstance(architecture, Architecture):
+    if architecture.family == "autogan":
         check_resolution(options, architecture.levels, source)
     elif architecture.resolution != options.data.img_size:
         made = architecture.resolution
@@ -572,11 +572,6 @@ def generator_architecture(options):
     return architecture
 
 
-def parse_architecture(text):
-    """The Architecture or GrowingArchitecture of a text form; raises ArchitectureError."""
-    return (GrowingArchitecture if ":" in text else Architecture).parse(text)
-
-
 def _method(values):
     """Whose defaults hold: those of --method, or of the kind of architecture that --arch or --arch_file names."""
     if "method" in values:
@@ -584,7 +579,7 @@ def _method(values):
     text = " ".join(values.get("arch") or ())
     if values.get("arch_file"):
         text = _ranked_text(values["arch_file"], values["rank"])
-    return "growing" if ":" in text else "autogan"
+    return architectures.family_name(text)
 
 
 def _epilog(group_names):

@@ -11,7 +11,8 @@ import torch
 
 from models.autogan.architecture import Architecture
 from models.autogan.networks import Discriminator
-from models.growing.networks import fade_images, growing_networks
+from models.growing.growth import fade_images
+from models.growing.networks import growing_networks
 from models.layers.fast_form import fast_form
 from models.layers.init import prepare
 from models_search.shared_gan.network import shared_generator

@@ -26,8 +26,7 @@ def losses_of(*, precision="float32", **run):
 
 
 def small_run(*, fast, architectures, steps=100, derived=None, device="cpu", dtype=torch.float32):
-    """A Gan, `steps` batches at 8 px of fixed inputs, and the functions of each step: an architecture drawn per step (or a derived
-    generator)."""
+    """A Gan, `steps` batches at 8 px, and the StepFunctions of each step."""
     with global_seed(0):
         if derived:
             generator = Generator.of(derived, latent_dim=8, gf_dim=8)
@@ -66,8 +65,11 @@ def a_hundred_architectures():
 
 @ON_ALL_DEVICES
 def test_fast_and_plain_losses_agree_over_a_hundred_steps(device):
-    """In float64, so that the algorithm is compared and not its rounding: Adam without momentum moves by the sign of a gradient however
-    small, so in float32 two kernels' rounding errors part within ten steps."""
+    """In float64, which compares the algorithm and not its rounding.
+
+    Adam without momentum moves by the sign of a gradient, however small that is. In float32, the rounding
+    errors of two kernels would lead apart within ten steps.
+    """
     run = dict(architectures=a_hundred_architectures(), device=device, dtype=torch.float64)
     (plain_d, plain_g), _ = losses_of(fast=False, **run)
     (fast_d, fast_g), _ = losses_of(fast=True, **run)
@@ -80,7 +82,7 @@ def test_fast_and_plain_losses_agree_over_a_hundred_steps(device):
 
 @ON_ALL_DEVICES
 def test_in_float32_each_of_a_hundred_steps_has_the_plain_ways_loss(device):
-    """Each from where the plain way stands, so that what is compared is a step's rounding and not how training magnifies it."""
+    """Every step starts from the plain state, so that the rounding of earlier steps does not grow."""
     architectures = a_hundred_architectures()
     plain, batches, plain_functions_at = small_run(fast=False, architectures=architectures, device=device)
     fast, _, fast_functions_at = small_run(fast=True, architectures=architectures, device=device)
@@ -102,7 +104,7 @@ def test_bfloat16_is_close_but_not_the_same():
 
 
 def test_what_an_architecture_does_not_use_does_not_move():
-    """It has zero gradients: with beta1 = 0 it keeps its values, exactly, while Adam's averages decay, as in the authors' search."""
+    """As in the authors' search: its gradients are zero, so with beta1 = 0 only Adam's averages decay."""
     other, only = Architecture.parse("0 0 1 1"), Architecture.parse("1 0 1 0")
     gan, batches, functions_at = small_run(fast=True, architectures=[other] * 5 + [only] * 10, steps=15)
     train_steps(gan, batches[:5], functions_at, training_options())  # one step of the generator

@@ -6,9 +6,9 @@ import math
 import pytest
 import torch
 
-from models.autogan.architecture import ArchitectureError
-from models.growing.networks import parameter_counts
+from models.errors import ArchitectureError
 from models.growing.architecture import Conv, GrowingArchitecture, proggan_architecture
+from models.growing.networks import parameter_counts
 from models_search.dggan.actions import (
     ACTIONS,
     GrowDiscriminator,

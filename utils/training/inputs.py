@@ -7,7 +7,7 @@ import math
 
 import torch
 
-from utils.data.load import epoch_order
+from utils.data.image_set import epoch_order
 from utils.images import from_uint8
 from utils.randomness import random_generator, seed_after
 

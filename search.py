@@ -80,7 +80,8 @@ from utils.training.gan import Gan, new_gan
 from models_search.dggan.picture import save_growth_picture
 from utils.inception.feature_net import load_feature_net
 from utils.training.losses import loss_schedule
-from utils.metrics.evaluate import NonFiniteImages, evaluate, figure_name
+from utils.metrics.evaluate import NonFiniteImages, evaluate
+from utils.metrics.scores import figure_name
 from utils.precision import check_precision
 from models_search.dggan.pair import Pair, Recipe, feature_net_on, images_at, train_pair
 from utils.randomness import derived_seed, global_seed, random_generator, seed_after
@@ -413,7 +414,7 @@ def reward_in(search, options, feature_net, real_of, run, stop_if_asked):
             *purpose,
             str(architecture),
             device=device,
-            before_each=stop_if_asked,
+            stop_if_asked=stop_if_asked,
         )
         try:
             scores = evaluate(

@@ -22,7 +22,7 @@ from utils.metrics.sums import FEATURE_SAMPLE
 from utils.training.gan import placed
 from utils.randomness import random_generator
 from utils.run.folder import Run, load_run, pick_device, run_folder
-from utils.metrics.generator import feature_nets_of, real_statistics_for, score_generator
+from utils.metrics.generator import load_feature_nets, load_real_statistics, score_generator
 
 GENERATORS = {Architecture: Generator, GrowingArchitecture: GrowingGenerator}
 
@@ -167,14 +167,14 @@ def main():
 
     data, scoring = options.data, options.scoring
     device = pick_device(options.run.device)
-    feature_nets = feature_nets_of(**scoring.network(), compiled=options.run.compile, device=device)
+    feature_nets = load_feature_nets(**scoring.network(), compiled=options.run.compile, device=device)
     metrics = {"is", "fid", *options.test.metrics}
     images = None
     if not scoring.fid_stat or "swd" in metrics:
         images = load_images(
             data.dataset, data.data_path, options.test.split, data.img_size, fewest=2
         ).resized(data.img_size, device, num_workers=data.num_workers)
-    reals = real_statistics_for(
+    reals = load_real_statistics(
         feature_nets, images, fid_stat=scoring.fid_stat, sample_size=FEATURE_SAMPLE if {"kid", "precision_recall"} & metrics else 0,
         data=DATASETS[data.dataset], split=options.test.split, resolution=data.img_size,
     )  # fmt: skip

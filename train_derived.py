@@ -29,7 +29,7 @@ from utils.training.losses import loss_schedule
 from utils.precision import check_precision
 from utils.randomness import global_seed, random_generator
 from utils.run.folder import Run, SafePoint, device_memory, load_run, pick_device, progress_line
-from utils.metrics.generator import feature_nets_of, real_statistics_for, score_generator
+from utils.metrics.generator import load_feature_nets, load_real_statistics, score_generator
 from utils.training.inputs import StepInputs
 
 
@@ -132,7 +132,7 @@ def scorer(options, feature_nets, reals, run, architecture, stop_if_asked):
     def score(training):
         scores, differences = score_generator(
             training.gan.average, feature_nets, reals, num_images=scoring.num_eval_imgs, batch_size=scoring.eval_batch_size,
-            splits=scoring.is_splits, seed=options.run.random_seed, progress="  scoring", before_each=stop_if_asked,
+            splits=scoring.is_splits, seed=options.run.random_seed, progress="  scoring", stop_if_asked=stop_if_asked,
         )  # fmt: skip
         iteration = training.step // n_critic
         run.log(f"iteration {iteration}: {scores.text()}")
@@ -298,11 +298,11 @@ def main():
     device = pick_device(options.run.device)
     check_precision("--precision", options.run.precision, device)
     refuse_too_large(describe(options, architecture), device_memory(device))
-    feature_nets = feature_nets_of(**scoring.network(), compiled=options.run.compile, device=device)
+    feature_nets = load_feature_nets(**scoring.network(), compiled=options.run.compile, device=device)
     images = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2).resized(
         data.img_size, device, num_workers=data.num_workers
     )
-    reals = real_statistics_for(
+    reals = load_real_statistics(
         feature_nets,
         images,
         fid_stat=scoring.fid_stat,

@@ -258,7 +258,7 @@ def _score(average, pair, recipe, device, stop_if_asked):
     scores, _ = score_generator(
         average, [feature_net], [real_statistics(images, feature_net)], num_images=recipe.scored_images, seed=recipe.seed,
         batch_size=recipe.scoring_batch_size, splits=recipe.splits, metrics=recipe.metrics, real_images=images,
-        before_each=stop_if_asked,
+        stop_if_asked=stop_if_asked,
     )  # fmt: skip
     figures = {name: getattr(scores, name) for name in ("fid", "is_mean", "is_std", "swd")}
     return {name: value for name, value in figures.items() if value is not None}

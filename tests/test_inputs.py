@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from running import training_options
 
-from utils.data.load import ImageSet
+from utils.data.image_set import ImageSet
 from utils.training.inputs import StepInputs
 
 NUM_IMAGES, BATCH, GENERATOR_BATCH, EVERY = 11, 4, 6, 3

@@ -499,7 +499,7 @@ class Unavailable:
 def test_with_statistics_of_the_real_images_no_data_set_is_needed(
     type_command, tmp_path, monkeypatch, finished_runs
 ):
-    monkeypatch.setattr("utils.data.load.STL10", Unavailable)
+    monkeypatch.setattr("utils.data.published.STL10", Unavailable)
     file = statistics_file(tmp_path)
     type_command(
         f"test {SCORING} --load_path {only_run(finished_runs, 't')} --dataset stl10 --data_path nowhere --fid_stat {file}"
@@ -521,7 +521,7 @@ def test_with_statistics_of_the_real_images_no_data_set_is_needed(
 def test_statistics_of_other_images_than_those_to_compare_with_are_refused(
     fail_command, tmp_path, monkeypatch, finished_runs, arguments, provenance, words
 ):
-    monkeypatch.setattr("utils.data.load.STL10", Unavailable)
+    monkeypatch.setattr("utils.data.published.STL10", Unavailable)
     file = statistics_file(tmp_path, **provenance)
     command = f"test {SCORING} --load_path {only_run(finished_runs, 't')} --dataset stl10 --data_path nowhere --fid_stat {file}"
     assert words in fail_command(f"{command} {arguments}")

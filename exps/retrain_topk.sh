@@ -16,9 +16,9 @@ for rank in $(python -c "import json, sys; print(*range(1, 1 + len(json.load(ope
         echo "rank $rank is left out"
     elif [ $status != 0 ]; then
         exit $status
-    else
+    elif [ -s "$folder" ]; then # empty with --dry_run
         runs+=("$(<"$folder")")
     fi
 done
-[ ${#runs[@]} -gt 0 ] || { echo "error: none of the trainings came to its end" >&2; exit 3; }
+[ ${#runs[@]} -gt 0 ] || exit $status # all diverged, or --dry_run
 python exps/report.py "${runs[@]}"

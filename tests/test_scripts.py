@@ -540,19 +540,6 @@ def test_a_run_is_scored_on_its_own_data_unless_the_command_line_names_other(
     assert resolved("--dataset stl10 --inception_path a.pth") == ["stl10", "./data", "inception", "a.pth"]
 
 
-@pytest.mark.parametrize("table", ["summary", "growth_table", "retrained_table"])
-def test_a_table_of_a_folder_that_is_no_such_run_is_refused_in_one_line(table, tmp_path, finished_runs):
-    for run in (tmp_path / "nowhere", only_run(finished_runs, "s")):  # no run, and one of another script
-        ended = subprocess.run(
-            [sys.executable, ROOT / "exps" / f"{table}.py", run], capture_output=True, text=True
-        )
-        assert ended.returncode == 2 and ended.stdout == ""
-        assert (
-            ended.stderr.startswith(f"error: {run} is not the folder of a finished run of ")
-            and ended.stderr.count("\n") == 1
-        )
-
-
 def test_random_search_runs_with_fid_rewards_at_another_bottom_width(type_command, tmp_path):
     search = TINY_SEARCH.replace("--ctrl_step 2 --ctrl_sample_batch 2", "")
     type_command(

@@ -13,7 +13,8 @@ from functools import lru_cache, partial
 import torch
 from tqdm import tqdm
 
-from models.growing.networks import fade_images, growing_networks, inherit
+from models.growing.growth import fade_images, inherit
+from models.growing.networks import growing_networks
 from models_search.dggan.actions import GrowResolution
 from models_search.dggan.tree import path_actions
 from utils.cli import UserError

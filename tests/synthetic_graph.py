@@ -1,7 +1,7 @@
 """A GraphDef of the size, node names and operations of the 2015 Inception graph, with random weights.
 
-It is written out from the published description of the graph, independently of the network that it is to be read into.
-`python tests/synthetic_graph.py --seed N --output FILE.pb` writes one.
+It is written out from the published description of the graph, independently of the network that it is to be
+read into. `python tests/synthetic_graph.py --seed N --output FILE.pb` writes one.
 """
 
 import sys
@@ -14,7 +14,9 @@ FLOAT, INT32, UINT8, STRING = 1, 3, 4, 7
 
 
 class GraphWriter:
-    """Adds operations to a GraphDef; every method returns the name of its output and notes the number of its channels."""
+    """Adds operations to a GraphDef; every method returns the name of its output and notes the number of its
+    channels.
+    """
 
     def __init__(self, seed):
         self.graph = GraphDef()
@@ -89,7 +91,9 @@ class GraphWriter:
         return self.node(name, "Relu", [f"{name}/control_dependency"], T=FLOAT)
 
     def tower(self, name, source, *units):
-        """Units one after the other: (kernel height, kernel width, filters) and, where it shrinks, stride 2 without padding."""
+        """Units one after the other: (kernel height, kernel width, filters) and, where it shrinks, stride 2
+        without padding.
+        """
         for index, (height, width, filters, *stride) in enumerate(units):
             unit = f"{name}/conv" if index == 0 else f"{name}/conv_{index}"
             source = self.unit(unit, source, height, width, filters, *([2, b"VALID"] if stride else []))
@@ -201,7 +205,8 @@ def synthetic_graph(seed=0):
     writer.pool("pool_3", net, "AvgPool", 8, 1, b"VALID")
     writer.constant("pool_3/_reshape/shape", np.array([1, 2048], np.int32))
     writer.node("pool_3/_reshape", "Reshape", ["pool_3", "pool_3/_reshape/shape"], T=FLOAT)
-    # No column has a mean, which all images would share: the classes must differ between images for an Inception Score.
+    # No column has a mean, which all images would share: the classes must differ between images for an
+    # Inception Score.
     weights = writer.random.standard_normal((2048, 1008), dtype=np.float32)
     writer.constant("softmax/weights", np.float32(0.05) * (weights - weights.mean(0)))
     writer.normal("softmax/biases", 1008, np.float32(0.5))

@@ -145,7 +145,9 @@ def test_a_pickle_that_would_run_something_is_refused(tmp_path, zipped):
 
 
 def authors_published_names(architecture, state):
-    """A published generator's state dict as the authors' code names it (the inverse of the loader, written independently)."""
+    """A published generator's state dict as the authors' code names it (the inverse of the loader, written
+    independently).
+    """
     names = OrderedDict()
     for name, tensor in state.items():
         for ours, theirs in (("linear.", "l1."), ("first.pre.conv", "c1"), ("second.pre.conv", "c2"), ("first.pre.norm.batch", "n1"),

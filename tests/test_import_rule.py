@@ -1,4 +1,6 @@
-"""The rooms' import rule: models and utils never meet but in the scripts; nobody imports a script; cfg needs no torch."""
+"""The rooms' import rule: models and utils never meet but in the scripts; nobody imports a script; cfg needs
+no torch.
+"""
 
 import ast
 import subprocess

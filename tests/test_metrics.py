@@ -23,7 +23,9 @@ scipy_linalg = pytest.importorskip("scipy.linalg")
 
 
 class LinearNet:
-    """A feature network of one matrix, in float64 inside so that its features do not depend on the batch size."""
+    """A feature network of one matrix, in float64 inside so that its features do not depend on the batch
+    size.
+    """
 
     def __init__(self, feature_dim=12, num_classes=7, seed=0, name="linear"):
         self.name, self.backend, self.weights_sha256 = name, "torch", f"seed {seed}"
@@ -335,7 +337,9 @@ def test_a_generator_that_returns_too_few_images_is_noticed():
 
 
 def score_a_share(index, images, real, folder):
-    """What each of two processes does: score its half of the images, then the same with a NaN in the first half."""
+    """What each of two processes does: score its half of the images, then the same with a NaN in the first
+    half.
+    """
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=index, world_size=2,
                                          timeout=datetime.timedelta(seconds=120))  # fmt: skip
     first, last = index * len(images) // 2, (index + 1) * len(images) // 2

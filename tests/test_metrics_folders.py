@@ -37,7 +37,9 @@ def command(tmp_path):
 
 @pytest.fixture
 def score(tmp_path, monkeypatch, capsys):
-    """score(*options) -> (exit code, stdout, stderr) of the tool, run in this process: starting torch takes seconds."""
+    """score(*options) -> (exit code, stdout, stderr) of the tool, run in this process: starting torch takes
+    seconds.
+    """
 
     def run(*options):
         monkeypatch.setattr(sys, "argv", [*map(str, (*command(tmp_path), *options))])

@@ -37,7 +37,9 @@ def laplacian_pyramid(images, num_levels):
 
 
 def reference(fake, real, seed):
-    """The definition, patch by patch, with the same draws: for each level places of fake and real patches, then directions."""
+    """The definition, patch by patch, with the same draws: for each level places of fake and real patches,
+    then directions.
+    """
     size = fake.shape[-1]
     resolutions = [size >> level for level in range(10) if size >> level >= 16]
     generator = torch.Generator().manual_seed(seed)

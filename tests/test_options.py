@@ -1,4 +1,6 @@
-"""Options keep their promise: each one is read by the scripts and methods that offer it, and refused or marked where it is not."""
+"""Options keep their promise: each one is read by the scripts and methods that offer it, and refused or
+marked where it is not.
+"""
 
 import json
 

@@ -49,7 +49,9 @@ def test_the_precision_holds_inside_and_is_restored_outside(precision, flag):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_older_flags_agree_so_that_the_compiler_can_read_them(precision):
-    """PyTorch 2.10 compiles nothing for a GPU where they contradict the newer ones; found without a GPU in its sources."""
+    """PyTorch 2.10 compiles nothing for a GPU where they contradict the newer ones; found without a GPU in
+    its sources.
+    """
 
     def older():
         return (
@@ -86,7 +88,9 @@ def test_a_call_in_bfloat16_answers_in_float32():
 
 
 def test_bfloat16_reads_the_weights_as_they_are_now():
-    """Autocast's cache would hold a weight's first cast until the outermost context ends, which is after a hundred steps."""
+    """Autocast's cache would hold a weight's first cast until the outermost context ends, which is after a
+    hundred steps.
+    """
     layer, x = nn.Linear(4, 4), torch.ones(1, 4)
     with multiplying("bfloat16", CPU, autocast=False):
         call = in_precision(layer, "bfloat16", CPU)
@@ -166,7 +170,9 @@ def test_a_compiled_feature_network_gives_the_same_features():
 
 @needs_compiler
 def test_compiled_networks_train_like_the_networks():
-    """In float64, over three steps of both: images, gradients, batch norm's statistics and spectral norm's vectors."""
+    """In float64, over three steps of both: images, gradients, batch norm's statistics and spectral norm's
+    vectors.
+    """
     losses, states, options = [], [], training_options(g_lr=1e-3, d_lr=1e-3)
     for compiled in (False, True):
         torch.manual_seed(0)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 
 def write_atomically(path, write, keep_as=None):
-    """Call `write(binary file)` on a temporary file beside `path`, then rename it to `path`; what stood there moves to `keep_as`.
+    """Call `write(binary file)` on a temporary file beside `path`, then rename it to `path`; what stood there
+    moves to `keep_as`.
 
     Flushed to the disk before it is renamed, so a kill at any moment leaves a whole file.
     """

@@ -1,4 +1,6 @@
-"""Two networks, their optimisers and the moving average of the generator: what is trained, saved and reset together."""
+"""Two networks, their optimisers and the moving average of the generator: what is trained, saved and reset
+together.
+"""
 
 import copy
 from dataclasses import dataclass, field
@@ -13,7 +15,8 @@ from utils.training.cuda_graphs import CudaRecorder, NoGraphs, StepGraphs
 class Gan:
     """State of a GAN in training.
 
-    average: the moving average generator, or None. graphs: recorded training steps, on a GPU; no part of the state.
+    average: the moving average generator, or None. graphs: recorded training steps, on a GPU; no part of the
+    state.
     """
 
     generator: torch.nn.Module
@@ -41,7 +44,9 @@ class Gan:
         self.graphs.clear()
 
     def snapshot(self, earlier=None):
-        """A copy of the state, to go back to; reuses the memory of an `earlier` snapshot if it has equal shapes."""
+        """A copy of the state, to go back to; reuses the memory of an `earlier` snapshot if it has equal
+        shapes.
+        """
         state = self.state_dict()
         live, kept = [], []
         _map_tensors(live.append, state)
@@ -74,11 +79,11 @@ def new_gan(generator, discriminator, device, training, *, with_average=False, f
     recorded = fast and device.type == "cuda"
     optimizers = []
     for network, lr in ((generator, training.g_lr), (discriminator, training.d_lr)):
-        adam = torch.optim.Adam(
-            [{"params": list(network.parameters()), "initial_lr": lr}],
-            lr=torch.tensor(lr, device=device) if recorded else lr,  # a recorded step reads a changing rate from the device
-            betas=(training.beta1, training.beta2), fused=fast, capturable=recorded,
-        )  # fmt: skip
+        group = {"params": list(network.parameters()), "initial_lr": lr}
+        # A recorded step reads the rate, which may change, from the device.
+        rate = torch.tensor(lr, device=device) if recorded else lr
+        betas = (training.beta1, training.beta2)
+        adam = torch.optim.Adam([group], lr=rate, betas=betas, fused=fast, capturable=recorded)
         adam._warned_capturable_if_run_uncaptured = (
             True  # the first run of a step is not recorded, on purpose
         )
@@ -88,9 +93,11 @@ def new_gan(generator, discriminator, device, training, *, with_average=False, f
 
 
 def place(network, device, fast, precision="float32"):
-    """The network on the device, if `fast` in the memory format in which convolutions of this precision are fastest.
+    """The network on the device, if `fast` in the memory format in which convolutions of this precision are
+    fastest.
 
-    A generator must be scored in the format it was trained in: another order of sums changes pixels where values are truncated.
+    A generator must be scored in the format it was trained in: another order of sums changes pixels where
+    values are truncated.
     """
     memory_format = fast_memory_format(precision, device) if fast else torch.contiguous_format
     return network.to(device).to(memory_format=memory_format)
@@ -134,10 +141,11 @@ def _load_optimizer(optimizer, state):
 
 @torch.no_grad()
 def update_average(average, network, decay=0.999):
-    """Move the average generator a step towards the trained one: average = decay * average + (1 - decay) * trained.
+    """Move the average generator a step towards the trained one: average = decay * average + (1 - decay) *
+    trained.
 
-    Parameters and batch norm's running statistics are averaged. Other buffers (batch norm's step counter, spectral norm's vectors)
-    are copied, as their average means nothing.
+    Parameters and batch norm's running statistics are averaged. Other buffers (batch norm's step counter,
+    spectral norm's vectors) are copied, as their average means nothing.
     """
     averages, values = list(average.parameters()), list(network.parameters())
     for (name, buffer), value in zip(average.named_buffers(), network.buffers()):

@@ -49,15 +49,16 @@ def look_steps(first, total, *frequencies):
 
 
 def train(
-    gan, inputs, functions_at, looks, options, *, first=0, rollbacks=0, log=print, ema_decay=0.999, lr_factor=None
+    gan, inputs, functions_at, looks, options, *, first=0, rollbacks=0, log=print, ema_decay=0.999,
+    lr_factor=None,
 ):  # fmt: skip
     """Train from step `first` to each step of `looks` in turn, and yield a Look there.
 
     inputs: a StepInputs, or anything with its `batches`. functions_at(step): the StepFunctions of a step.
     options: the training options; `precision`, `max_grad_norm` and `on_nan` are read here.
     rollbacks: how often the run has rolled back before; log(message) is called at each further one.
-    ema_decay: of the average generator, per generator step. lr_factor(step): factor of both learning rates after a generator step.
-    Raises Diverged at NaN or infinity, unless `on_nan` is "rollback".
+    ema_decay: of the average generator, per generator step. lr_factor(step): factor of both learning rates
+    after a generator step. Raises Diverged at NaN or infinity, unless `on_nan` is "rollback".
     """
     for last in looks:
 
@@ -71,7 +72,9 @@ def train(
 
 
 def train_steps(gan, batches, functions_at, options, *, ema_decay=0.999, lr_factor=None):
-    """Train on some batches. Returns the losses of both networks as lists of floats, see Look; raises Diverged."""
+    """Train on some batches. Returns the losses of both networks as lists of floats, see Look; raises
+    Diverged.
+    """
     device = next(gan.generator.parameters()).device
     max_grad_norm, precision = options.max_grad_norm, options.precision
     steps, d_results, g_results = [], [], []
@@ -123,7 +126,8 @@ FIGURES = (
 def _name(network, key, optimizer):
     """The name of a recording; None where there is no key.
 
-    Once an architecture is the first to use some parameter, the optimiser updates that one in every later step too: another recording.
+    Once an architecture is the first to use some parameter, the optimiser updates that one in every later
+    step too: another recording.
     """
     return key and (network, key, len(optimizer.state))
 
@@ -143,11 +147,13 @@ def refuse_non_finite(figures, where):
 
 
 def train_or_roll_back(part, attempt, rollbacks, on_nan, log):
-    """Call attempt(rollbacks), which trains `part` (anything with a state dict). Returns (its result, number of rollbacks).
+    """Call attempt(rollbacks), which trains `part` (anything with a state dict). Returns (its result, number
+    of rollbacks).
 
-    Where it raises Diverged and `on_nan` is "rollback", `part` goes back to its state before and is trained again, with one rollback
-    more. The attempt must draw its noise by that number: the same noise would diverge again. The number is saved with the run, so a
-    run that stops and goes on takes the same way. After three rollbacks Diverged is raised.
+    Where it raises Diverged and `on_nan` is "rollback", `part` goes back to its state before and is trained
+    again, with one rollback more. The attempt must draw its noise by that number: the same noise would
+    diverge again. The number is saved with the run, so a run that stops and goes on takes the same way. After
+    three rollbacks Diverged is raised.
     """
     before = copy.deepcopy(part.state_dict()) if on_nan == "rollback" else None
     while True:

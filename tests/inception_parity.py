@@ -1,9 +1,10 @@
-"""Prove that the torch network computes what TensorFlow computes from the same frozen graph, for any weights and sizes:
+"""Prove that the torch network computes what TensorFlow computes from the same frozen graph, for any weights
+and sizes:
 
     python tests/inception_parity.py --seed 3 --sizes 40x56,72x72 --batch 5
 
-Writes a full-size graph with random weights, has both backends read it, and prints the largest relative differences of pool_3,
-logits, FID and IS; exit code 1 if one is above its bound.
+Writes a full-size graph with random weights, has both backends read it, and prints the largest relative
+differences of pool_3, logits, FID and IS; exit code 1 if one is above its bound.
 """
 
 import os
@@ -47,7 +48,8 @@ def varied_images(number, height, width, seed):
 
 
 def compare_feature_nets(first, second, images):
-    """Both networks on the same uint8 images (N, 3, H, W): the largest relative difference of their features and of their logits.
+    """Both networks on the same uint8 images (N, 3, H, W): the largest relative difference of their features
+    and of their logits.
 
     Returns {"features": float, "logits": float, "images": N}; see `relative_difference`.
     """

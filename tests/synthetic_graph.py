@@ -1,7 +1,7 @@
 """A GraphDef of the size, node names and operations of the 2015 Inception graph, with random weights.
 
-It is written out from the published description of the graph, independently of the network that it is to be read into.
-`python tests/synthetic_graph.py --seed N --output FILE.pb` writes one.
+It is written out from the published description of the graph, independently of the network that it is to be
+read into. `python tests/synthetic_graph.py --seed N --output FILE.pb` writes one.
 """
 
 import sys

@@ -13,8 +13,8 @@ import torch
 from inception_parity import BOUNDS, compare_feature_nets, score_differences, varied_images
 from synthetic_graph import write_synthetic_graph
 
-from utils.inception import tf_worker as worker
 from utils.cli import UserError
+from utils.inception import tf_worker as worker
 from utils.inception.feature_net import load_feature_net
 from utils.inception.tf_backend import TensorFlowDied, TensorFlowFeatureNet
 
@@ -107,7 +107,7 @@ def fake_worker(folder, after_ready):
     path.write_text(
         f"#!{sys.executable}\n"
         f"import os, signal, sys, time\nsys.path.insert(0, {str(ROOT)!r})\n"
-        "from utils import tf_inception as worker\n"
+        "from utils.inception import tf_worker as worker\n"
         "def put(data): os.write(1, data)\n"
         "requests = sys.stdin.buffer\n"
         "put(worker.GREETING)\n"

@@ -204,8 +204,8 @@ def test_networks_are_frozen_and_in_eval_mode(net, lite):
 
 
 def test_images_that_are_not_uint8_nchw_are_refused(lite):
-    for images in (torch.zeros(1, 3, 8, 8), torch.zeros(3, 8, 8, dtype=torch.uint8), torch.zeros(1, 1, 8, 8, dtype=torch.uint8),
-                   torch.zeros(0, 3, 8, 8, dtype=torch.uint8)):  # fmt: skip
+    not_nchw = [torch.zeros(shape, dtype=torch.uint8) for shape in ((3, 8, 8), (1, 1, 8, 8), (0, 3, 8, 8))]
+    for images in (torch.zeros(1, 3, 8, 8), *not_nchw):
         with pytest.raises(ValueError, match="uint8 images"):
             lite(images)
 
@@ -382,7 +382,9 @@ def test_archives_that_claim_gigabytes_are_refused_in_little_memory(tmp_path):
             for _ in range(300):
                 file.write(bytes(2**20))
     script = (
-        "import resource, sys, pathlib; from utils.inception.files import graph_from_archive; from utils.cli import UserError\n"
+        "import resource, sys, pathlib\n"
+        "from utils.cli import UserError\n"
+        "from utils.inception.files import graph_from_archive\n"
         "used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = used()\n"
         "for path in sys.argv[1:]:\n"

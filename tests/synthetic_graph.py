@@ -91,7 +91,7 @@ class GraphWriter:
         return self.node(name, "Relu", [f"{name}/control_dependency"], T=FLOAT)
 
     def tower(self, name, source, *units):
-        """A chain of units (kernel height, kernel width, filters); a fourth item, 2, is a stride, without padding."""
+        """A chain of units (kernel height, kernel width, filters[, 2 for stride 2 without padding])."""
         for index, (height, width, filters, *stride) in enumerate(units):
             unit = f"{name}/conv" if index == 0 else f"{name}/conv_{index}"
             source = self.unit(unit, source, height, width, filters, *([2, b"VALID"] if stride else []))

@@ -17,7 +17,9 @@ class AdversarialLoss(NamedTuple):
 
     discriminator: Callable  # (discriminate, real, fake, *random) -> scalar
     generator: Callable  # (discriminate, fake) -> scalar
-    draw: Callable = _draw_nothing  # (real) -> the random tensors of a step, drawn outside so that it can be recorded
+    draw: Callable = (
+        _draw_nothing  # (real) -> the random tensors of a step, drawn outside so that it can be recorded
+    )
 
 
 def _hinge_discriminator(discriminate, real, fake):

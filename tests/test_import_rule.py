@@ -78,8 +78,9 @@ def utils_row(module):
 
 def strategy(module):
     """The search strategy that a module of models_search belongs to, or None if several share it."""
-    parts = module.split(".")
-    return parts[1] if len(parts) > 2 and parts[1] != SHARED_BY_SEARCHES else None
+    folder = module.split(".")[1:2]
+    is_strategy = folder and folder != [SHARED_BY_SEARCHES] and (ROOT / "models_search" / folder[0]).is_dir()
+    return folder[0] if is_strategy else None
 
 
 @pytest.mark.parametrize("room", FORBIDDEN)

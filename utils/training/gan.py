@@ -26,21 +26,29 @@ class Gan:
     average: torch.nn.Module | None = None
     graphs: StepGraphs | NoGraphs = field(default_factory=NoGraphs)
 
-    def parts(self):
-        """{name: part} of every part that has a state."""
-        return {name: part for name, part in vars(self).items() if part is not None and name != "graphs"}
+    def networks(self):
+        """{name: network}."""
+        networks = {"generator": self.generator, "discriminator": self.discriminator}
+        return networks if self.average is None else {**networks, "average": self.average}
+
+    def optimizers(self):
+        """{name: optimiser}."""
+        return {
+            "generator_optimizer": self.generator_optimizer,
+            "discriminator_optimizer": self.discriminator_optimizer,
+        }
 
     def state_dict(self):
         """The state of every part; its tensors are the live ones, not copies."""
-        return {name: part.state_dict() for name, part in self.parts().items()}
+        parts = {**self.networks(), **self.optimizers()}
+        return {name: part.state_dict() for name, part in parts.items()}
 
     def load_state_dict(self, state):
         """Load the state of equal networks; how the optimisers compute (fused, recorded) stays as it is."""
-        for name, part in self.parts().items():
-            if isinstance(part, torch.optim.Optimizer):
-                _load_optimizer(part, state[name])
-            else:
-                part.load_state_dict(state[name])
+        for name, network in self.networks().items():
+            network.load_state_dict(state[name])
+        for name, optimizer in self.optimizers().items():
+            _load_optimizer(optimizer, state[name])
         self.graphs.clear()
 
     def snapshot(self, earlier=None):
@@ -62,7 +70,7 @@ class Gan:
 
     def scale_learning_rates(self, factor):
         """Set both learning rates to `factor` times the initial ones."""
-        for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
+        for optimizer in self.optimizers().values():
             for group in optimizer.param_groups:
                 _set_lr(group, group["initial_lr"] * factor)
 

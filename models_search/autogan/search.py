@@ -40,7 +40,7 @@ def search(state, plan, images, reward, run, save_point):
         if plan.ends_level(iteration):
             state.beam = best_architectures(state, plan, reward, run)
             if not plan.is_last(iteration):
-                # Both networks grow by being called with longer architectures: all cells exist from the start.
+                # Both networks grow by being called with longer architectures: all their cells exist already.
                 state.policy = new_policy(plan, level + 1)
                 state.shared.gan.graphs.clear()
         if state.shared.collapsed:

@@ -5,6 +5,7 @@ in the order of `CHOICES`, then, for every cell but the first, one skip code (se
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 # The one place where the order of the choices and of their options is written: a token is an index into the options.
 CHOICES = {
@@ -62,6 +63,8 @@ class CellSpec:
 @dataclass(frozen=True)
 class Architecture:
     """A generator: its cells from the lowest resolution up. Architectures with fewer cells are legal: they are a search's lower levels."""
+
+    family: ClassVar = "autogan"
 
     cells: tuple[CellSpec, ...]
 

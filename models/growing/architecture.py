@@ -5,6 +5,7 @@ The convolutions of every resolution, from 4x4 up, for both networks: `4: G 3x51
 
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 from models.autogan.architecture import ArchitectureError
 
@@ -46,6 +47,8 @@ class GrowingArchitecture:
     Layers that follow from these are not listed: the generator's first (dense) layer and the discriminator's two last, as wide as
     the first 4x4 convolution, and 1x1 to and from RGB. Text: `4: G 3x512 D 3x512 | 8: G 3x512 3x512 D 3x512 3x512`.
     """
+
+    family: ClassVar = "growing"
 
     generator: tuple[tuple[Conv, ...], ...]
     discriminator: tuple[tuple[Conv, ...], ...]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from utils.run.checkpoint import write_atomically
+from utils.run.files import write_atomically
 from utils.cli import UserError
 from utils.metrics.sums import FeatureSums
 from utils.inception.files import cache_folder

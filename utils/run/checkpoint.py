@@ -4,7 +4,6 @@ The authors' released files are read too, under this project's names.
 """
 
 import hashlib
-import os
 import pickle
 import re
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import torch
 
 from utils.cli import UserError
+from utils.run.files import write_atomically
 
 FORMAT = 1
 
@@ -72,30 +72,6 @@ def load_latest(folder, option="--load_path"):
 def previous_of(path):
     """Where the checkpoint before `path` is kept."""
     return path.with_name(path.stem + "_previous" + path.suffix)
-
-
-def write_atomically(path, write, keep_as=None):
-    """Call `write(binary file)` on a temporary file beside `path`, then rename it to `path`; what stood there moves to `keep_as`."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        if keep_as and path.exists():
-            os.replace(path, keep_as)
-        os.replace(temporary, path)
-    except OSError as error:
-        error.filename = path
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def load_authors_generator(path, option="--load_path"):

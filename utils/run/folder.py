@@ -26,9 +26,10 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 from tqdm import tqdm
 
-from utils.run.checkpoint import load_latest, save_checkpoint, write_atomically
+from utils.run.checkpoint import load_latest, save_checkpoint
 from utils.cli import Ending, UserError
 from utils.images import save_grid, to_uint8
+from utils.run.files import write_json
 
 
 class Run:
@@ -237,12 +238,6 @@ class SafePoint:
         self.signal_number = signal_number
         with contextlib.suppress(OSError):  # not print: the program may be in the middle of one
             os.write(2, b"\nstopping at the next safe point; once more ends at once without saving\n")
-
-
-def write_json(path, content):
-    """Write JSON whole or not at all."""
-    text = json.dumps(content, indent=2, default=str) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def pick_device(name):

@@ -1,0 +1,37 @@
+"""derived.json: the architectures that a search kept, best first. No torch.
+
+{"reward": "is", "feature_net": "inception",
+ "architectures": [{"rank": 1, "architecture": "1 0 1 1", "reward": 8.1}, ...]}
+"""
+
+import json
+from pathlib import Path
+
+from utils.cli import UserError
+from utils.run.files import write_json
+
+
+def write_derived(path, reward, feature_net, ranked):
+    """Write a search's result.
+
+    reward, feature_net: what the architectures were ranked by, such as "is" and "inception". ranked: best
+    first, a dict each: "architecture" (text), "reward" (number) and what else is known. The rank is added.
+    """
+    architectures = [{"rank": rank, **entry} for rank, entry in enumerate(ranked, 1)]
+    write_json(path, {"reward": reward, "feature_net": feature_net, "architectures": architectures})
+
+
+def read_architecture(path, rank):
+    """The text of the architecture of this rank, 1 for the best. Raises UserError (--arch_file, --rank)."""
+    try:
+        ranked = json.loads(Path(path).read_text(encoding="utf-8"))["architectures"]
+        texts = [entry["architecture"] for entry in ranked]
+    except OSError:
+        raise UserError(f"--arch_file: no file {path}; give the derived.json that a search wrote") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            f"--arch_file: {path} is not a derived.json; give the one that a search wrote"
+        ) from None
+    if not 1 <= rank <= len(texts):
+        raise UserError(f"--rank: {path} holds {len(texts)} architectures; give 1 to {len(texts)}")
+    return str(texts[rank - 1])

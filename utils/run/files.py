@@ -1,0 +1,42 @@
+"""Files written whole or not at all. No torch."""
+
+import json
+import os
+from pathlib import Path
+
+
+def write_atomically(path, write, keep_as=None):
+    """Call `write(binary file)` on a temporary file beside `path`, flush it to the disk, rename it to `path`.
+
+    What stood there moves to `keep_as`. An OSError names `path`, not the temporary file.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        if keep_as and path.exists():
+            os.replace(path, keep_as)
+        os.replace(temporary, path)
+    except OSError as error:
+        error.filename = path
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write_text(path, text):
+    """Write a text file, in UTF-8."""
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def write_json(path, content):
+    """Write JSON; what JSON does not know becomes text."""
+    write_text(path, json.dumps(content, indent=2, default=str) + "\n")

@@ -8,6 +8,7 @@ python search.py --method dggan --dataset cifar10
 """
 
 import json
+import math
 import shutil
 import time
 from contextlib import contextmanager
@@ -71,8 +72,10 @@ from utils.training.adversarial import (
     train_or_roll_back,
     train_steps,
 )
-from utils.run.checkpoint import write_atomically
+from utils.run.derived import write_derived
+from utils.run.files import write_atomically, write_text
 from utils.cli import UserError, run_script
+from utils.options import refuse_other_size
 from utils.training.compiled import compile_discriminator
 from utils.training.sizes import network_sizes, refuse_too_large
 from utils.data.load import load_images
@@ -93,7 +96,6 @@ from utils.run.folder import (
     pick_device,
     progress_line,
     worker_devices,
-    write_json,
 )
 from utils.metrics.generator import noise_sampler
 from utils.training.inputs import StepInputs
@@ -153,7 +155,7 @@ def search_autogan(search, options, level_of, images_of, reward_of, reward_name,
     `level_of(iteration)` is the growing schedule, `images_of(level)` gives the real images, and `reward_of(architecture, *purpose)`
     scores an architecture in the shared GAN as it is, by what `reward_name` says. Returns the beam: the best architectures, best first.
     """
-    iterations = options.search.max_search_iter
+    iterations = options.autogan.max_search_iter
     for iteration in tqdm(
         range(search.iteration, iterations),
         "search",
@@ -176,7 +178,7 @@ def search_autogan(search, options, level_of, images_of, reward_of, reward_name,
                 images_of(level).resolution,
             )
         )
-        if (iteration + 1) % options.search.val_freq == 0 or iteration + 1 == iterations:
+        if (iteration + 1) % options.autogan.val_freq == 0 or iteration + 1 == iterations:
             sample_grid(search, options, run)
         if iteration + 1 == iterations or level_of(iteration + 1) > level:
             search.beam = best_candidates(search, options, reward_of, reward_name, run)
@@ -221,7 +223,7 @@ def train_shared_gan(search, options, images, run, safe_point):
         images, derived_seed(options.run.random_seed, "shared GAN", search.iteration), batch_size=training.dis_batch_size,
         generator_batch_size=training.gen_batch_size, latent_dim=options.network.latent_dim, generator_every=training.n_critic,
     )  # fmt: skip
-    total_steps = options.search.shared_epoch * inputs.steps_per_epoch
+    total_steps = options.autogan.shared_epoch * inputs.steps_per_epoch
     drawn = random_generator(options.run.random_seed, "architectures", search.iteration)
     with torch.no_grad():
         architectures, _ = sample_architectures(search.policy.controller, search.beam, total_steps, drawn)
@@ -242,7 +244,7 @@ def train_shared_gan(search, options, images, run, safe_point):
             gan,
             inputs.steps(first, last, rollbacks),
             setting_at,
-            precision=options.run.precision,
+            precision=options.training.precision,
             max_grad_norm=training.max_grad_norm,
         )
 
@@ -256,7 +258,7 @@ def train_shared_gan(search, options, images, run, safe_point):
     ) as bar:
         while search.shared_steps < total_steps and not search.collapsed:
             first = search.shared_steps
-            last = min(first + options.run.print_freq, total_steps)
+            last = min(first + options.training.print_freq, total_steps)
             before = gan.snapshot(before)
             losses, search.rollbacks = train_or_roll_back(
                 gan, partial(train, first, last), search.rollbacks, training.on_nan, run.log
@@ -276,7 +278,7 @@ def train_shared_gan(search, options, images, run, safe_point):
 
 def train_controller(search, options, reward_of, run, safe_point):
     """Some REINFORCE updates, the shared GAN fixed (section 3.3.2). Returns their mean rewards."""
-    settings, policy, rewards = options.search, search.policy, []
+    settings, policy, rewards = options.autogan, search.policy, []
     if policy.optimizer is None:  # random search learns nothing
         return rewards
 
@@ -330,7 +332,7 @@ def train_controller(search, options, reward_of, run, safe_point):
 
 def best_candidates(search, options, reward_of, reward_name, run):
     """Draw --num_candidate distinct architectures, score them and keep the --topk best with their LSTM states (section 3.3.3)."""
-    settings, controller = options.search, search.policy.controller
+    settings, controller = options.autogan, search.policy.controller
     drawn = random_generator(options.run.random_seed, "candidates", search.iteration)
     states = {}
     for _ in range(20):  # a policy that has made up its mind may not know as many different ones
@@ -348,7 +350,7 @@ def best_candidates(search, options, reward_of, reward_name, run):
             list(states.items())[: settings.num_candidate], "  candidates", leave=False, disable=None
         )
     ]
-    beam = top_k(candidates, settings.topk)
+    beam = top_k(candidates, options.beam.topk)
     run.log(f"level {controller.level + 1}: the best of {len(candidates)} architectures")
     for rank, candidate in enumerate(beam, 1):
         run.log(f"  {rank}. {candidate.architecture}   reward {candidate.score:.4g} ({reward_name})")
@@ -369,32 +371,33 @@ def sample_grid(search, options, run):
 
 def new_shared_gan(options, device, resets=0):
     """A freshly initialised shared GAN; the n-th reset draws other weights than the (n-1)-th."""
-    network, training, levels = options.network, options.training, 1 + len(cfg.growing_steps(options))
+    network, cells, weights = options.network, options.cells, options.weights
+    training, levels = options.training, 1 + len(check_growing_steps(options))
     with global_seed(options.run.random_seed, "shared GAN", resets):
         generator = shared_generator(
-            levels, latent_dim=network.latent_dim, gf_dim=network.gf_dim, bottom_width=network.bottom_width
+            levels, latent_dim=network.latent_dim, gf_dim=cells.gf_dim, bottom_width=cells.bottom_width
         )
-        generator = prepare(generator, network.init_type, network.g_spectral_norm)
+        generator = prepare(generator, weights.init_type, weights.g_spectral_norm)
         discriminator = prepare(
-            Discriminator(levels, network.df_dim), network.init_type, network.d_spectral_norm
+            Discriminator(levels, cells.df_dim), weights.init_type, weights.d_spectral_norm
         )
-    if options.run.fast == "on":
+    if options.run.is_fast:
         generator, discriminator = fast_form(generator), fast_form(discriminator)
-    if cfg.compiles_discriminator(options):
+    if options.run.compile and options.run.is_fast and training.loss == "hinge":
         compile_discriminator(discriminator)
     return new_gan(
-        generator, discriminator, device, g_lr=training.g_lr, d_lr=training.d_lr, betas=(training.beta1, training.beta2),
-        fast=options.run.fast == "on", precision=options.run.precision,
+        generator, discriminator, device, g_lr=training.g_lr, d_lr=training.d_lr, betas=training.betas,
+        fast=options.run.is_fast, precision=options.training.precision,
     )  # fmt: skip
 
 
 def new_policy(options, level):
     """The controller of one level, untrained."""
-    settings = options.search
+    settings = options.autogan
     with global_seed(options.run.random_seed, "controller", level):
         controller = CONTROLLERS[settings.controller](level, settings.hid_size)
     learned = list(controller.parameters())
-    betas = (options.training.beta1, options.training.beta2)
+    betas = options.training.betas
     return Policy(controller, torch.optim.Adam(learned, settings.ctrl_lr, betas) if learned else None)
 
 
@@ -465,67 +468,91 @@ def restore(search, state, options):
 
 def describe(options, growing_steps):
     """The resolved run, for --dry_run: no data set is read."""
-    network, settings, levels = options.network, options.search, 1 + len(growing_steps)
+    network, cells, settings, levels = options.network, options.cells, options.autogan, 1 + len(growing_steps)
     updates = 0 if settings.controller == "random" else settings.max_search_iter * settings.ctrl_step
     scored = updates * settings.ctrl_sample_batch + levels * settings.num_candidate
     with torch.device("meta"):
         generator = shared_generator(
-            levels, latent_dim=network.latent_dim, gf_dim=network.gf_dim, bottom_width=network.bottom_width
+            levels, latent_dim=network.latent_dim, gf_dim=cells.gf_dim, bottom_width=cells.bottom_width
         )
-        sizes = network_sizes(generator, Discriminator(levels, network.df_dim), options.data.img_size)
+        sizes = network_sizes(generator, Discriminator(levels, cells.df_dim), options.data.img_size)
     return {
         "script": "search.py",
         "options": options.flat(),
         "architecture": "searched",
         "resolution": options.data.img_size,
-        "resolutions": [network.bottom_width << level for level in range(1, levels + 1)],
+        "resolutions": [cells.bottom_width << level for level in range(1, levels + 1)],
         "growing_steps": list(growing_steps),
         **sizes,
         "search_iterations": settings.max_search_iter,
         "controller_steps": updates,
-        "scored_images": scored * settings.rl_num_eval_img,
+        "scored_images": scored * options.search.rl_num_eval_img,
     }
 
 
-def write_derived(run, beam, options, more_of=lambda candidate: {}):
-    """Write derived.json, with more to tell of each candidate if there is, and say what to type next."""
-    ranked = [
-        {
-            "rank": rank,
-            "architecture": str(candidate.architecture),
-            "reward": candidate.score,
-            **more_of(candidate),
-        }
-        for rank, candidate in enumerate(beam, 1)
-    ]
-    write_json(
-        run.folder / "derived.json",
-        {
-            "reward": options.search.reward,
-            "feature_net": options.scoring.feature_net,
-            "architectures": ranked,
-        },
-    )
-    run.log(f"wrote {run.folder / 'derived.json'}; to train the first of them from scratch:")
-    run.log(
-        "  "
-        + cfg.command(
-            "train_derived", options, arch_file=run.folder / "derived.json", rank=1, exp_name="derive"
+def log_next_step(run, options):
+    """Say how to train the best architecture."""
+    derived = run.folder / "derived.json"
+    run.log(f"wrote {derived}; to train the first of them from scratch:")
+    run.log("  " + cfg.command("train_derived", options, arch_file=derived, rank=1, exp_name="derive"))
+
+
+def check_growing_steps(options):
+    """Search iterations at which a cell is added; their number fixes the number of cells."""
+    autogan, size, width = options.autogan, options.data.img_size, options.cells.bottom_width
+    cells = max(1, round(math.log2(size / width)))
+    if autogan.grow_steps is not None:
+        name, steps = "--grow_steps", autogan.grow_steps
+    else:
+        name, steps = "--grow_step1, --grow_step2", (autogan.grow_step1, autogan.grow_step2)[: cells - 1]
+    iterations = autogan.max_search_iter
+    if list(steps) != sorted(set(steps)) or (steps and not 0 < min(steps) <= max(steps) < iterations):
+        raise UserError(
+            f"{name}: {list(steps)} must rise between 0 and --max_search_iter {iterations}; "
+            "give smaller or distinct steps"
         )
+    refuse_other_size(
+        size,
+        width << (1 + len(steps)),
+        f"{1 + len(steps)} cells ({name}) on --bottom_width {width}",
+        " or change --grow_steps (an iteration for each cell but the first) or --bottom_width",
     )
+    for unused in ("grow_step1", "grow_step2")[len(steps) :]:
+        if unused in options.typed:
+            raise UserError(
+                f"--{unused}: without effect at --img_size {size}, which adds {len(steps)} cells; omit it"
+            )
+    return tuple(steps)
+
+
+def check_search(options):
+    """Refuse settings of AutoGAN's search that do not go together."""
+    topk, candidates = options.beam.topk, options.autogan.num_candidate
+    if options.search.reward == "swd":
+        raise UserError("--reward: swd is a reward of --method dggan and proggan; use is or fid")
+    if topk > candidates:
+        raise UserError(
+            f"--topk: cannot keep {topk} of --num_candidate {candidates}; lower --topk or draw more"
+        )
+    if options.autogan.controller == "random":
+        for name in ("ctrl_step", "ctrl_sample_batch", "ctrl_lr", "entropy_coeff", "baseline_decay"):
+            if name in options.typed:
+                raise UserError(
+                    f"--{name}: without effect with --controller random, which learns nothing; leave it out"
+                )
 
 
 def run_autogan(options, state):
     """--method autogan."""
-    cfg.check_search(options)
-    growing_steps = cfg.growing_steps(options)
+    check_search(options)
+    growing_steps = check_growing_steps(options)
     if options.run.dry_run:
         print(json.dumps(describe(options, growing_steps), indent=2))
         return
 
     data, scoring = options.data, options.scoring
     device = pick_device(options.run.device)
-    check_precision("--precision", options.run.precision, device)
+    check_precision("--precision", options.training.precision, device)
     refuse_too_large(describe(options, growing_steps), device_memory(device))
     feature_net = load_feature_net(**scoring.network(), compiled=options.run.compile, device=device)
     image_set = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2)
@@ -533,7 +560,7 @@ def run_autogan(options, state):
     @lru_cache(maxsize=1)
     def images_of(level):
         return image_set.resized(
-            options.network.bottom_width << (level + 1), device, num_workers=data.num_workers
+            options.cells.bottom_width << (level + 1), device, num_workers=data.num_workers
         )
 
     def level_of(iteration):
@@ -543,11 +570,11 @@ def run_autogan(options, state):
     def real_of(level):
         return real_statistics(images_of(level), feature_net, progress="statistics of the real images")
 
-    detector = CollapseDetector(options.search.dynamic_reset_window, options.search.dynamic_reset_threshold)
+    detector = CollapseDetector(options.autogan.dynamic_reset_window, options.autogan.dynamic_reset_threshold)
     search = Search(
         new_shared_gan(options, device),
         new_policy(options, level=0),
-        first_beam(options.search.hid_size),
+        first_beam(options.autogan.hid_size),
         detector,
     )
     if state:
@@ -557,6 +584,8 @@ def run_autogan(options, state):
         if state
         else Run.create("logs", options.run.exp_name, options.flat(), device)
     )
+    if options.run.folder_file:
+        write_text(options.run.folder_file, f"{run.folder}\n")
 
     def save():
         run.save(checkpoint_of(search, options), search.iteration)
@@ -565,7 +594,9 @@ def run_autogan(options, state):
         reward_of = reward_in(search, options, feature_net, real_of, run, safe_point.stop_if_asked)
         reward_name = figure_name(REWARD_NAMES[options.search.reward], feature_net.name)
         beam = search_autogan(search, options, level_of, images_of, reward_of, reward_name, run, safe_point)
-    write_derived(run, beam, options)
+    ranked = [{"architecture": str(c.architecture), "reward": c.score} for c in beam]
+    write_derived(run.folder / "derived.json", options.search.reward, scoring.feature_net, ranked)
+    log_next_step(run, options)
     run.log("the paper trains all of them and keeps the one of the highest Inception score:")
     training = cfg.command("train_derived", options).removeprefix("python train_derived.py").strip()
     run.log(f"  bash exps/retrain_topk.sh {run.folder / 'derived.json'} {training}".rstrip())
@@ -613,10 +644,15 @@ def growth_plan(options, memory):
         if growth.actions:
             actions = tuple(map(parse_action, growth.actions))
         elif is_search:
-            actions = every_action(growth.kernels, growth.filters)
+            actions = every_action(options.dggan.kernels, options.dggan.filters)
         if is_search:
             plan = dggan_plan(
-                root, actions, final, growth.growing_steps, options.search.topk, growth.action_probability
+                root,
+                actions,
+                final,
+                options.dggan.growing_steps,
+                options.beam.topk,
+                options.dggan.action_probability,
             )
         else:
             plan = proggan_plan(root, actions, final)
@@ -640,16 +676,16 @@ def recipe_of(options):
     """How every pair of networks is trained and scored."""
     data, training, scoring, growth = options.data, options.training, options.scoring, options.growth
     return Recipe(
-        networks=partial(growing_networks, latent_dim=options.network.latent_dim, merged=options.run.fast == "on"),
+        networks=partial(growing_networks, latent_dim=options.network.latent_dim, merged=options.run.is_fast),
         inherit=inherit, fade_images=fade_images,
         images_at=partial(images_at, data.dataset, data.data_path, data.img_size, data.num_workers),
         feature_net_on=partial(feature_net_on, **scoring.network(), compiled=options.run.compile),
         seed=options.run.random_seed, total_steps=growth.growth_iterations,
         fade_steps=round(growth.fade_share * growth.growth_iterations), batch_size=training.dis_batch_size,
         generator_batch_size=training.gen_batch_size, generator_every=training.n_critic, g_lr=training.g_lr, d_lr=training.d_lr,
-        betas=(training.beta1, training.beta2), loss=training.loss, max_grad_norm=training.max_grad_norm, on_nan=training.on_nan,
-        ema_decay=growth.ema_decay, precision=options.run.precision, fast=options.run.fast == "on",
-        look_every=options.run.print_freq, scored_images=options.search.rl_num_eval_img,
+        betas=training.betas, loss=training.loss, max_grad_norm=training.max_grad_norm, on_nan=training.on_nan,
+        ema_decay=growth.ema_decay, precision=options.training.precision, fast=options.run.is_fast,
+        look_every=options.training.print_freq, scored_images=options.search.rl_num_eval_img,
         scoring_batch_size=scoring.eval_batch_size, splits=scoring.is_splits,
         metrics=("is", "fid", "swd") if options.search.reward == "swd" else ("is", "fid"),
     )  # fmt: skip
@@ -664,7 +700,7 @@ def actions_on(plan, options):
         chance = random_generator(
             options.run.random_seed, "actions", tree[0].architecture, *actions_to(tree, index)
         )
-        return drawn_actions(legal, options.growth.action_probability, chance)
+        return drawn_actions(legal, options.dggan.action_probability, chance)
 
     return (
         drawn if options.search.method == "dggan" else lambda tree, index, step: plan.actions[step - 1 : step]
@@ -774,7 +810,7 @@ def describe_growth(options, plan):
 def run_dggan(options, state):
     """--method dggan and proggan."""
     devices = worker_devices(pick_device(options.run.device), options.growth.workers)
-    check_precision("--precision", options.run.precision, devices[0])
+    check_precision("--precision", options.training.precision, devices[0])
     plan = growth_plan(options, device_memory(devices[0]) // devices.count(devices[0]))
     if options.run.dry_run:
         print(json.dumps(describe_growth(options, plan), indent=2))
@@ -790,6 +826,8 @@ def run_dggan(options, state):
         if state
         else Run.create("logs", options.run.exp_name, options.flat(), devices[0])
     )
+    if options.run.folder_file:
+        write_text(options.run.folder_file, f"{run.folder}\n")
     save = saver(options, names, run)
     if not state:
         save(tree)
@@ -813,9 +851,17 @@ def run_dggan(options, state):
     run.log(
         f"growth tree {run.folder / 'growth_tree.png'}, samples {run.samples / f'node_{beam[0].state:03d}.png'}"
     )
-    write_derived(run, beam, options, lambda candidate: {
-        "actions": list(actions_to(tree, candidate.state)), "weights": str(node_file(run, candidate.state).relative_to(run.folder)),
-    })  # fmt: skip
+    ranked = [
+        {
+            "architecture": str(candidate.architecture),
+            "reward": candidate.score,
+            "actions": list(actions_to(tree, candidate.state)),
+            "weights": str(node_file(run, candidate.state).relative_to(run.folder)),
+        }
+        for candidate in beam
+    ]
+    write_derived(run.folder / "derived.json", options.search.reward, options.scoring.feature_net, ranked)
+    log_next_step(run, options)
     run.log(f"or add --init_from {node_file(run, beam[0].state)} to go on from the searched weights")
     run.finish({
         "method": options.search.method, "feature_net": options.scoring.feature_net, "reward": options.search.reward,

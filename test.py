@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 import cfg
+from models.architectures import parse
 from models.autogan.architecture import Architecture, ArchitectureError
 from models.autogan.networks import Discriminator, Generator
 from models.growing.networks import GrowingDiscriminator, GrowingGenerator
@@ -16,6 +17,7 @@ from models.layers.fast_form import fast_form
 from models.growing.architecture import GrowingArchitecture
 from utils.run.checkpoint import DamagedCheckpoint, load_authors_generator, load_checkpoint
 from utils.cli import UserError, run_script
+from utils.run.files import write_text
 from utils.training.sizes import count_parameters, network_sizes
 from utils.data.load import DATASETS, load_images
 from utils.metrics.sums import FEATURE_SAMPLE
@@ -55,7 +57,7 @@ def load_generator(path, options):
         raise UserError(
             f"--load_path: the training of {path} failed ({state['result']['failure']}); give another checkpoint"
         )
-    saved = cfg.parse_architecture(state["architecture"])
+    saved = parse(state["architecture"])
     if told not in (None, saved):
         raise UserError(
             f"--arch: the checkpoint's architecture is {saved}, not {told}; leave --arch and --gen_model out"
@@ -83,13 +85,12 @@ def from_weights(architecture, weights, options):
     if is_growing:
         cfg.refuse_unread(options, "growing")
     actual = widths_of(generator)
+    wanted = {name: width(options, name) for name in actual}
     for name, value in actual.items():
-        if name in options.explicit and getattr(options.network, name) != value:
-            raise UserError(
-                f"--{name}: the checkpoint has {value}, not {getattr(options.network, name)}; leave the option out"
-            )
+        if name in options.typed and wanted[name] != value:
+            raise UserError(f"--{name}: the checkpoint has {value}, not {wanted[name]}; leave the option out")
     made = resolution_of(generator)
-    if "img_size" in options.explicit and options.data.img_size != made:
+    if "img_size" in options.typed and options.data.img_size != made:
         raise UserError(
             f"--img_size: the checkpoint makes {made} px images, not {options.data.img_size}; set --img_size {made} or leave it out"
         )
@@ -111,6 +112,10 @@ def widths_of(generator):
     }
 
 
+def width(options, name):
+    return getattr(options.network if name == "latent_dim" else options.cells, name)
+
+
 def new_generator(architecture, widths):
     """An untrained generator; of a growing one only the latent's dimension is an option."""
     if isinstance(architecture, GrowingArchitecture):
@@ -126,7 +131,7 @@ def describe(options, generator):
         discriminator = (
             GrowingDiscriminator(architecture)
             if is_growing
-            else Discriminator(architecture.levels, options.network.df_dim)
+            else Discriminator(architecture.levels, options.cells.df_dim)
         )
         sizes = network_sizes(
             new_generator(architecture, widths_of(generator)), discriminator, options.data.img_size
@@ -137,7 +142,7 @@ def describe(options, generator):
         "architecture": str(generator.architecture),
         "resolution": options.data.img_size,
         **sizes,
-        "scored_images": options.scoring.num_eval_imgs,
+        "scored_images": options.evaluation.num_eval_imgs,
     }
 
 
@@ -147,7 +152,7 @@ def main():
         raise UserError("--load_path: no checkpoint to score; give a run's folder or a .pth file")
     if options.run.load_path:
         generator, run_options, source = load_generator(options.run.load_path, options)
-        options = cfg.on_the_data_of(
+        options = cfg.with_run_options(
             options, {**run_options, **widths_of(generator), "img_size": resolution_of(generator)}
         )
         precision = run_options.get("precision", "float32")
@@ -159,7 +164,7 @@ def main():
             )
         generator = new_generator(
             architecture,
-            {name: getattr(options.network, name) for name in ("latent_dim", "gf_dim", "bottom_width")},
+            {name: width(options, name) for name in ("latent_dim", "gf_dim", "bottom_width")},
         )
     if options.run.dry_run:
         print(json.dumps(describe(options, generator), indent=2))
@@ -170,19 +175,21 @@ def main():
     feature_nets = feature_nets_of(**scoring.network(), compiled=options.run.compile, device=device)
     metrics = {"is", "fid", *options.test.metrics}
     images = None
-    if not scoring.fid_stat or "swd" in metrics:
+    if not options.evaluation.fid_stat or "swd" in metrics:
         images = load_images(
             data.dataset, data.data_path, options.test.split, data.img_size, fewest=2
         ).resized(data.img_size, device, num_workers=data.num_workers)
     reals = real_statistics_for(
-        feature_nets, images, fid_stat=scoring.fid_stat, sample_size=FEATURE_SAMPLE if {"kid", "precision_recall"} & metrics else 0,
+        feature_nets, images, fid_stat=options.evaluation.fid_stat, sample_size=FEATURE_SAMPLE if {"kid", "precision_recall"} & metrics else 0,
         data=DATASETS[data.dataset], split=options.test.split, resolution=data.img_size,
     )  # fmt: skip
 
     run = Run.create("logs_eval", options.run.exp_name, options.flat(), device)
-    if options.run.fast == "on":
+    if options.run.folder_file:
+        write_text(options.run.folder_file, f"{run.folder}\n")
+    if options.run.is_fast:
         generator = fast_form(generator)
-    generator = placed(generator, device, options.run.fast == "on", precision).eval()
+    generator = placed(generator, device, options.run.is_fast, precision).eval()
     run.log(
         f"loaded {source}: architecture {generator.architecture}, {count_parameters(generator):,} parameters"
     )
@@ -191,7 +198,7 @@ def main():
         samples = generator(torch.randn(100, generator.latent_dim, generator=fixed).to(device))
     picture = run.grid("samples", samples, 0)
     scores, differences = score_generator(
-        generator, feature_nets, reals, num_images=scoring.num_eval_imgs, batch_size=scoring.eval_batch_size, splits=scoring.is_splits,
+        generator, feature_nets, reals, num_images=options.evaluation.num_eval_imgs, batch_size=scoring.eval_batch_size, splits=scoring.is_splits,
         seed=options.run.random_seed, metrics=metrics, real_images=images, progress="scoring",
     )  # fmt: skip
     compared = ", ".join(filter(None, (scores.data, scores.split)))

@@ -19,6 +19,7 @@ from models.layers.fast_form import fast_form
 from models.layers.init import prepare
 from utils.training.adversarial import Setting, last_known, train_or_roll_back, train_steps
 from utils.run.checkpoint import load_checkpoint
+from utils.run.files import write_text
 from utils.cli import UserError, run_script
 from utils.training.compiled import compile_discriminator, compile_generator
 from utils.training.sizes import count_parameters, network_sizes, refuse_too_large
@@ -60,7 +61,7 @@ def train(training, options, inputs, total_steps, score, run, safe_point):
     def train_until(last, rollbacks):
         return train_steps(
             gan, inputs.steps(training.step, last, rollbacks),
-            lambda step: Setting(gan.generator, gan.discriminator, loss_at(step), key="derived"), precision=options.run.precision,
+            lambda step: Setting(gan.generator, gan.discriminator, loss_at(step), key="derived"), precision=options.training.precision,
             max_grad_norm=options.training.max_grad_norm, ema_decay=settings.ema_decay, lr_factor=lr_factor,
         )  # fmt: skip
 
@@ -87,7 +88,7 @@ def train(training, options, inputs, total_steps, score, run, safe_point):
                 safe_point(due=True)
             if training.step == total_steps:
                 return
-            stops = (every * (training.step // every + 1) for every in (options.run.print_freq, epoch))
+            stops = (every * (training.step // every + 1) for every in (options.training.print_freq, epoch))
             last = min(total_steps, *stops)
             (d_losses, g_losses), training.rollbacks = train_or_roll_back(
                 gan, partial(train_until, last), training.rollbacks, options.training.on_nan, run.log
@@ -131,7 +132,7 @@ def scorer(options, feature_nets, reals, run, architecture, stop_if_asked):
 
     def score(training):
         scores, differences = score_generator(
-            training.gan.average, feature_nets, reals, num_images=scoring.num_eval_imgs, batch_size=scoring.eval_batch_size,
+            training.gan.average, feature_nets, reals, num_images=options.evaluation.num_eval_imgs, batch_size=scoring.eval_batch_size,
             splits=scoring.is_splits, seed=options.run.random_seed, progress="  scoring", before_each=stop_if_asked,
         )  # fmt: skip
         iteration = training.step // n_critic
@@ -155,15 +156,15 @@ def current_lr(gan):
 
 def networks_of(options, architecture):
     """(generator, discriminator) of an AutoGAN architecture or of a growing one."""
-    network = options.network
+    network, cells = options.network, options.cells
     if isinstance(architecture, Architecture):
         generator = Generator.of(
             architecture,
             latent_dim=network.latent_dim,
-            gf_dim=network.gf_dim,
-            bottom_width=network.bottom_width,
+            gf_dim=cells.gf_dim,
+            bottom_width=cells.bottom_width,
         )
-        return generator, Discriminator(architecture.levels, network.df_dim)
+        return generator, Discriminator(architecture.levels, cells.df_dim)
     return GrowingGenerator(architecture, network.latent_dim), GrowingDiscriminator(architecture)
 
 
@@ -189,21 +190,22 @@ def start_from(gan, path, architecture):
 
 def new_training(options, architecture, device):
     """Untrained networks, initialised from the seed."""
-    network, training = options.network, options.training
+    weights, training = options.weights, options.training
     with global_seed(options.run.random_seed, "networks"):
         generator, discriminator = networks_of(options, architecture)
         if isinstance(architecture, Architecture):  # growing networks have an initialisation of their own
-            generator = prepare(generator, network.init_type, network.g_spectral_norm)
-            discriminator = prepare(discriminator, network.init_type, network.d_spectral_norm)
-    if options.run.fast == "on":
+            generator = prepare(generator, weights.init_type, weights.g_spectral_norm)
+            discriminator = prepare(discriminator, weights.init_type, weights.d_spectral_norm)
+    if options.run.is_fast:
         generator, discriminator = fast_form(generator), fast_form(discriminator)
     gan = new_gan(
-        generator, discriminator, device, g_lr=training.g_lr, d_lr=training.d_lr, betas=(training.beta1, training.beta2),
-        with_average=True, fast=options.run.fast == "on", precision=options.run.precision,
+        generator, discriminator, device, g_lr=training.g_lr, d_lr=training.d_lr, betas=training.betas,
+        with_average=True, fast=options.run.is_fast, precision=options.training.precision,
     )  # fmt: skip
-    if options.run.compile and not network.g_spectral_norm:
+    if options.run.compile and not weights.g_spectral_norm:
         compile_generator(gan.generator)
-    if cfg.compiles_discriminator(options) and isinstance(architecture, Architecture):
+    compiles = options.run.compile and options.run.is_fast and training.loss == "hinge"
+    if compiles and isinstance(architecture, Architecture):
         compile_discriminator(gan.discriminator)
     return Training(gan)
 
@@ -296,7 +298,7 @@ def main():
 
     data, scoring = options.data, options.scoring
     device = pick_device(options.run.device)
-    check_precision("--precision", options.run.precision, device)
+    check_precision("--precision", options.training.precision, device)
     refuse_too_large(describe(options, architecture), device_memory(device))
     feature_nets = feature_nets_of(**scoring.network(), compiled=options.run.compile, device=device)
     images = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2).resized(
@@ -305,7 +307,7 @@ def main():
     reals = real_statistics_for(
         feature_nets,
         images,
-        fid_stat=scoring.fid_stat,
+        fid_stat=options.evaluation.fid_stat,
         data=DATASETS[data.dataset],
         split="train",
         resolution=data.img_size,
@@ -325,6 +327,8 @@ def main():
         if state
         else Run.create("logs", options.run.exp_name, options.flat(), device)
     )
+    if options.run.folder_file:
+        write_text(options.run.folder_file, f"{run.folder}\n")
     run.log(
         f"architecture {architecture}, {count_parameters(training.gan.generator):,} parameters, {images.num_images} images of {images.name}"
     )

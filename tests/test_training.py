@@ -52,9 +52,9 @@ def updates(gan):
 
 def new_search(script, command):
     options = cfg.parse("search", f"{SEARCH} --dynamic_reset_window 3 {command}".split())
-    detector = CollapseDetector(options.search.dynamic_reset_window, options.search.dynamic_reset_threshold)
+    detector = CollapseDetector(options.autogan.dynamic_reset_window, options.autogan.dynamic_reset_threshold)
     gan, policy = script.new_shared_gan(options, CPU), script.new_policy(options, level=0)
-    return script.Search(gan, policy, first_beam(options.search.hid_size), detector), options
+    return script.Search(gan, policy, first_beam(options.autogan.hid_size), detector), options
 
 
 @pytest.mark.parametrize("print_freq", [1, 2, 5, 100])

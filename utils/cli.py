@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 failed while running, 2 bad input, 3 training diverged, 13
 """
 
 import argparse
+import re
 import sys
 
 
@@ -15,37 +16,34 @@ class Ending(Exception):
 
 
 class UserError(Ending):
-    """Something the user can mend. The message names the option and the cure: `--option: what is wrong; what to do`."""
+    """A user's mistake. The message names option and cure: `--option: what is wrong; what to do`."""
 
     exit_code = 2
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, but a mistake prints one line `error: ...` on stderr and exits with 2; options are never abbreviated."""
+    """argparse, but a mistake prints one line `error: ...` on stderr and exits with 2; no abbreviations."""
 
     def __init__(self, **kwargs):
         super().__init__(allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs)
 
     def error(self, message):
-        message = message.removeprefix("argument ")
+        message = re.sub(r"^argument (-\w+/)*", "", message)  # of several spellings the long one is named
         sys.exit(_report("error", f"{message} (--help lists the options)", UserError.exit_code))
 
 
 def run_script(main):
-    """Call `main()` as the body of a script; an Ending becomes its line on stderr and its exit code, no traceback.
+    """Call `main()` as the body of a script. An Ending becomes a line on stderr and an exit code.
 
-    So does what the operating system refuses: a full disk, a folder that is gone. Files to read are checked where they are read.
+    So does an OSError, such as a full disk. Files to read are checked where they are read.
     """
     try:
         main()
     except Ending as ending:
         sys.exit(_report(ending.label, ending, ending.exit_code))
     except OSError as error:
-        sys.exit(
-            _report(
-                "error", f"{error.filename}: {error.strerror}" if error.filename else error, Ending.exit_code
-            )
-        )
+        message = f"{error.filename}: {error.strerror}" if error.filename else error
+        sys.exit(_report("error", message, Ending.exit_code))
     except KeyboardInterrupt:
         sys.exit(_report("stopped", "by Ctrl-C", 130))
 

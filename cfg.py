@@ -13,7 +13,8 @@ import shlex
 from dataclasses import dataclass
 
 from models import architectures
-from models.autogan.architecture import PUBLISHED, Architecture, ArchitectureError
+from models.autogan.architecture import PUBLISHED, Architecture
+from models.errors import ArchitectureError
 from utils.cli import UserError
 from utils.options import (
     Script, boolean, count, folder_name, group, option, output_file, refuse_other_size, share
@@ -344,12 +345,11 @@ def _defaults(script, method=None, protocol=None):
 
 
 def _method(values):
-    """Whose defaults hold: the --method's, or those of the named architecture's family."""
+    """Whose defaults hold: the --method's, or those of the family of the architecture that is named."""
     if "method" in values:
         return values["method"]
-    names = ("gen_model", "arch", "arch_file", "rank")
-    architecture, _ = _named_architecture(*map(values.get, names))
-    return (architecture or Architecture).family
+    text, _ = _named_architecture(*map(values.get, ("gen_model", "arch", "arch_file", "rank")))
+    return architectures.family_name(text or "")
 
 
 def _resolve(script, values, typed):
@@ -435,27 +435,9 @@ def generator_architecture(options):
     if "rank" in options.typed and not derive.arch_file:
         raise UserError("--rank: without effect without --arch_file; give the derived.json of a search too")
     ranked = (derive.arch, derive.arch_file, derive.rank) if derive else (options.test.arch,)
-    architecture, source = _named_architecture(gen_model, *ranked)
-    if isinstance(architecture, Architecture):
-        levels, width = architecture.levels, options.cells.bottom_width
-        maker = f"{levels} cells ({source}) on --bottom_width {width}"
-        cure = " or change the cells or --bottom_width"
-        refuse_other_size(options.data.img_size, width << levels, maker, cure)
-    elif architecture:
-        refuse_other_size(options.data.img_size, architecture.resolution, f"the layers of {source}")
-    return architecture
-
-
-def _named_architecture(gen_model, arch, arch_file=None, rank=None):
-    """(architecture, the option that names it) of these options' values; (None, None) if none does."""
-    if arch_file:
-        source, text = "--arch_file", read_architecture(arch_file, rank)
-    elif arch:
-        source, text = "--arch", " ".join(arch)
-    elif gen_model in PUBLISHED:
-        source, text = "--gen_model", gen_model
-    else:
-        return None, None
+    text, source = _named_architecture(gen_model, *ranked)
+    if text is None:
+        return None
     try:
         architecture = architectures.parse(text)
     except ArchitectureError as error:
@@ -464,4 +446,20 @@ def _named_architecture(gen_model, arch, arch_file=None, rank=None):
     if gen_model in PUBLISHED and architecture != architectures.parse(gen_model):
         problem = f"{gen_model} is not the architecture of {source}, {architecture}"
         raise UserError(f"--gen_model: {problem}; leave one of them out")
-    return architecture, source
+    if isinstance(architecture, Architecture):
+        levels, width = architecture.levels, options.cells.bottom_width
+        maker = f"{levels} cells ({source}) on --bottom_width {width}"
+        cure = " or change the cells or --bottom_width"
+        refuse_other_size(options.data.img_size, width << levels, maker, cure)
+    else:
+        refuse_other_size(options.data.img_size, architecture.resolution, f"the layers of {source}")
+    return architecture
+
+
+def _named_architecture(gen_model, arch, arch_file=None, rank=None):
+    """(text of the architecture, option) that these options' values name; (None, None) if none does."""
+    if arch_file:
+        return read_architecture(arch_file, rank), "--arch_file"
+    if arch:
+        return " ".join(arch), "--arch"
+    return (gen_model, "--gen_model") if gen_model in PUBLISHED else (None, None)

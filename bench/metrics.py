@@ -31,18 +31,18 @@ from synthetic_graph import write_synthetic_graph  # noqa: E402
 
 from utils.cli import Parser, run_script  # noqa: E402
 from utils.metrics.sums import FEATURE_SAMPLE  # noqa: E402
-from utils.inception.__main__ import convert  # noqa: E402
 from utils.inception.feature_net import load_feature_net  # noqa: E402
-from utils.metrics.evaluate import (
-    evaluate,
+from utils.inception.files import convert  # noqa: E402
+from utils.metrics.distances import (  # noqa: E402
     frechet_distance,
     inception_score,
     kernel_inception_distance,
     precision_recall,
-)  # noqa: E402
+)
+from utils.metrics.evaluate import evaluate  # noqa: E402
 from utils.metrics.real_statistics import real_statistics  # noqa: E402
 from utils.run.folder import environment, pick_device  # noqa: E402
-from utils.metrics.__main__ import at_least  # noqa: E402
+from utils.metrics.network_options import at_least  # noqa: E402
 from utils.metrics.sliced_wasserstein import sliced_wasserstein_distance  # noqa: E402
 
 

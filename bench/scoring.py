@@ -14,7 +14,8 @@ from steps import LATENT, PUBLISHED, build
 from utils.cli import run_script
 from utils.images import to_uint8
 from utils.inception.feature_net import load_feature_net
-from utils.metrics.evaluate import evaluate, inception_score
+from utils.metrics.distances import inception_score
+from utils.metrics.evaluate import evaluate
 from utils.metrics.generator import noise_sampler
 
 BATCH = 100

@@ -25,7 +25,7 @@ N_CRITIC, BATCH, GENERATOR_BATCH, LATENT = 5, 64, 128, 128
 
 
 class RandomImages:
-    """As many random uint8 images as some steps need, in the form of utils.data.load.ResizedImages."""
+    """As many random uint8 images as some steps need, in the form of utils.data.image_set.ResizedImages."""
 
     def __init__(self, count, resolution, device):
         generator = torch.Generator().manual_seed(0)

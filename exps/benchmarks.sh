@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# What docs/BENCHMARKS.md measures of the fast way, on this machine: bash exps/benchmarks.sh [FOLDER] [cpu|cuda] [options such as --quick]
-# Nothing else should run meanwhile. On a GPU the tests that need one run first.
+# Measures on this machine what docs/BENCHMARKS.md lists: bash exps/benchmarks.sh [FOLDER] [cpu|cuda] [options such as --quick]
+# Let nothing else run meanwhile. On a GPU the tests that need one run first.
 set -euo pipefail
 folder="${1:-benchmarks}" device="${2:-auto}"
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+install_requirements
 mkdir -p "$folder"
 more=("${@:3}") precisions=(float32 bfloat16)
 net=(--feature_net efficientnet-lite0)
@@ -11,7 +12,7 @@ net=(--feature_net efficientnet-lite0)
 if python -c "import torch, sys; sys.exit('$device' == 'cpu' or not torch.cuda.is_available())"; then
     precisions=(float32 tf32 bfloat16)
     python -m pip install --quiet --disable-pip-version-check pytest
-    python -m pytest -q tests/test_step_graphs.py tests/test_fast.py tests/test_spectral_norm.py || echo "a test failed: measuring all the same"
+    python -m pytest -q tests/test_step_graphs.py tests/test_fast.py tests/test_spectral_norm.py || echo "a test failed; measuring anyway"
 fi
 
 bench() { # NAME SCRIPT OPTIONS...: prints a table, writes FOLDER/NAME.json

@@ -20,7 +20,7 @@ from synthetic_graph import write_synthetic_graph  # noqa: E402
 
 from utils.cli import Parser, UserError, run_script  # noqa: E402
 from utils.inception.feature_net import load_feature_net, relative_difference  # noqa: E402
-from utils.metrics.evaluate import frechet_distance, inception_score  # noqa: E402
+from utils.metrics.distances import frechet_distance, inception_score  # noqa: E402
 
 BOUNDS = {"pool_3": 1e-5, "logits": 1e-5, "FID": 1e-5, "IS": 1e-6}
 

@@ -33,25 +33,25 @@ WRITING = {
 }
 MOMENTS = {
     "search": {
-        "shared-GAN step": ("utils.training.adversarial", "generator_step", every_call),
-        "controller step": ("", "reinforce", every_call),
-        "top-k scoring": ("", "Candidate", every_call),
-        "dynamic reset": ("", "new_shared_gan", lambda options, device, resets=0: resets),
-        "growing a level": ("", "new_policy", lambda options, level=0: level),
+        "shared-GAN step": ("utils.training.loop", "generator_step", every_call),
+        "controller step": ("models_search.autogan.search", "reinforce", every_call),
+        "top-k scoring": ("models_search.autogan.search", "BeamEntry", every_call),
+        "dynamic reset": ("models_search.autogan.search", "new_shared_gan", every_call),
+        "growing a level": ("models_search.autogan.search", "new_policy", every_call),
         **WRITING,
     },
     "train_derived": {
-        "training step": ("utils.training.adversarial", "generator_step", every_call),
+        "training step": ("utils.training.loop", "generator_step", every_call),
         "average": ("utils.training.adversarial", "update_average", every_call),
         "scoring": ("", "score_generator", every_call),
         "sample grid": ("", "sample_grid", every_call),
         **WRITING,
     },
     "dggan": {
-        "mid-child": ("utils.training.adversarial", "generator_step", every_call),
+        "mid-child": ("utils.training.loop", "generator_step", every_call),
         "scoring a child": ("models_search.dggan.pair", "score_generator", every_call),
-        "between growing and pruning": ("", "pruned", every_call),
-        "saving the tree": ("", "save_growth_picture", every_call),
+        "between growing and pruning": ("models_search.dggan.search", "pruned", every_call),
+        "saving the tree": ("models_search.dggan.search", "save_growth_picture", every_call),
         **WRITING,
     },
 }
@@ -81,8 +81,8 @@ def _run(name, command, folder, moment, call, signals, save_always):
     import pytest
     import torch
 
-    import utils.training.adversarial
-    from utils.run.folder import SafePoint
+    import utils.training.loop
+    from utils.run.save_point import SavePoint
 
     os.chdir(folder)
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
@@ -114,14 +114,12 @@ def _run(name, command, folder, moment, call, signals, save_always):
         return before
 
     steps = os.open("steps", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    watch(
-        utils.training.adversarial, "discriminator_step", lambda *arguments, **options: os.write(steps, b".")
-    )
+    watch(utils.training.loop, "discriminator_step", lambda *arguments, **options: os.write(steps, b"."))
     for each, (module, function, counts_here) in MOMENTS[name].items():
         watch(sys.modules[module] if module else script, function, counted(each, counts_here))
     if save_always:
-        safe_point = SafePoint.__call__
-        monkeypatch.setattr(SafePoint, "__call__", lambda self, due=False: safe_point(self, due=True))
+        save_point = SavePoint.reached
+        monkeypatch.setattr(SavePoint, "reached", lambda self, due=False: save_point(self, due=True))
     run_script(script.main)
     Path("counts.json").write_text(json.dumps(counts))
 

@@ -8,11 +8,13 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-import utils.inception.feature_net
+import cfg
+import models_search.autogan.search
 import models_search.dggan.pair
+import models_search.dggan.search
 import utils.metrics.generator
 from utils.data.load import load_images
-from utils.run.folder import SafePoint, StopRequested
+from utils.run.save_point import SavePoint, StopRequested
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -60,10 +62,16 @@ class TinyNet:
 
 
 def use_tiny_net(monkeypatch):
-    """Scripts that are loaded from here on score with TinyNet."""
-    for module in (utils.inception.feature_net, utils.metrics.generator):
+    """Everything scores with TinyNet from here on."""
+    for module in (models_search.autogan.search, utils.metrics.generator):
         monkeypatch.setattr(module, "load_feature_net", lambda *arguments, **options: TinyNet())
-    monkeypatch.setattr(models_search.dggan.pair, "feature_net_on", lambda device, **options: TinyNet())
+    for module in (models_search.dggan.pair, models_search.dggan.search):
+        monkeypatch.setattr(module, "load_net", lambda *arguments: TinyNet())
+
+
+def training_options(**changes):
+    """The default training options, but for these."""
+    return cfg.TrainingOptions(**changes)
 
 
 def load_script(name):
@@ -80,8 +88,8 @@ def only_run(tmp_path, name):
 
 
 def stop_at(call, monkeypatch, by_signal=True):
-    """Make the n-th safe point find a SIGTERM waiting, or raise as a power cut would, saving nothing."""
-    original, calls = SafePoint.__call__, []
+    """Make the n-th save point find a SIGTERM waiting, or raise as a power cut would, saving nothing."""
+    original, calls = SavePoint.reached, []
 
     class PowerCut(Exception):
         pass
@@ -91,11 +99,11 @@ def stop_at(call, monkeypatch, by_signal=True):
         if len(calls) == call:
             if not by_signal:
                 raise PowerCut
-            self.signal_number = signal.SIGTERM
+            self.stop.number = signal.SIGTERM
         original(self, due)
 
-    monkeypatch.setattr(SafePoint, "__call__", counted)
-    return (StopRequested, PowerCut), lambda: monkeypatch.setattr(SafePoint, "__call__", original)
+    monkeypatch.setattr(SavePoint, "reached", counted)
+    return (StopRequested, PowerCut), lambda: monkeypatch.setattr(SavePoint, "reached", original)
 
 
 def assert_equal_states(first, second, path=""):

@@ -4,11 +4,14 @@ import copy
 
 import pytest
 import torch
+from running import training_options
 from torch import nn
 
-from utils.training.adversarial import Setting, discriminator_step, generator_step, train_steps
-from utils.training.gan import new_gan
 from utils.randomness import global_seed
+from utils.training.adversarial import StepFunctions, discriminator_step, generator_step
+from utils.training.gan import Gan, new_gan
+from utils.training.inputs import Batch
+from utils.training.loop import train_steps
 
 STEPS, N_CRITIC, BETAS, G_LR, D_LR = 12, 3, (0.5, 0.9), 0.02, 0.03
 
@@ -28,14 +31,14 @@ def networks():
 
 
 def inputs():
-    """Of every step (number, real images, noise, generator noise or None)."""
+    """The batch of every step."""
     drawn = torch.Generator().manual_seed(1)
     for step in range(STEPS):
         real, noise, generator_noise = (
             torch.randn(shape, generator=drawn, dtype=torch.float64)
             for shape in ((5, 3, 2, 2), (5, 4), (7, 4))
         )
-        yield step, real, noise, generator_noise if step % N_CRITIC == 0 else None
+        yield Batch(step, real, noise, generator_noise if step % N_CRITIC == 0 else None)
 
 
 def train_plainly(generator, discriminator, max_grad_norm, decay, lr_factor):
@@ -83,13 +86,14 @@ def test_training_is_the_plain_loop_with_average_falling_learning_rate_and_clipp
     *expected, average = train_plainly(
         *plain, max_grad_norm, decay=0.9, lr_factor=lambda step: 1 - step / STEPS
     )
-    gan = new_gan(
-        *networks(), torch.device("cpu"), g_lr=G_LR, d_lr=D_LR, betas=BETAS, with_average=True, fast=fast
+    options = training_options(
+        g_lr=G_LR, d_lr=D_LR, beta1=BETAS[0], beta2=BETAS[1], max_grad_norm=max_grad_norm
     )
+    gan = new_gan(*networks(), torch.device("cpu"), options, with_average=True, fast=fast)
+    functions = StepFunctions(gan.generator, gan.discriminator)
     d_losses, g_losses = train_steps(
-        gan, inputs(), lambda step: Setting(gan.generator, gan.discriminator), max_grad_norm=max_grad_norm, ema_decay=0.9,
-        lr_factor=lambda step: 1 - step / STEPS,
-    )  # fmt: skip
+        gan, inputs(), lambda step: functions, options, ema_decay=0.9, lr_factor=lambda step: 1 - step / STEPS
+    )
     assert [loss is not None for loss in g_losses] == [step % N_CRITIC == 0 for step in range(STEPS)]
     for found, wanted in zip((d_losses, g_losses[::N_CRITIC]), (expected[0], expected[1][::N_CRITIC])):
         assert found == pytest.approx(wanted, rel=1e-4)
@@ -98,17 +102,22 @@ def test_training_is_the_plain_loop_with_average_falling_learning_rate_and_clipp
             assert torch.allclose(mine.state_dict()[name], value, rtol=1e-4, atol=1e-5), name
 
 
-def d_step(generator, discriminator, **how):
-    _, real, noise, _ = next(inputs())
+def gan_of(generator, discriminator, generator_optimizer=None):
+    """A Gan whose optimisers move by the gradient itself."""
+    g_sgd, d_sgd = (torch.optim.SGD(network.parameters(), lr=1.0) for network in (generator, discriminator))
+    return Gan(generator, discriminator, generator_optimizer or g_sgd, d_sgd)
+
+
+def d_step(generator, discriminator, **options):
+    gan, batch = gan_of(generator, discriminator), next(inputs())
     return discriminator_step(
-        generator, discriminator, torch.optim.SGD(discriminator.parameters(), lr=1.0), real, noise, **how
+        gan, StepFunctions(generator, discriminator), batch.real, batch.noise, **options
     )
 
 
-def g_step(generator, discriminator, **how):
-    *_, noise = next(inputs())
-    optimizer = torch.optim.SGD(generator.parameters(), lr=1.0)
-    return generator_step(generator, discriminator, optimizer, noise, list(discriminator.parameters()), **how)
+def g_step(generator, discriminator, **options):
+    gan, batch = gan_of(generator, discriminator), next(inputs())
+    return generator_step(gan, StepFunctions(generator, discriminator), batch.generator_noise, **options)
 
 
 @pytest.mark.parametrize("step, trained", [(g_step, 0), (d_step, 1)])
@@ -131,10 +140,10 @@ def test_a_step_moves_its_own_network_and_gives_the_other_no_gradient(step, trai
 def test_clipping_shortens_a_longer_gradient_to_the_norm_and_leaves_its_direction(
     step, trained, max_grad_norm
 ):
-    def moved(**how):
+    def moved(**options):
         pair = networks()
         before = [parameter.detach().clone() for parameter in pair[trained].parameters()]
-        step(*pair, **how)
+        step(*pair, **options)
         return torch.cat([(old - new).flatten() for old, new in zip(before, pair[trained].parameters())])
 
     free, clipped = moved(), moved(max_grad_norm=max_grad_norm)
@@ -144,33 +153,26 @@ def test_clipping_shortens_a_longer_gradient_to_the_norm_and_leaves_its_directio
 
 def test_the_discriminator_learns_again_after_a_generator_step_that_failed():
     generator, discriminator = networks()
-    frozen = list(discriminator.parameters())
+    gan, functions = gan_of(generator, discriminator), StepFunctions(generator, discriminator)
     with pytest.raises(RuntimeError, match="shapes"):
-        generator_step(
-            generator,
-            discriminator,
-            torch.optim.SGD(generator.parameters(), lr=1.0),
-            torch.zeros(7, 5).double(),
-            frozen,
-        )
-    assert all(parameter.requires_grad for parameter in frozen)
+        generator_step(gan, functions, torch.zeros(7, 5).double())
+    assert all(parameter.requires_grad for parameter in discriminator.parameters())
 
 
 def test_fake_images_of_another_size_than_the_real_ones_are_refused():
     generator, discriminator = networks()
+    functions, batch = StepFunctions(lambda noise: generator(noise)[:, :, :1], discriminator), next(inputs())
     with pytest.raises(ValueError, match="differ in shape"):
-        discriminator_step(
-            lambda noise: generator(noise)[:, :, :1], discriminator, None, *next(inputs())[1:3]
-        )
+        discriminator_step(gan_of(generator, discriminator), functions, batch.real, batch.noise)
 
 
 def test_what_a_step_does_not_use_has_a_gradient_of_zero_in_adams_averages():
     """As in the authors' search, where another architecture is drawn for every step."""
     (used, unused), (_, discriminator) = (networks()[0] for _ in range(2)), networks()
     adam = torch.optim.Adam([*used.parameters(), *unused.parameters()], G_LR, BETAS)
+    gan = gan_of(used, discriminator, adam)
     for generate in (unused, used):
-        *_, noise = next(inputs())
-        generator_step(generate, discriminator, adam, noise, list(discriminator.parameters()))
+        generator_step(gan, StepFunctions(generate, discriminator), next(inputs()).generator_noise)
         average = adam.state[unused[0].weight]["exp_avg_sq"].clone()
         if generate is unused:
             first = average

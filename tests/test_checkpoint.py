@@ -12,13 +12,14 @@ from parity import generator_weight_name
 
 import utils.run.checkpoint
 from models.autogan.architecture import Architecture, ArchitectureError
+from models.autogan.authors import our_name, rename
 from models.autogan.networks import Generator
 from models_search.shared_gan.network import shared_generator
 from utils.run.checkpoint import (
     DamagedCheckpoint,
-    load_authors_generator,
     load_checkpoint,
     load_latest,
+    read_authors_weights,
     save_checkpoint,
 )
 from utils.cli import UserError
@@ -137,7 +138,7 @@ def test_a_pickle_that_would_run_something_is_refused(tmp_path, zipped):
                 torch.save(content, path)
             else:
                 path.write_bytes(pickle.dumps(content))
-            for load in (load_checkpoint, load_authors_generator):
+            for load in (load_checkpoint, read_authors_weights):
                 with pytest.raises(UserError):
                     load(path)
     assert not mark.exists()
@@ -175,7 +176,9 @@ def test_the_authors_released_files_load(tmp_path, published, old_format):
     }
     for content in (theirs, whole):
         torch.save(content, tmp_path / "released.pth", _use_new_zipfile_serialization=not old_format)
-        again = Generator.from_state(architecture, load_authors_generator(tmp_path / "released.pth")).eval()
+        again = Generator.from_state(
+            architecture, rename(read_authors_weights(tmp_path / "released.pth"))
+        ).eval()
         z = torch.randn(2, 8)
         assert torch.equal(again(z), generator(z))
 
@@ -189,7 +192,7 @@ def test_a_released_file_is_not_loaded_as_a_network_that_leaves_weights_over(tmp
         tmp_path / "b.pth",
     )
     with pytest.raises(ArchitectureError, match="weights are not of architecture 1 .*key"):
-        Generator.from_state(Architecture.parse(told), load_authors_generator(tmp_path / "b.pth"))
+        Generator.from_state(Architecture.parse(told), rename(read_authors_weights(tmp_path / "b.pth")))
 
 
 def test_a_derived_generator_takes_what_it_uses_of_a_shared_ones_weights():
@@ -202,8 +205,6 @@ def test_a_derived_generator_takes_what_it_uses_of_a_shared_ones_weights():
 
 def test_a_shared_generator_trained_by_the_authors_code_loads_as_a_derived_one():
     """Their train_derived.py saves the whole shared generator; what the architecture uses is taken from it."""
-    from utils.run.checkpoint import authors_name
-
     theirs = [
         "l1.weight", "cell1.post_conv1.deconv.weight", "cell1.pre_conv1.bn.running_mean", "cell2.post_conv2.conv.bias",
         "cell2.deconv_sc.weight", "cell2.skip_deconvx2.weight", "cell3.skip_deconvx4.1.bias",
@@ -211,15 +212,13 @@ def test_a_shared_generator_trained_by_the_authors_code_loads_as_a_derived_one()
         "to_rgb.2.weight",
     ]  # fmt: skip
     ours = shared_generator(3, latent_dim=4, gf_dim=2, bottom_width=2).state_dict()
-    names = [authors_name(name) for name in theirs]
+    names = [our_name(name) for name in theirs]
     assert len(set(names)) == len(theirs) and all(name in ours for name in names), set(names) - set(ours)
-    assert authors_name("cell3.skip_deconvx2.weight") == "cells.2.skip_up.1.0.weight"
+    assert our_name("cell3.skip_deconvx2.weight") == "cells.2.skip_up.1.0.weight"
 
 
 def test_reference_names_and_released_names_agree():
-    rename = generator_weight_name(Architecture.parse("autogan_cifar10_c"))
-    from utils.run.checkpoint import authors_name
-
+    reference_name = generator_weight_name(Architecture.parse("autogan_cifar10_c"))
     for reference, released in (("cell1.conv1.weight", "cell1.c1.weight"), ("cell1.norm2.bias", "cell1.n2.bias"),
                                 ("cell3.skip2.weight", "cell3.skip_in_ops.1.weight"), ("to_rgb.conv.bias", "to_rgb.2.bias")):  # fmt: skip
-        assert rename(reference) == authors_name(released)
+        assert reference_name(reference) == our_name(released)

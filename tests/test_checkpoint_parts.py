@@ -14,7 +14,7 @@ from running import (
 )
 
 from utils.run.checkpoint import load_checkpoint, save_checkpoint
-from utils.run.folder import SafePoint
+from utils.run.save_point import SavePoint
 
 GAN = [
     ("gan", part) for part in ("generator", "discriminator", "generator_optimizer", "discriminator_optimizer")
@@ -23,7 +23,7 @@ POLICY = [("controller",), ("controller_optimizer",), ("baseline",), ("beam",)]
 COUNTERS = [("counters", name) for name in ("iteration", "shared_steps", "controller_steps")]
 THREE_ITERATIONS = "--max_search_iter 3 --grow_step1 1 --val_freq 9"
 
-# A short run, what is typed besides, the checkpoint, the safe point it is from (those of a search come after 2, 4 ... 10 training
+# A short run, what is typed besides, the checkpoint, the save point it is from (those of a search come after 2, 4 ... 10 training
 # steps, 3 controller steps and at the end of an iteration), and its parts.
 CASES = {
     "search": ("search", f"{THREE_ITERATIONS} --dynamic_reset_threshold 0", "checkpoint.pth", 15, GAN + POLICY + COUNTERS),
@@ -43,21 +43,21 @@ CASES = {
 def test_a_run_that_goes_on_with_an_older_part_of_its_checkpoint_ends_otherwise(
     type_command, tmp_path, monkeypatch, case
 ):
-    name, options, file, safe_point, parts = CASES[case]
+    name, options, file, save_point, parts = CASES[case]
     use_tiny_net(monkeypatch)
-    original = SafePoint.__call__
+    original = SavePoint.reached
     (tmp_path / "pictures").mkdir()
     command = f"{short_run(name, write_pictures(tmp_path / 'pictures'))} {options}"
     states = []
-    for call in (1, safe_point):
-        monkeypatch.setattr(SafePoint, "__call__", lambda self, due=False: original(self, due=True))
+    for call in (1, save_point):
+        monkeypatch.setattr(SavePoint, "reached", lambda self, due=False: original(self, due=True))
         stops, heal = stop_at(call, monkeypatch)
         with pytest.raises(stops):
             type_command(command)
         heal()
         run = only_run(tmp_path, name).rename(tmp_path / f"stopped at {call}")
         states.append(load_checkpoint(run / "Model" / file))
-    monkeypatch.setattr(SafePoint, "__call__", original)
+    monkeypatch.setattr(SavePoint, "reached", original)
     early, late = states
 
     def end_of(state):

@@ -1,4 +1,4 @@
-"""Data sets: the resize rule, the order, residency, every source from small made files, and the error lines."""
+"""Data sets: the resize rule, the order, residency, every source from small files, and the error lines."""
 
 import gzip
 import hashlib
@@ -17,9 +17,10 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from utils.data import load as datasets
 from utils.cli import UserError
-from utils.data.load import epoch_order, load_images
+from utils.data import folders, published
+from utils.data.image_set import epoch_order
+from utils.data.load import load_images
 
 
 def random_pixels(seed, *shape):
@@ -171,24 +172,17 @@ def test_cifar10_is_read_from_torchvisions_files(tmp_path, monkeypatch):
         return hashlib.md5(data).hexdigest()
 
     rows = random_pixels(0, 6, 3072)
-    lists = [[name, write(name, {"data": rows[part], "labels": [0, 1]})] for name, part in
-             [("data_batch_1", slice(0, 2)), ("data_batch_2", slice(2, 4)), ("test_batch", slice(4, 6))]]  # fmt: skip
-    monkeypatch.setattr(datasets.CIFAR10, "train_list", lists[:2])
-    monkeypatch.setattr(datasets.CIFAR10, "test_list", lists[2:])
-    meta = {
-        "filename": "batches.meta",
-        "key": "label_names",
-        "md5": write("batches.meta", {"label_names": ["a", "b"]}),
-    }
-    monkeypatch.setattr(datasets.CIFAR10, "meta", meta)
+    parts = {"data_batch_1": rows[:2], "data_batch_2": rows[2:4], "test_batch": rows[4:]}
+    lists = [[name, write(name, {"data": part, "labels": [0, 1]})] for name, part in parts.items()]
+    monkeypatch.setattr(published.CIFAR10, "train_list", lists[:2])
+    monkeypatch.setattr(published.CIFAR10, "test_list", lists[2:])
+    md5 = write("batches.meta", {"label_names": ["a", "b"]})
+    meta = {"filename": "batches.meta", "key": "label_names", "md5": md5}
+    monkeypatch.setattr(published.CIFAR10, "meta", meta)
     for split, part in (("train", rows[:4]), ("test", rows[4:])):
         images = load_images("cifar10", tmp_path, split)
-        assert (images.name, images.split, images.num_images, images.native_size) == (
-            "CIFAR-10",
-            split,
-            len(part),
-            32,
-        )
+        assert (images.name, images.split) == ("CIFAR-10", split)
+        assert (images.num_images, images.native_size) == (len(part), 32)
         np.testing.assert_array_equal(images.resized(32).tensor.numpy(), part.reshape(-1, 3, 32, 32))
 
 
@@ -196,10 +190,9 @@ def test_stl10_trains_on_train_and_unlabeled_and_turns_its_columns_into_rows(tmp
     folder = tmp_path / "stl10_binary"
     folder.mkdir()
     counts = {"train_X.bin": 2, "unlabeled_X.bin": 3, "test_X.bin": 1}
-    monkeypatch.setattr(datasets, "STL10_IMAGES", counts)
-    stored = {
-        file: random_pixels(count, count, 3, 96, 96) for file, count in counts.items()
-    }  # (N, channel, column, row)
+    monkeypatch.setattr(published, "STL10_IMAGES", counts)
+    # (N, channel, column, row)
+    stored = {file: random_pixels(count, count, 3, 96, 96) for file, count in counts.items()}
     for file, pixels in stored.items():
         pixels.tofile(folder / file)
     expected = np.concatenate([stored["train_X.bin"], stored["unlabeled_X.bin"]]).transpose(0, 1, 3, 2)
@@ -291,7 +284,7 @@ def test_folder_is_read_in_sorted_order_with_class_sub_folders_and_any_case_of_e
     )
 
 
-@pytest.mark.parametrize("suffix", datasets.EXTENSIONS)
+@pytest.mark.parametrize("suffix", folders.EXTENSIONS)
 def test_every_known_extension_is_read(tmp_path, suffix):
     picture = Image.fromarray(random_pixels(0, 12, 12, 3))
     picture.convert("L" if suffix == ".pgm" else "RGB").save(tmp_path / f"a{suffix}")
@@ -314,9 +307,8 @@ def test_zip_equals_the_folder_it_was_made_from(tmp_path, prefix, num_workers):
 
 
 def test_workers_do_not_share_a_file_position_in_a_zip(tmp_path):
-    archive = zip_folder(
-        write_images(tmp_path / "images", size=100), tmp_path / "images.zip"
-    )  # larger than a read buffer
+    folder = write_images(tmp_path / "images", size=100)  # larger than a read buffer
+    archive = zip_folder(folder, tmp_path / "images.zip")
 
     def positions():
         links = [
@@ -398,7 +390,7 @@ def bad_image(path, kind):
         Image.fromarray(np.zeros((8, 8), np.float32)).save(path, "TIFF")
     elif kind == "strip":
         Image.fromarray(np.zeros((1, 101), np.uint8)).save(path, "PNG")
-    else:  # a header that claims more pixels than PIL's limit: 10,000 x 10,000 is only warned of, the other refused
+    else:  # the header claims many pixels: PIL warns of 10,000 x 10,000 and refuses 60,000 x 60,000
         side = {"bomb warned of": 10_000, "bomb": 60_000}[kind]
         data = good.read_bytes()
         header = b"IHDR" + struct.pack(">II", side, side) + data[24:29]
@@ -406,9 +398,8 @@ def bad_image(path, kind):
     good.unlink()
 
 
-@pytest.mark.filterwarnings(
-    "error::PIL.Image.DecompressionBombWarning"
-)  # as utils.data.load sets it outside pytest
+# As utils.data.folders sets it; pytest has its own filters.
+@pytest.mark.filterwarnings("error::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("num_workers", [0, 1])
 @pytest.mark.parametrize(
     "kind", ["text", "empty", "truncated", "flipped", "float", "strip", "bomb warned of", "bomb"]
@@ -455,7 +446,7 @@ def test_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(datasets.os, "scandir", refuse)
+    monkeypatch.setattr(folders.os, "scandir", refuse)
     with pytest.raises(UserError, match="^--data_path: cannot read .*Permission denied"):
         load_images("folder", tmp_path)
 

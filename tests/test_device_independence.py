@@ -11,13 +11,14 @@ import torch
 
 from models.autogan.architecture import Architecture
 from models.autogan.networks import Discriminator
-from models.growing.networks import fade_images, growing_networks
+from models.growing.growth import fade_images
+from models.growing.networks import growing_networks
 from models.layers.fast_form import fast_form
 from models.layers.init import prepare
 from models_search.shared_gan.network import shared_generator
-from utils.training.adversarial import discriminator_step, generator_step
+from utils.training.adversarial import StepFunctions, discriminator_step, generator_step
 from utils.metrics.sums import FeatureSums
-from utils.training.gan import update_average
+from utils.training.gan import Gan
 from utils.images import all_finite, from_uint8, to_uint8
 from utils.inception.feature_net import load_feature_net
 from utils.training.losses import hinge, wasserstein_gradient_penalty
@@ -58,29 +59,19 @@ def dggan():
 @pytest.mark.parametrize("loss", [hinge, wasserstein_gradient_penalty()])
 def test_a_training_step(build, loss):
     generator, discriminator, generate, discriminate = build()
-    (average, *_), frozen = build(), list(discriminator.parameters())
-    optimizers = [
-        torch.optim.Adam(network.parameters(), foreach=True) for network in (generator, discriminator)
-    ]
+    average, *_ = build()
+    adams = [torch.optim.Adam(network.parameters(), foreach=True) for network in (generator, discriminator)]
+    gan, functions = (
+        Gan(generator, discriminator, *adams, average),
+        StepFunctions(generate, discriminate, loss),
+    )
     real = fade_images(from_uint8(torch.zeros(4, 3, 16, 16, dtype=torch.uint8, device=META)), 0.5)
     for _ in range(2):
         noise = torch.empty(4, 8, device=META)
         losses = [
-            discriminator_step(
-                generate,
-                discriminate,
-                optimizers[1],
-                real,
-                noise,
-                *loss.draw(real),
-                loss=loss,
-                max_grad_norm=1.0,
-            ),
-            generator_step(
-                generate, discriminate, optimizers[0], noise, frozen, loss=loss, max_grad_norm=1.0
-            ),
+            discriminator_step(gan, functions, real, noise, *loss.draw(real), max_grad_norm=1.0),
+            generator_step(gan, functions, noise, max_grad_norm=1.0),
         ]
-        update_average(average, generator)
     assert all(value.device == META and value.shape == (2,) for value in losses)
 
 

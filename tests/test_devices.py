@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from utils.run.folder import device_memory, worker_devices
+from utils.run.machine import device_memory, worker_devices
 
 
 @pytest.fixture

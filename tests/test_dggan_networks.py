@@ -7,20 +7,11 @@ from math import sqrt
 import pytest
 import torch
 
-from models.autogan.architecture import ArchitectureError
-from models.growing.networks import (
-    EqualizedConv,
-    GrowingDiscriminator,
-    GrowingGenerator,
-    downsample,
-    fade_images,
-    inherit,
-    minibatch_deviation,
-    parameter_counts,
-    pixel_norm,
-    upsample,
-)
+from models.errors import ArchitectureError
 from models.growing.architecture import Conv, GrowingArchitecture, filters_at, proggan_architecture
+from models.growing.growth import fade_images, inherit
+from models.growing.layers import EqualizedConv, downsample, minibatch_deviation, pixel_norm, upsample
+from models.growing.networks import GrowingDiscriminator, GrowingGenerator, parameter_counts
 from models_search.dggan.actions import (
     ACTIONS,
     GrowDiscriminator,
@@ -42,7 +33,7 @@ def places(architecture, grow):
 
 
 def every_growth(parents, actions):
-    """Each action at each place. SMALL has neighbours with fewer, as many and more filters than the small actions."""
+    """Each action at each place. In SMALL the neighbours have fewer, as many and more filters."""
     for parent, action in product(parents, actions):
         if isinstance(action, GrowResolution):
             yield parent, action
@@ -218,7 +209,7 @@ def test_gradients_reach_every_parameter(action):
 
 
 def test_the_discriminators_gradient_can_be_penalised():
-    """WGAN-GP differentiates twice; equal images put the minibatch deviation where its square root is steepest."""
+    """WGAN-GP differentiates twice. With equal images the deviation's square root is steepest."""
     discriminator = GrowingDiscriminator(SMALL)
     images = torch.randn(1, 3, 8, 8).repeat(4, 1, 1, 1).requires_grad_()
     (gradient,) = torch.autograd.grad(discriminator(images).sum(), images, create_graph=True)
@@ -273,7 +264,7 @@ def test_every_resolution_runs_at_small_width(resolution):
 
 
 def proggan_parameters(resolution):
-    """ProgGAN's layers as its authors' networks.py lists them, with the RGB layers of the last resolution alone."""
+    """ProgGAN's layers as its authors' networks.py lists them, with RGB layers at one resolution only."""
 
     def maps(stage):
         return min(8192 // 2**stage, 512)
@@ -355,7 +346,7 @@ def test_equalised_layers_have_hes_scale_and_unit_weights(kernel, gain):
 
 
 def test_layers_have_proggans_gains():
-    """sqrt(2) everywhere but to RGB and at the score; the latent's layer is ProgGAN's dense one with sqrt(2)/4 / sqrt(fan in)."""
+    """sqrt(2), but 1 to RGB and at the score, and ProgGAN's sqrt(2) / 4 in the dense layer of the latent."""
     generator, discriminator = GrowingGenerator(SMALL, 64), GrowingDiscriminator(SMALL)
     assert generator.layers["latent"].scale == pytest.approx(sqrt(2) / 4 / sqrt(64))
     assert generator.layers["rgb"].scale == pytest.approx(1 / sqrt(5))

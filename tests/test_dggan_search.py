@@ -13,24 +13,20 @@ import torch
 from PIL import Image
 from running import ROOT, assert_equal_states, load_script, only_run, stop_at, write_pictures
 
+import cfg
 import models_search.dggan.pair
 from models.growing.architecture import GrowingArchitecture, proggan_architecture
-from models_search.dggan.actions import (
-    GrowResolution,
-    GrowthError,
-    check_steps,
-    dggan_plan,
-    every_action,
-    legal_actions,
-)
-from models_search.dggan.tree import actions_to, planted, tree_from_json
-from utils.training.adversarial import Diverged
+from models_search.dggan.actions import GrowResolution, GrowthError, every_action, legal_actions
+from models_search.dggan.pair import Fade
+from models_search.dggan.plan import check_steps, make_plan
+from models_search.dggan.search import search
+from models_search.dggan.tree import path_actions, planted, tree_from_json
 from utils.run.checkpoint import load_checkpoint, save_checkpoint
 from utils.cli import Ending
 from utils.training.losses import loss_schedule
-from models_search.dggan.pair import fade_at
-from utils.run.folder import SafePoint
-from utils.run.workers import worker_processes
+from utils.run.save_point import SavePoint, StopSignal
+from utils.run.workers import workers
+from utils.training.loop import Diverged
 
 SCORING = "--feature_net efficientnet-lite0 --device cpu --is_splits 1 --img_size 16 --num_workers 0 --random_seed 24"
 GROWTH = "-gen_bs 8 -dis_bs 8 --latent_dim 8 --growth_width 4 --growth_iterations 4 --print_freq 2 --rl_num_eval_img 6"
@@ -158,19 +154,19 @@ def test_the_number_of_workers_does_not_change_the_result(type_command, tmp_path
     assert_equal_searches(only_run(tmp_path, "d"), finished)
 
 
-# Safe points come after 2 and 4 of a network's 4 steps and, those of the search itself, after each network.
+# Save points come after 2 and 4 of a network's 4 steps and, those of the search itself, after each network.
 @pytest.mark.parametrize("call, by_signal", [(8, True), (12, False)])
 def test_a_search_that_stops_goes_on_without_training_a_finished_network_again(
     type_command, tmp_path, pictures, monkeypatch, finished, call, by_signal
 ):
-    trained, original = [], models_search.dggan.pair._trained
+    trained, original = [], models_search.dggan.pair._train
 
-    def counting(losses, rollbacks, pair, *rest):
-        networks = original(losses, rollbacks, pair, *rest)
-        trained.append(pair.file.name)
+    def counting(training, node, *rest):
+        networks = original(training, node, *rest)
+        trained.append(node.file.name)
         return networks
 
-    monkeypatch.setattr(models_search.dggan.pair, "_trained", counting)
+    monkeypatch.setattr(models_search.dggan.pair, "_train", counting)
     stops, heal = stop_at(call, monkeypatch, by_signal)
     with pytest.raises(stops):
         type_command(f"{DGGAN} {pictures}")
@@ -189,11 +185,11 @@ def test_a_network_depends_on_its_path_and_not_on_its_siblings(type_command, tmp
     torch.manual_seed(99)
     type_command(f"{DGGAN} {pictures} --action_probability 1 --growing_steps 1 --topk 1")
     scores = {
-        actions_to(tree_of(finished), index): node.score for index, node in enumerate(tree_of(finished))
+        path_actions(tree_of(finished), index): node.score for index, node in enumerate(tree_of(finished))
     }
     tree = tree_of(only_run(tmp_path, "d"))
-    shared = [index for index in range(len(tree)) if actions_to(tree, index) in scores]
-    assert shared and all(tree[index].score == scores[actions_to(tree, index)] for index in shared)
+    shared = [index for index in range(len(tree)) if path_actions(tree, index) in scores]
+    assert shared and all(tree[index].score == scores[path_actions(tree, index)] for index in shared)
     assert [node.action for node in tree[1:]] == [
         "double"
     ]  # one growing step is only enough for the doubling
@@ -202,14 +198,14 @@ def test_a_network_depends_on_its_path_and_not_on_its_siblings(type_command, tmp
 def test_a_network_that_diverges_is_recorded_and_the_search_goes_on(
     type_command, tmp_path, pictures, monkeypatch
 ):
-    original = models_search.dggan.pair.train_steps
+    original = models_search.dggan.pair.train
 
     def diverging(gan, *arguments, **options):
         if gan.generator.architecture == proggan_architecture(8, width=4):
             raise Diverged("the loss of the generator is nan at step 1")
         return original(gan, *arguments, **options)
 
-    monkeypatch.setattr(models_search.dggan.pair, "train_steps", diverging)
+    monkeypatch.setattr(models_search.dggan.pair, "train", diverging)
     command = (
         f"{DGGAN} {pictures} --start_resolution 4 --img_size 8 --filters 4 --action_probability 1 --topk 1"
     )
@@ -394,23 +390,34 @@ def test_a_mistake_about_growth_gets_one_line_that_names_the_option(fail_command
     assert words in fail_command(f"search {arguments}")
 
 
-def test_a_search_ends_where_no_parent_has_an_action_left():
-    root = proggan_architecture(8, width=4)
-    plan, saved = dggan_plan(root, (GrowResolution(),), 16, growing_steps=3, k=1, probability=1), []
+class PretendTrainer:
+    """Every node gets the score 1."""
 
-    def train(tree, step):
+    def __init__(self):
+        self.saved = []
+
+    def train(self, tree, step):
         return tuple(replace(node, score=1.0) if node.step == step else node for node in tree)
 
-    tree = load_script("search").search_dggan(
-        planted(root), plan, lambda tree, index, step: legal_actions(plan.actions, GrowingArchitecture.parse(tree[index].architecture), 16),
-        train, saved.append,
-    )  # fmt: skip
-    assert [node.action for node in tree] == [None, "double"] and tree[-1].kept and saved[-1] == tree
+    def save(self, tree):
+        self.saved.append(tree)
+
+
+def test_a_search_ends_where_no_parent_has_an_action_left():
+    command = (
+        "--method dggan --img_size 16 --growth_width 4 --growing_steps 3 --topk 1 --action_probability 1"
+    )
+    actions = ["--actions", "double", "G 3x4"]
+    plan = make_plan(cfg.parse("search", [*command.split(), *actions]))
+    plan, trainer = replace(plan, actions=(GrowResolution(),)), PretendTrainer()
+    tree = search(planted(plan.root), plan, trainer)
+    assert [node.action for node in tree] == [None, "double"] and tree[-1].kept and trainer.saved[-1] == tree
 
 
 def test_a_growth_fades_in_along_a_line_and_then_stays():
-    assert [fade_at(step, 4) for step in range(7)] == [0, 0.25, 0.5, 0.75, 1, 1, 1]
-    assert fade_at(0, 0) == 1
+    cpu = torch.device("cpu")
+    assert [Fade(4, cpu).at(step) for step in range(7)] == [0, 0.25, 0.5, 0.75, 1, 1, 1]
+    assert Fade(0, cpu).at(0) == 1
 
 
 def test_where_only_enough_steps_are_left_for_doublings_only_doublings_are_legal():
@@ -438,15 +445,15 @@ def test_the_gradient_penaltys_random_places_depend_on_the_step_alone():
     assert value(5) == first != value(6)
 
 
-def _double_or_die(task, device, stop_signal):
+def _double_or_die(task, device, stop):
     if task < 0:
         os.kill(os.getpid(), signal.SIGKILL)
     return 2 * task, device.type
 
 
 def test_workers_give_results_in_order_and_a_killed_one_ends_the_run_with_one_line():
-    safe_point = SafePoint(lambda: None, "go on with --load_path RUN")
+    save_point = SavePoint(None, StopSignal("go on with --load_path RUN"), "go on with --load_path RUN")
     with pytest.raises(Ending, match="killed.*--load_path RUN"):
-        with worker_processes([torch.device("cpu")] * 2, safe_point) as in_order:
-            assert list(in_order(_double_or_die, [3, 1, 2])) == [(6, "cpu"), (2, "cpu"), (4, "cpu")]
-            list(in_order(_double_or_die, [-1]))
+        with workers([torch.device("cpu")] * 2, save_point) as pool:
+            assert list(pool.in_order(_double_or_die, [3, 1, 2])) == [(6, "cpu"), (2, "cpu"), (4, "cpu")]
+            list(pool.in_order(_double_or_die, [-1]))

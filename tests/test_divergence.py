@@ -11,19 +11,23 @@ from running import (
     only_run,
     short_run,
     stop_at,
+    training_options,
     use_tiny_net,
     write_pictures,
 )
 
-import models_search.autogan.controller
-import utils.training.adversarial
+import models_search.autogan.search
+import models_search.shared_gan.reward
 import utils.metrics.evaluate
+import utils.training.loop
 from models.autogan.architecture import Architecture
 from models.autogan.networks import Discriminator, Generator
-from utils.training.adversarial import Diverged, Setting, train_or_roll_back, train_steps
+from utils.training.adversarial import StepFunctions
 from utils.run.checkpoint import load_checkpoint
 from utils.cli import run_script
 from utils.training.gan import new_gan
+from utils.training.inputs import Batch
+from utils.training.loop import Diverged, train_or_roll_back, train_steps
 from utils.training.losses import hinge
 from utils.metrics.evaluate import NonFiniteImages
 from utils.randomness import global_seed
@@ -53,11 +57,12 @@ def test_a_loss_or_a_gradient_that_is_not_finite_is_named_with_its_step(network,
                 Discriminator(1, 8),
             )
             real, noise = torch.randn(10, 2, 3, 8, 8), torch.randn(10, 2, 2, 4)
-        gan = new_gan(*networks, torch.device("cpu"), g_lr=1e-3, d_lr=1e-3, betas=(0.0, 0.9))
+        options = training_options(g_lr=1e-3, d_lr=1e-3)
+        gan = new_gan(*networks, torch.device("cpu"), options)
 
-        def setting_at(step):
+        def functions_at(step):
             if step != bad_step:
-                return Setting(gan.generator, gan.discriminator)
+                return StepFunctions(gan.generator, gan.discriminator)
 
             def spoiled(*arguments):
                 loss = getattr(hinge, network)(*arguments)
@@ -65,10 +70,10 @@ def test_a_loss_or_a_gradient_that_is_not_finite_is_named_with_its_step(network,
                     loss.register_hook(lambda gradient: gradient * value)
                 return loss * value if where == "loss" else loss
 
-            return Setting(gan.generator, gan.discriminator, hinge._replace(**{network: spoiled}))
+            return StepFunctions(gan.generator, gan.discriminator, hinge._replace(**{network: spoiled}))
 
-        steps = (
-            (step, real[step], noise[step, 0], noise[step, 1] if step % 2 == 0 else None)
+        batches = (
+            Batch(step, real[step], noise[step, 0], noise[step, 1] if step % 2 == 0 else None)
             for step in range(10)
         )
         words = {
@@ -76,7 +81,7 @@ def test_a_loss_or_a_gradient_that_is_not_finite_is_named_with_its_step(network,
             "gradient": f"the norm of the {network}'s gradient is (nan|inf)",
         }
         with pytest.raises(Diverged, match=f"{words[where]} at step {bad_step}$"):
-            train_steps(gan, steps, setting_at)
+            train_steps(gan, batches, functions_at, options)
 
 
 def spoil(monkeypatch, module, name, call, identity, spoiled):
@@ -96,17 +101,16 @@ def spoil(monkeypatch, module, name, call, identity, spoiled):
 def spoil_noise(monkeypatch, call):
     """Some noise makes the discriminator's loss NaN."""
 
-    def with_nan(*arguments, loss, **options):
-        return original(
-            *arguments,
-            loss=loss._replace(discriminator=lambda *them: loss.discriminator(*them) * math.nan),
-            **options,
+    def with_nan(gan, functions, *arguments, **options):
+        loss = functions.loss._replace(
+            discriminator=lambda *them: functions.loss.discriminator(*them) * math.nan
         )
+        return original(gan, functions._replace(loss=loss), *arguments, **options)
 
-    def noise_of(generate, discriminate, optimizer, real, noise, *drawn):
+    def noise_sum(gan, functions, real, noise, *random):
         return noise.sum().item()
 
-    original = spoil(monkeypatch, utils.training.adversarial, "discriminator_step", call, noise_of, with_nan)
+    original = spoil(monkeypatch, utils.training.loop, "discriminator_step", call, noise_sum, with_nan)
 
 
 def spoil_rollout(monkeypatch, call):
@@ -118,7 +122,7 @@ def spoil_rollout(monkeypatch, call):
     def tokens_of(optimizer, rollout, *more):
         return rollout.log_probs.sum().item()
 
-    original = spoil(monkeypatch, models_search.autogan.controller, "reinforce", call, tokens_of, with_nan)
+    original = spoil(monkeypatch, models_search.autogan.search, "reinforce", call, tokens_of, with_nan)
 
 
 DIVERGING = [("search", spoil_noise, 19), ("search", spoil_rollout, 5), ("train_derived", spoil_noise, 8)]
@@ -231,14 +235,14 @@ def test_a_network_of_dggan_rolls_back_before_it_counts_as_failed(type_command, 
 
 def evaluate_at_call(monkeypatch, call, instead):
     """The n-th scoring of an architecture ends in instead(scores)."""
-    original, calls = utils.metrics.evaluate.evaluate, []
+    original, calls = models_search.shared_gan.reward.evaluate, []
 
     def wrapper(*arguments, **options):
         calls.append(call)
         scores = original(*arguments, **options)
         return instead(scores) if len(calls) == call else scores
 
-    monkeypatch.setattr(utils.metrics.evaluate, "evaluate", wrapper)
+    monkeypatch.setattr(models_search.shared_gan.reward, "evaluate", wrapper)
 
 
 def test_a_candidate_whose_images_are_not_finite_gets_the_lowest_reward_and_a_reason(

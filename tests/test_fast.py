@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from running import training_options
 
 from models.autogan.architecture import Architecture
 from models.autogan.networks import Discriminator, Generator
@@ -11,44 +12,44 @@ from models.layers.fast_form import fast_form
 from models.layers.init import prepare
 from models_search.search_space import random_architecture
 from models_search.shared_gan.network import shared_generator
-from utils.training.adversarial import Setting, train_steps
-from utils.training.gan import new_gan, update_average
 from utils.randomness import global_seed
+from utils.training.adversarial import StepFunctions
+from utils.training.gan import new_gan, update_average
+from utils.training.inputs import Batch
+from utils.training.loop import train_steps
 
 
 def losses_of(*, precision="float32", **run):
     """Losses of all steps of a `small_run`, and its Gan."""
-    gan, steps, setting_at = small_run(**run)
-    return train_steps(gan, steps, setting_at, precision=precision), gan
+    gan, batches, functions_at = small_run(**run)
+    return train_steps(gan, batches, functions_at, training_options(precision=precision)), gan
 
 
 def small_run(*, fast, architectures, steps=100, derived=None, device="cpu", dtype=torch.float32):
-    """A Gan, `steps` steps at 8 px on fixed inputs, and their settings: an architecture drawn per step (or a derived generator)."""
+    """A Gan, `steps` batches at 8 px, and the StepFunctions of each step."""
     with global_seed(0):
-        generator = (
-            Generator.of(derived, latent_dim=8, gf_dim=8)
-            if derived
-            else shared_generator(1, latent_dim=8, gf_dim=8)
-        )
+        if derived:
+            generator = Generator.of(derived, latent_dim=8, gf_dim=8)
+        else:
+            generator = shared_generator(1, latent_dim=8, gf_dim=8)
         discriminator = prepare(Discriminator(1, 8), with_spectral_norm=True)
         generator = prepare(generator)
         if fast:
             generator, discriminator = fast_form(generator), fast_form(discriminator)
         generator, discriminator, device = generator.to(dtype), discriminator.to(dtype), torch.device(device)
         real, noise = torch.randn(steps, 8, 3, 8, 8).to(dtype), torch.randn(steps, 2, 8, 8).to(dtype)
-    gan = new_gan(
-        generator, discriminator, device, g_lr=2e-4, d_lr=2e-4, betas=(0.0, 0.9), fast=fast, with_average=True
-    )
-    inputs = [
-        (s, real[s].to(device), noise[s, 0].to(device), noise[s, 1].to(device) if s % 5 == 0 else None)
-        for s in range(steps)
+    gan = new_gan(generator, discriminator, device, training_options(), fast=fast, with_average=True)
+    real, noise = real.to(device), noise.to(device)
+    batches = [
+        Batch(step, real[step], noise[step, 0], noise[step, 1] if step % 5 == 0 else None)
+        for step in range(steps)
     ]
 
-    def setting_at(step):
+    def functions_at(step):
         generate = gan.generator if derived else partial(gan.generator, architecture=architectures[step])
-        return Setting(generate, gan.discriminator, key=architectures and architectures[step])
+        return StepFunctions(generate, gan.discriminator, key=architectures and architectures[step])
 
-    return gan, inputs, setting_at
+    return gan, batches, functions_at
 
 
 ON_ALL_DEVICES = pytest.mark.parametrize(
@@ -64,8 +65,11 @@ def a_hundred_architectures():
 
 @ON_ALL_DEVICES
 def test_fast_and_plain_losses_agree_over_a_hundred_steps(device):
-    """In float64, so that the algorithm is compared and not its rounding: Adam without momentum moves by the sign of a gradient however
-    small, so in float32 two kernels' rounding errors part within ten steps."""
+    """In float64, which compares the algorithm and not its rounding.
+
+    Adam without momentum moves by the sign of a gradient, however small that is. In float32, the rounding
+    errors of two kernels would lead apart within ten steps.
+    """
     run = dict(architectures=a_hundred_architectures(), device=device, dtype=torch.float64)
     (plain_d, plain_g), _ = losses_of(fast=False, **run)
     (fast_d, fast_g), _ = losses_of(fast=True, **run)
@@ -78,15 +82,15 @@ def test_fast_and_plain_losses_agree_over_a_hundred_steps(device):
 
 @ON_ALL_DEVICES
 def test_in_float32_each_of_a_hundred_steps_has_the_plain_ways_loss(device):
-    """Each from where the plain way stands, so that what is compared is a step's rounding and not how training magnifies it."""
+    """Every step starts from the plain state, so that the rounding of earlier steps does not grow."""
     architectures = a_hundred_architectures()
-    plain, steps, plain_setting_at = small_run(fast=False, architectures=architectures, device=device)
-    fast, _, fast_setting_at = small_run(fast=True, architectures=architectures, device=device)
-    for step in steps:
+    plain, batches, plain_functions_at = small_run(fast=False, architectures=architectures, device=device)
+    fast, _, fast_functions_at = small_run(fast=True, architectures=architectures, device=device)
+    for batch in batches:
         fast.load_state_dict(plain.snapshot())
         (plain_d, plain_g), (fast_d, fast_g) = (
-            train_steps(plain, [step], plain_setting_at),
-            train_steps(fast, [step], fast_setting_at),
+            train_steps(plain, [batch], plain_functions_at, training_options()),
+            train_steps(fast, [batch], fast_functions_at, training_options()),
         )
         assert fast_d == pytest.approx(plain_d, abs=1e-5)
         assert fast_g == plain_g == [None] or fast_g == pytest.approx(plain_g, abs=1e-5)
@@ -100,10 +104,10 @@ def test_bfloat16_is_close_but_not_the_same():
 
 
 def test_what_an_architecture_does_not_use_does_not_move():
-    """It has zero gradients: with beta1 = 0 it keeps its values, exactly, while Adam's averages decay, as in the authors' search."""
+    """As in the authors' search: its gradients are zero, so with beta1 = 0 only Adam's averages decay."""
     other, only = Architecture.parse("0 0 1 1"), Architecture.parse("1 0 1 0")
-    gan, steps, setting_at = small_run(fast=True, architectures=[other] * 5 + [only] * 10, steps=15)
-    train_steps(gan, steps[:5], setting_at)  # one step of the generator
+    gan, batches, functions_at = small_run(fast=True, architectures=[other] * 5 + [only] * 10, steps=15)
+    train_steps(gan, batches[:5], functions_at, training_options())  # one step of the generator
     unused = [
         p
         for name, p in gan.generator.named_parameters()
@@ -112,7 +116,7 @@ def test_what_an_architecture_does_not_use_does_not_move():
     averages = [gan.generator_optimizer.state[p]["exp_avg_sq"] for p in unused]
     values, before = [p.clone() for p in unused], [average.clone() for average in averages]
     assert len(unused) > 5 and all(average.any() for average in averages)
-    train_steps(gan, steps[5:], setting_at)  # two
+    train_steps(gan, batches[5:], functions_at, training_options())  # two
     for parameter, value, average, earlier in zip(unused, values, averages, before):
         assert torch.equal(parameter, value) and not parameter.grad.any()
         torch.testing.assert_close(average, 0.9**2 * earlier)

@@ -6,9 +6,9 @@ import math
 import pytest
 import torch
 
-from models.autogan.architecture import ArchitectureError
-from models.growing.networks import parameter_counts
+from models.errors import ArchitectureError
 from models.growing.architecture import Conv, GrowingArchitecture, proggan_architecture
+from models.growing.networks import parameter_counts
 from models_search.dggan.actions import (
     ACTIONS,
     GrowDiscriminator,
@@ -17,16 +17,13 @@ from models_search.dggan.actions import (
     GrowthError,
     apply,
     apply_all,
-    check_fixed_list,
-    check_memory,
-    check_search,
-    drawn_actions,
+    draw_actions,
     every_action,
     legal_actions,
     parse_action,
     progressive_actions,
-    training_bytes,
 )
+from models_search.dggan.plan import check_choice, check_list, check_memory, training_bytes
 from models_search.dggan.tree import (
     kept_nodes,
     path,
@@ -101,7 +98,7 @@ def test_the_fixed_list_is_proggan(final):
             own = maps[resolution]
             parts.append(f"{resolution}: G 3x{own} 3x{own} D 3x{own} 3x{own}")
     assert str(apply_all(progressive_actions(8, final), proggan_architecture(8))) == " | ".join(parts)
-    check_fixed_list(progressive_actions(8, final), 8, final)
+    check_list(progressive_actions(8, final), proggan_architecture(8), final)
 
 
 def test_doubling_beyond_the_final_resolution_is_not_legal():
@@ -124,7 +121,7 @@ def test_drawn_actions_come_with_their_probability_and_the_second_draw():
     generator = torch.Generator().manual_seed(1)
     counts = dict.fromkeys(actions, 0)
     for _ in range(draws):
-        for action in drawn_actions(actions, probability, generator):
+        for action in draw_actions(actions, probability, generator):
             counts[action] += 1
     expected = probability + (1 - probability) ** len(actions) / len(actions)
     deviation = math.sqrt(expected * (1 - expected) / draws)
@@ -136,64 +133,51 @@ def test_drawn_actions_are_ordered_distinct_and_never_none():
     generator = torch.Generator().manual_seed(0)
     for probability in (1e-6, 0.1, 0.5):
         for _ in range(200):
-            drawn = drawn_actions(ACTIONS, probability, generator)
+            drawn = draw_actions(ACTIONS, probability, generator)
             assert drawn and list(drawn) == [action for action in ACTIONS if action in drawn]
-    assert drawn_actions(ACTIONS, 1.0, generator) == ACTIONS
-    assert drawn_actions((), 0.5, generator) == ()
+    assert draw_actions(ACTIONS, 1.0, generator) == ACTIONS
+    assert draw_actions((), 0.5, generator) == ()
 
 
 def test_the_same_seed_draws_the_same_actions():
     first, second, other = (
-        drawn_actions(ACTIONS, 0.4, torch.Generator().manual_seed(seed)) for seed in (3, 3, 4)
+        draw_actions(ACTIONS, 0.4, torch.Generator().manual_seed(seed)) for seed in (3, 3, 4)
     )
     assert first == second != other
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    "actions, final, message",
     [
-        ({"actions": ()}, "one action or more"),
-        ({"actions": ACTIONS[:-1]}, "never reach 32 pixels"),
-        ({"actions": ACTIONS + ACTIONS[:1]}, "twice"),
-        ({"k": 0}, "K is"),
-        ({"k": -3}, "K is"),
-        ({"probability": 0.0}, "probability"),
-        ({"probability": 1.01}, "probability"),
-        ({"probability": float("nan")}, "probability"),
-        ({"final_resolution": 48}, "never leads"),
-        ({"final_resolution": 4}, "upwards"),
-        ({"start_resolution": 0}, "upwards"),
+        ((), 32, "one action or more"),
+        (ACTIONS[:-1], 32, "never reach 32 pixels"),
+        (ACTIONS + ACTIONS[:1], 32, "twice"),
+        (ACTIONS, 48, "never leads"),
+        (ACTIONS, 4, "upwards"),
+        ((*ACTIONS, GrowGenerator(Conv(3, 8), 3)), 32, "places 1 to 2"),
     ],
-    ids=str,
 )
-def test_settings_with_which_no_search_can_run_are_refused(change, message):
-    settings = {
-        "actions": ACTIONS,
-        "start_resolution": 8,
-        "final_resolution": 32,
-        "k": 20,
-        "probability": 0.5,
-    }
-    check_search(**settings)
+def test_actions_with_which_no_search_can_run_are_refused(actions, final, message):
+    check_choice(ACTIONS, BASE, 32)
     with pytest.raises(GrowthError, match=message):
-        check_search(**settings | change)
+        check_choice(actions, BASE, final)
 
 
 def test_a_search_that_starts_at_the_final_resolution_needs_no_doubling():
-    check_search(ACTIONS[:-1], 32, 32, k=1, probability=1)
+    check_choice(ACTIONS[:-1], BASE, 8)
 
 
-@pytest.mark.parametrize("doublings", [0, 1, 3])
-def test_a_fixed_list_that_does_not_end_at_the_final_resolution_is_refused(doublings):
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_fixed_list_that_does_not_end_at_the_final_resolution_is_refused(count):
     with pytest.raises(GrowthError, match="takes 2"):
-        check_fixed_list((GrowResolution(),) * doublings + (GrowGenerator(Conv(3, 8)),), 8, 32)
+        check_list((GrowResolution(),) * count + (GrowGenerator(Conv(3, 8)),), BASE, 32)
 
 
 def test_widths_that_do_not_fit_memory_are_refused_by_name_without_allocating_them():
-    wide = (*ACTIONS, GrowGenerator(Conv(7, 900_000)))
-    check_memory(ACTIONS, proggan_architecture(8), 2 * 2**30)
+    root, wide = proggan_architecture(8), (*ACTIONS, GrowGenerator(Conv(7, 900_000)))
+    check_memory(ACTIONS, root, 8, is_list=False, available_bytes=2 * 2**30)
     with pytest.raises(GrowthError, match="'G 7x900000' takes .* GiB"):
-        check_memory(wide, proggan_architecture(8), 100 * 2**30)
+        check_memory(wide, root, 8, is_list=False, available_bytes=100 * 2**30)
 
 
 def test_training_bytes_count_weights_gradients_moments_and_the_average():

@@ -7,20 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from utils.metrics.sums import FEATURE_SAMPLE, FeatureSums, RowSample
 from utils.images import to_uint8
-from utils.metrics.evaluate import (
-    BackendsDiffer,
-    NonFiniteImages,
-    Scores,
-    evaluate,
-    evaluate_both,
+from utils.metrics.distances import (
     frechet_distance,
     inception_score,
     kernel_inception_distance,
     precision_recall,
 )
+from utils.metrics.evaluate import BackendsDiffer, NonFiniteImages, evaluate, evaluate_both
 from utils.metrics.real_statistics import RealStatistics
+from utils.metrics.scores import Scores
+from utils.metrics.sums import FEATURE_SAMPLE, FeatureSums, RowSample
 
 scipy_linalg = pytest.importorskip("scipy.linalg")
 

@@ -13,8 +13,8 @@ import torch
 
 from utils.cli import run_script
 from utils.inception.feature_net import load_feature_net
-from utils.metrics.evaluate import frechet_distance, inception_score
 from utils.metrics.__main__ import main
+from utils.metrics.distances import frechet_distance, inception_score
 
 pytest.importorskip("efficientnet_lite_pytorch")
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from utils.metrics.evaluate import Scores, evaluate
+from utils.metrics.evaluate import evaluate
+from utils.metrics.scores import Scores
 from utils.metrics.sliced_wasserstein import _pyramid_level, sliced_wasserstein_distance
 
 ndimage = pytest.importorskip("scipy.ndimage")

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from parity import BOUND, largest_errors
+from parity import load_cases
 
 from models.autogan.architecture import Architecture
 from models.autogan.networks import Discriminator, Generator
@@ -26,12 +26,11 @@ PUBLISHED_SIZES = {
 
 
 def test_networks_compute_what_the_authors_code_computed(pytestconfig):
-    errors = largest_errors(pytestconfig.rootpath / REFERENCE)
-    assert len(errors) == 14
-    for case, outputs in errors.items():
-        for output, (error, scale) in outputs.items():
-            # Relative where values are large: gradients through batch norm reach 28, and rounding differs between processors.
-            assert error <= BOUND * max(1, scale), (case, output)
+    cases = load_cases(pytestconfig.rootpath / REFERENCE)
+    assert len(cases) == 14
+    for case in cases:
+        for output, error in case.errors().items():
+            assert error <= case.bound, (case.name, output)
 
 
 @pytest.mark.parametrize("name", PUBLISHED_SIZES)

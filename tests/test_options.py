@@ -17,7 +17,7 @@ GROWTH = "--growth_width 4 --growth_iterations 2 --rl_num_eval_img 4"
 BATCHES = "--latent_dim 8 -gen_bs 4 -dis_bs 4"
 TRAINING = f"train_derived {SCORING} {BATCHES} --max_iter 4 --num_eval_imgs 4 --rank 1 --exp_name t"
 SEARCH = (
-    "--shared_epoch 1 --max_search_iter 1 --ctrl_step 1 --num_candidate 2 --topk 1 --hid_size 4 --val_freq 1"
+    "--shared_epoch 1 --max_search_iter 2 --ctrl_step 1 --num_candidate 2 --topk 1 --hid_size 4 --val_freq 1"
 )
 TEST = f"test {SCORING} --num_eval_imgs 4 --latent_dim 8"
 COMMANDS = {

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from running import training_options
 from torch import nn
 
 import cfg
@@ -12,10 +13,12 @@ from models.autogan.architecture import Architecture
 from models.autogan.networks import Discriminator, Generator
 from models.layers.fast_form import fast_form
 from models.layers.init import prepare
-from utils.training.adversarial import Setting, train_steps
+from utils.training.adversarial import StepFunctions
 from utils.cli import UserError
 from utils.training.compiled import check_compiler, compile_discriminator, compile_generator
 from utils.training.gan import new_gan
+from utils.training.inputs import Batch
+from utils.training.loop import train_steps
 from utils.inception.feature_net import FeatureNet, load_feature_net
 from utils.precision import PRECISIONS, check_precision, in_precision, multiplying
 from utils.metrics.generator import noise_sampler
@@ -164,27 +167,24 @@ def test_a_compiled_feature_network_gives_the_same_features():
 @needs_compiler
 def test_compiled_networks_train_like_the_networks():
     """In float64, over three steps of both: images, gradients, batch norm's statistics and spectral norm's vectors."""
-    losses, states = [], []
+    losses, states, options = [], [], training_options(g_lr=1e-3, d_lr=1e-3)
     for compiled in (False, True):
         torch.manual_seed(0)
         generator = fast_form(
             prepare(Generator.of(Architecture.parse("1 0 1 1"), latent_dim=4, gf_dim=4))
         ).double()
         discriminator = fast_form(prepare(Discriminator(2, 4), with_spectral_norm=True)).double()
-        gan = new_gan(generator, discriminator, CPU, g_lr=1e-3, d_lr=1e-3, betas=(0.0, 0.9))
+        gan = new_gan(generator, discriminator, CPU, options)
         if compiled:
             compile_generator(gan.generator)
             compile_discriminator(gan.discriminator)
         given = torch.Generator().manual_seed(0)
-        steps = [
-            (s, *(torch.randn(2, *shape, generator=given).double() for shape in ((3, 8, 8), (4,), (4,))))
+        batches = [
+            Batch(s, *(torch.randn(2, *shape, generator=given).double() for shape in ((3, 8, 8), (4,), (4,))))
             for s in range(3)
         ]
-        losses.append(
-            train_steps(
-                gan, steps, lambda step, gan=gan: Setting(gan.generator, partial(gan.discriminator, level=0))
-            )
-        )
+        functions = StepFunctions(gan.generator, partial(gan.discriminator, level=0))
+        losses.append(train_steps(gan, batches, lambda step, functions=functions: functions, options))
         states.append({**gan.generator.state_dict(), **gan.discriminator.state_dict()})
     for mine, theirs in zip(*losses):
         assert mine == pytest.approx(theirs, rel=1e-9)

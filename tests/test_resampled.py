@@ -94,7 +94,7 @@ def test_the_mean_of_a_convolution(kernel):
 
 
 def test_merging_saves_multiplications():
-    """About half in a discriminator, and in a generator that doubles by nearest neighbour or deconvolution."""
+    """A discriminator needs about half of them."""
     from torch.utils.flop_counter import FlopCounterMode
 
     def multiplications(network, *inputs):

@@ -22,7 +22,9 @@ from utils.run.checkpoint import load_latest, save_checkpoint
 from utils.cli import run_script
 from models_search.dggan.picture import save_growth_picture
 from utils.metrics.real_statistics import RealStatistics, save_statistics
-from utils.run.folder import Run, SafePoint, StopRequested, code_commit, load_run
+from utils.run.folder import Run, load_run
+from utils.run.machine import code_commit
+from utils.run.save_point import SavePoint, StopRequested, StopSignal
 
 STATE = {"network": {f"weight {index}": torch.randn(400) for index in range(20)}}
 
@@ -164,20 +166,19 @@ def test_a_run_going_on_loses_nothing_from_before_its_checkpoint_in_tensorboard_
 
 def test_a_signal_is_answered_at_once_and_a_stopped_run_says_so_in_its_log(tmp_path, capfd):
     run = Run.create(tmp_path, "run", {})
-    safe_point = SafePoint(lambda: run.save({}, 1), "go on with --load_path RUN", note=run.note)
-    with pytest.raises(StopRequested) as ending, safe_point:
+    stop = StopSignal("go on with --load_path RUN", run.note)
+    save_point = SavePoint(lambda: run.save({}, 1), stop, stop.hint)
+    with pytest.raises(StopRequested) as ending, stop:
         os.kill(os.getpid(), signal.SIGINT)
-        assert (
-            "stopping at the next safe point; once more ends at once without saving" in capfd.readouterr().err
-        )
-        safe_point()
+        assert "stopping at the next save point; once more ends at once" in capfd.readouterr().err
+        save_point.reached()
     assert ending.value.exit_code == 130 and load_run(run.folder)["step"] == 1
     assert (run.logs / "log.txt").read_text().endswith(" stopped by SIGINT; go on with --load_path RUN\n")
 
 
 def test_whatever_fails_once_a_signal_has_come_is_a_stop_in_one_line(tmp_path, capsys):
     def script():
-        with SafePoint(lambda: None, "go on with --load_path RUN"):
+        with StopSignal("go on with --load_path RUN"):
             os.kill(os.getpid(), signal.SIGINT)
             raise RuntimeError("g++ was killed\nand a thousand lines more")
 
@@ -192,7 +193,7 @@ def test_whatever_fails_once_a_signal_has_come_is_a_stop_in_one_line(tmp_path, c
 
 
 def test_without_a_signal_a_failure_stays_what_it_is():
-    with pytest.raises(RuntimeError, match="a bug"), SafePoint(lambda: None, "go on"):
+    with pytest.raises(RuntimeError, match="a bug"), StopSignal("go on"):
         raise RuntimeError("a bug")
 
 

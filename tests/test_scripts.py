@@ -13,12 +13,15 @@ import torch
 from PIL import Image
 from running import ROOT, assert_equal_states, load_script, only_run, stop_at
 
+import cfg
 from models.growing.networks import GrowingGenerator
 from models.growing.architecture import proggan_architecture
+from models_search.autogan.plan import make_plan
+from models_search.autogan.search import iteration_line
 from utils.run.checkpoint import load_checkpoint, save_checkpoint
 from utils.data.load import load_images
 from utils.metrics.real_statistics import RealStatistics, save_statistics
-from utils.run.folder import SafePoint, StopRequested
+from utils.run.save_point import SavePoint, StopRequested
 
 TINY = "--dataset digits --feature_net efficientnet-lite0 --device cpu -gen_bs 8 -dis_bs 256 --latent_dim 8 --is_splits 1 --n_critic 2"
 TINY_SEARCH = (
@@ -66,7 +69,7 @@ def test_every_experiment_script_passes_options_that_exist(script, type_command,
 def test_the_searches_defaults_are_the_papers(type_command, capsys):
     type_command("search --dry_run")
     resolved = json.loads(capsys.readouterr().out)
-    assert resolved["resolutions"] == [8, 16, 32] and resolved["growing_steps"] == [25, 55]
+    assert resolved["resolutions"] == [8, 16, 32] and resolved["growing_iterations"] == [25, 55]
     assert resolved["scored_images"] == 90 * 30 * 5000 + 3 * 10 * 5000
     type_command("search --dry_run --bottom_width 6 --img_size 48")
     assert json.loads(capsys.readouterr().out)["resolutions"] == [12, 24, 48]
@@ -220,7 +223,7 @@ def test_a_training_that_stops_and_goes_on_equals_the_uninterrupted_one(
 def test_a_stop_while_images_are_scored_is_heard_there_and_they_are_scored_again(
     type_command, tmp_path, monkeypatch, finished_runs, command, call
 ):
-    original, calls = SafePoint.stop_if_asked, []
+    original, calls = SavePoint.stop_if_asked, []
 
     def asked(self):
         calls.append(self)
@@ -228,7 +231,7 @@ def test_a_stop_while_images_are_scored_is_heard_there_and_they_are_scored_again
             os.kill(os.getpid(), signal.SIGTERM)
         original(self)
 
-    monkeypatch.setattr(SafePoint, "stop_if_asked", asked)
+    monkeypatch.setattr(SavePoint, "stop_if_asked", asked)
     with pytest.raises(StopRequested):
         type_command(command)
     name = command.split()[-1]
@@ -390,16 +393,12 @@ def test_a_search_prints_how_to_train_without_what_only_makes_rewards_cheap(
 
 
 def test_the_time_left_is_told_level_by_level():
-    script = load_script("search")
-    lines = [
-        script.iteration_line(i, 6, {"d_loss": 1.0}, 60, lambda i: int(i >= 3), 8 << int(i >= 3))
-        for i in range(6)
-    ]
+    plan = make_plan(cfg.parse("search", "--max_search_iter 6 --grow_steps 3 --img_size 16".split()))
+    lines = [iteration_line(plan, iteration, {"d_loss": 1.0}, 60) for iteration in range(6)]
     assert lines[0] == "iteration 1 of 6: d_loss 1, about 02:00 left at 8 px"
     assert lines[2] == "iteration 3 of 6: d_loss 1"
-    assert lines[3] == "iteration 4 of 6: d_loss 1, about 02:00 left" and lines[5].endswith(
-        "about 00:00 left"
-    )
+    assert lines[3] == "iteration 4 of 6: d_loss 1, about 02:00 left"
+    assert lines[5].endswith("about 00:00 left")
 
 
 def test_random_search_scores_candidates_alone(type_command, capsys):
@@ -500,7 +499,7 @@ class Unavailable:
 def test_with_statistics_of_the_real_images_no_data_set_is_needed(
     type_command, tmp_path, monkeypatch, finished_runs
 ):
-    monkeypatch.setattr("utils.data.load.STL10", Unavailable)
+    monkeypatch.setattr("utils.data.published.STL10", Unavailable)
     file = statistics_file(tmp_path)
     type_command(
         f"test {SCORING} --load_path {only_run(finished_runs, 't')} --dataset stl10 --data_path nowhere --fid_stat {file}"
@@ -522,7 +521,7 @@ def test_with_statistics_of_the_real_images_no_data_set_is_needed(
 def test_statistics_of_other_images_than_those_to_compare_with_are_refused(
     fail_command, tmp_path, monkeypatch, finished_runs, arguments, provenance, words
 ):
-    monkeypatch.setattr("utils.data.load.STL10", Unavailable)
+    monkeypatch.setattr("utils.data.published.STL10", Unavailable)
     file = statistics_file(tmp_path, **provenance)
     command = f"test {SCORING} --load_path {only_run(finished_runs, 't')} --dataset stl10 --data_path nowhere --fid_stat {file}"
     assert words in fail_command(f"{command} {arguments}")
@@ -539,19 +538,6 @@ def test_a_run_is_scored_on_its_own_data_unless_the_command_line_names_other(
     assert resolved("") == ["digits", "./data", "efficientnet-lite0", None]
     assert resolved("--data_path elsewhere") == ["digits", "elsewhere", "efficientnet-lite0", None]
     assert resolved("--dataset stl10 --inception_path a.pth") == ["stl10", "./data", "inception", "a.pth"]
-
-
-@pytest.mark.parametrize("table", ["summary", "growth_table", "retrained_table"])
-def test_a_table_of_a_folder_that_is_no_such_run_is_refused_in_one_line(table, tmp_path, finished_runs):
-    for run in (tmp_path / "nowhere", only_run(finished_runs, "s")):  # no run, and one of another script
-        ended = subprocess.run(
-            [sys.executable, ROOT / "exps" / f"{table}.py", run], capture_output=True, text=True
-        )
-        assert ended.returncode == 2 and ended.stdout == ""
-        assert (
-            ended.stderr.startswith(f"error: {run} is not the folder of a finished run of ")
-            and ended.stderr.count("\n") == 1
-        )
 
 
 def test_random_search_runs_with_fid_rewards_at_another_bottom_width(type_command, tmp_path):

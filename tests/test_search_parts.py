@@ -7,14 +7,15 @@ import pytest
 import torch
 
 from models.autogan.architecture import Architecture
-from models_search.candidates import Candidate, top_k
 from models_search.autogan.controller import (
+    BeamEntry,
     Controller,
     UniformController,
     first_beam,
     reinforce,
     sample_architectures,
 )
+from models_search.candidates import top_k
 from models_search.shared_gan.dynamic_reset import CollapseDetector
 from models_search.search_space import random_architecture
 
@@ -44,7 +45,7 @@ def toy_search(seed, updates=120, candidates=10, k=5):
             scored += 4
         architectures, rollout = sample_architectures(controller, beam, candidates, drawn)
         states = zip(*(part.detach() for part in rollout.state))
-        beam = top_k([Candidate(a, toy_reward(a), state) for a, state in zip(architectures, states)], k)
+        beam = top_k([BeamEntry(a, toy_reward(a), state) for a, state in zip(architectures, states)], k)
         scored += candidates
     architectures, _ = sample_architectures(controller, beam, 200, drawn)
     return beam, np.mean([toy_reward(architecture) for architecture in architectures]), scored
@@ -88,7 +89,7 @@ def test_tokens_are_drawn_with_the_controllers_probabilities():
 def test_a_levels_controller_starts_from_a_beam_entry_and_extends_its_architecture():
     parents = [Architecture.parse("1 0 1 1"), Architecture.parse("0 2 2 0")]
     beam = [
-        Candidate(parent, 1.0, (torch.full((8,), float(index)), torch.zeros(8)))
+        BeamEntry(parent, 1.0, (torch.full((8,), float(index)), torch.zeros(8)))
         for index, parent in enumerate(parents)
     ]
     architectures, rollout = sample_architectures(
@@ -163,7 +164,7 @@ def test_random_search_draws_every_token_uniformly():
 
 def test_top_k_is_distinct_and_ordered():
     scores = [("a", 1.0), ("b", 3.0), ("a", 5.0), ("c", 3.0), ("b", 2.0)]
-    best = top_k([Candidate(*score) for score in scores], 3)
+    best = top_k([BeamEntry(*score, None) for score in scores], 3)
     assert [(c.architecture, c.score) for c in best] == [("a", 5.0), ("b", 3.0), ("c", 3.0)]
 
 

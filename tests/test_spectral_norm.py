@@ -1,4 +1,4 @@
-"""Spectral norms computed together are PyTorch's computed one by one: logits, gradients and vectors, in float64."""
+"""Joint spectral norms give what PyTorch's give layer by layer: logits, gradients and vectors, in float64."""
 
 import copy
 

@@ -5,15 +5,19 @@ from functools import partial
 
 import pytest
 import torch
+from running import training_options
 from test_fast import losses_of
 
 from models.growing.networks import growing_networks
 from models_search.search_space import random_architecture
-from utils.training.adversarial import Setting, train_steps
+from utils.training.adversarial import StepFunctions
+from utils.training.cuda_graphs import CudaRecorder, NoGraphs, StepGraphs
 from utils.training.gan import new_gan
+from utils.training.inputs import Batch
+from utils.training.loop import train_steps
 from utils.training.losses import wasserstein_gradient_penalty
-from utils.training.cuda_graphs import CudaRecorder, StepGraphs
 
+OPTIONS = training_options(g_lr=1e-3, d_lr=1e-3)
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 
@@ -52,7 +56,7 @@ class ReplayingRecorder:
         gradients. The discriminator's are every step's own, which a recording allocates anew."""
         if self.gan is None:
             return None
-        is_generator = call.func.__name__ == "update_generator"
+        is_generator = call.func.__name__ == "generator_step"
         optimizer = self.gan.generator_optimizer if is_generator else self.gan.discriminator_optimizer
         averages = [average.data_ptr() for state in optimizer.state.values() for average in state.values()]
         return averages, [parameter.grad.data_ptr() for parameter in optimizer.state if is_generator]
@@ -74,8 +78,8 @@ def small_architectures(count, distinct):
 
 
 def with_recorder(monkeypatch, recorder):
-    def new_recorded_gan(*networks, **how):
-        gan = new_gan(*networks, **how)
+    def new_recorded_gan(*arguments, **options):
+        gan = new_gan(*arguments, **options)
         gan.graphs, recorder.gan = StepGraphs(recorder), gan
         return gan
 
@@ -162,15 +166,15 @@ def test_an_optimiser_that_has_come_to_train_more_parameters_is_recorded_anew(mo
 
 def test_a_loss_that_draws_random_numbers_is_recorded_with_new_ones_for_every_step():
     recorder, losses = ReplayingRecorder(), []
-    for graphs in (None, StepGraphs(recorder)):
+    for graphs in (NoGraphs(), StepGraphs(recorder)):
         gan = small_gan()
         gan.graphs = graphs
 
-        def setting_at(step, gan=gan):
+        def functions_at(step, gan=gan):
             loss = wasserstein_gradient_penalty(generator=torch.Generator().manual_seed(step))
-            return Setting(gan.generator, gan.discriminator, loss, key="same")
+            return StepFunctions(gan.generator, gan.discriminator, loss, key="same")
 
-        losses.append(train_steps(gan, steps_of(6), setting_at))
+        losses.append(train_steps(gan, batches(6), functions_at, OPTIONS))
     assert losses[0] == losses[1] and recorder.recorded > 0
 
 
@@ -180,51 +184,51 @@ def test_a_growth_that_fades_in_is_recorded_once_for_all_its_steps():
     for recorder in (None, ReplayingRecorder()):
         torch.manual_seed(0)
         networks = growing_networks("4: G 3x2 D 3x2 | 8: G 3x2 D 3x2", "4: G 3x2 D 3x2", latent_dim=4)
-        gan = new_gan(*networks, torch.device("cpu"), g_lr=1e-3, d_lr=1e-3, betas=(0.0, 0.9))
-        gan.graphs, fade = recorder and StepGraphs(recorder), torch.zeros(())
+        gan = new_gan(*networks, torch.device("cpu"), OPTIONS)
+        gan.graphs, fade = StepGraphs(recorder) if recorder else NoGraphs(), torch.zeros(())
 
-        def setting_at(step, gan=gan, fade=fade):
+        def functions_at(step, gan=gan, fade=fade):
             fade.fill_(step / 8)
-            return Setting(
+            return StepFunctions(
                 partial(gan.generator, fade=fade), partial(gan.discriminator, fade=fade), key="fading"
             )
 
         given = torch.Generator().manual_seed(0)
         steps = [
-            (s, torch.randn(2, 3, 8, 8, generator=given), *torch.randn(2, 2, 4, generator=given))
+            Batch(s, torch.randn(2, 3, 8, 8, generator=given), *torch.randn(2, 2, 4, generator=given))
             for s in range(8)
         ]
-        losses.append(train_steps(gan, steps, setting_at))
+        losses.append(train_steps(gan, steps, functions_at, OPTIONS))
     assert losses[0] == losses[1] and recorder.replayed >= 8
 
 
 def test_a_snapshot_is_written_over_an_earlier_one():
     gan = small_gan()
-    setting = Setting(gan.generator, gan.discriminator)
+    functions = StepFunctions(gan.generator, gan.discriminator)
     kept = gan.snapshot(gan.snapshot())
     train_steps(
-        gan, steps_of(3), lambda step: setting, lr_factor=lambda step: 0.5
+        gan, batches(3), lambda step: functions, OPTIONS, lr_factor=lambda step: 0.5
     )  # now the optimisers have averages
     first = gan.snapshot(kept)
-    train_steps(gan, steps_of(3), lambda step: setting, lr_factor=lambda step: 0.25)
+    train_steps(gan, batches(3), lambda step: functions, OPTIONS, lr_factor=lambda step: 0.25)
     second = gan.snapshot(first)
-    losses = train_steps(gan, steps_of(3), lambda step: setting)
+    losses = train_steps(gan, batches(3), lambda step: functions, OPTIONS)
     assert (
         second["generator"]["0.weight"] is first["generator"]["0.weight"] is not kept["generator"]["0.weight"]
     )
     gan.load_state_dict(second)
     assert gan.generator_optimizer.param_groups[0]["lr"] == 0.25e-3
-    assert train_steps(gan, steps_of(3), lambda step: setting) == losses
+    assert train_steps(gan, batches(3), lambda step: functions, OPTIONS) == losses
 
 
 def test_loading_a_state_forgets_the_recordings():
     recorder, gan = ReplayingRecorder(), small_gan()
     gan.graphs = StepGraphs(recorder)
-    setting = Setting(gan.generator, gan.discriminator, key="same")
-    train_steps(gan, steps_of(4), lambda step: setting)
+    functions = StepFunctions(gan.generator, gan.discriminator, key="same")
+    train_steps(gan, batches(4), lambda step: functions, OPTIONS)
     recorded = recorder.recorded
     gan.load_state_dict(gan.snapshot())
-    train_steps(gan, steps_of(1), lambda step: setting)
+    train_steps(gan, batches(1), lambda step: functions, OPTIONS)
     assert recorder.recorded == recorded > 0
 
 
@@ -232,15 +236,13 @@ def small_gan(fast=True, device="cpu"):
     torch.manual_seed(0)
     generator = torch.nn.Sequential(torch.nn.Linear(4, 3 * 16), torch.nn.Unflatten(1, (3, 4, 4)))
     discriminator = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16, 1))
-    return new_gan(
-        generator, discriminator, torch.device(device), g_lr=1e-3, d_lr=1e-3, betas=(0.0, 0.9), fast=fast
-    )
+    return new_gan(generator, discriminator, torch.device(device), OPTIONS, fast=fast)
 
 
-def steps_of(count):
+def batches(count):
     given = torch.Generator().manual_seed(0)
     return [
-        (s, torch.randn(2, 3, 4, 4, generator=given), *torch.randn(2, 2, 4, generator=given))
+        Batch(s, torch.randn(2, 3, 4, 4, generator=given), *torch.randn(2, 2, 4, generator=given))
         for s in range(count)
     ]
 
@@ -250,15 +252,18 @@ def test_a_state_can_be_loaded_into_another_way_of_computing(saved_fast, loaded_
     saved, loaded = small_gan(saved_fast), small_gan(loaded_fast)
     train_steps(
         saved,
-        steps_of(3),
-        lambda step: Setting(saved.generator, saved.discriminator),
+        batches(3),
+        lambda step: StepFunctions(saved.generator, saved.discriminator),
+        OPTIONS,
         lr_factor=lambda step: 0.5,
     )
     loaded.load_state_dict(saved.snapshot())
     assert loaded.generator_optimizer.param_groups[0]["fused"] is loaded_fast
     assert float(loaded.generator_optimizer.param_groups[0]["lr"]) == pytest.approx(5e-4)
     losses = [
-        train_steps(gan, steps_of(3), lambda step, gan=gan: Setting(gan.generator, gan.discriminator))
+        train_steps(
+            gan, batches(3), lambda step, gan=gan: StepFunctions(gan.generator, gan.discriminator), OPTIONS
+        )
         for gan in (saved, loaded)
     ]
     assert losses[0][0] == pytest.approx(losses[1][0], abs=1e-5)
@@ -321,8 +326,10 @@ def test_recordings_survive_each_other_and_the_allocator():
 def test_recording_goes_on_after_a_state_was_loaded():
     gan = small_gan(device="cuda")
     for _ in range(2):
-        steps = [(s, *(tensor.cuda() for tensor in rest)) for s, *rest in steps_of(6)]
-        train_steps(gan, steps, lambda step: Setting(gan.generator, gan.discriminator, key="same"))
+        steps = [Batch(s, *(tensor.cuda() for tensor in rest)) for s, *rest in batches(6)]
+        train_steps(
+            gan, steps, lambda step: StepFunctions(gan.generator, gan.discriminator, key="same"), OPTIONS
+        )
         assert not gan.graphs._recorder.failed and any(gan.graphs._recordings.values())
         gan.load_state_dict(gan.snapshot())
 
@@ -333,7 +340,9 @@ def test_a_recorded_learning_rate_can_fall():
     for is_recorded in (True, False):
         gan = small_gan(device="cuda")
         gan.graphs = gan.graphs if is_recorded else None
-        steps = [(s, *(tensor.cuda() for tensor in rest)) for s, *rest in steps_of(20)]
-        setting = Setting(gan.generator, gan.discriminator, key="same")
-        losses.append(train_steps(gan, steps, lambda step: setting, lr_factor=lambda step: 1 - step / 20))
+        steps = [(s, *(tensor.cuda() for tensor in rest)) for s, *rest in batches(20)]
+        functions = StepFunctions(gan.generator, gan.discriminator, key="same")
+        losses.append(
+            train_steps(gan, steps, lambda step: functions, OPTIONS, lr_factor=lambda step: 1 - step / 20)
+        )
     assert losses[0] == losses[1]

@@ -8,8 +8,11 @@ import torch
 from running import assert_equal_states, load_script
 
 import cfg
-from models_search.autogan.controller import first_beam
-from models_search.shared_gan.dynamic_reset import CollapseDetector
+from models_search.autogan.plan import make_plan
+from models_search.autogan.search import search as search_autogan
+from models_search.autogan.search import train_shared
+from models_search.autogan.state import SearchState
+from models_search.shared_gan.network import new_shared_gan
 from utils.data.load import load_images
 from utils.inception.feature_net import load_feature_net
 from utils.metrics.real_statistics import real_statistics
@@ -35,8 +38,43 @@ def run_that_records(figures):
     )
 
 
-def go_on(due=False):
-    """A safe point where nothing happens."""
+class NoSavePoint:
+    """A save point where nothing happens."""
+
+    def reached(self, due=False):
+        pass
+
+    stop_if_asked = reached
+
+
+class PretendImages:
+    """The same images at every level."""
+
+    def __init__(self, images):
+        self.images = images
+
+    def at(self, level):
+        return self.images
+
+
+class PretendReward:
+    """Every architecture gets 1."""
+
+    name = "IS"
+
+    def __call__(self, generator, architecture, *purpose):
+        return 1.0
+
+
+class PretendScorer:
+    """Calls score(state) in the place of scoring."""
+
+    def __init__(self, score):
+        self.call = score
+
+    def score(self, state, stop_if_asked):
+        self.call(state)
+        state.scored_step = state.step
 
 
 def updates(gan):
@@ -50,88 +88,67 @@ def updates(gan):
 # Dynamic reset: the generator's window of three losses is full after step 4, its third; then any losses are below the threshold 1e6.
 
 
-def new_search(script, command):
-    options = cfg.parse("search", f"{SEARCH} --dynamic_reset_window 3 {command}".split())
-    detector = CollapseDetector(options.autogan.dynamic_reset_window, options.autogan.dynamic_reset_threshold)
-    gan, policy = script.new_shared_gan(options, CPU), script.new_policy(options, level=0)
-    return script.Search(gan, policy, first_beam(options.autogan.hid_size), detector), options
+def new_search(command):
+    plan = make_plan(cfg.parse("search", f"{SEARCH} --dynamic_reset_window 3 {command}".split()))
+    return SearchState.start(plan, CPU), plan
 
 
 @pytest.mark.parametrize("print_freq", [1, 2, 5, 100])
 def test_a_collapsed_gan_is_the_one_at_the_step_of_the_rule_however_seldom_the_losses_are_looked_at(
     digits, print_freq
 ):
-    script = load_script("search")
-    search, options = new_search(script, f"--dynamic_reset_threshold 1e6 --print_freq {print_freq}")
-    script.train_shared_gan(search, options, digits, run_that_records([]), go_on)
-    assert search.collapsed and updates(search.gan) == [5, 3]
+    state, plan = new_search(f"--dynamic_reset_threshold 1e6 --print_freq {print_freq}")
+    train_shared(state, plan, digits, run_that_records([]), NoSavePoint())
+    assert state.shared.collapsed and updates(state.shared.gan) == [5, 3]
 
-    def stop():
-        raise KeyboardInterrupt
+    class Stop(NoSavePoint):
+        def reached(self, due=False):
+            raise KeyboardInterrupt
 
-    stopped, options = new_search(script, "--dynamic_reset_threshold 0 --print_freq 5")
+    stopped, plan = new_search("--dynamic_reset_threshold 0 --print_freq 5")
     with pytest.raises(KeyboardInterrupt):
-        script.train_shared_gan(stopped, options, digits, run_that_records([]), stop)
-    assert not stopped.collapsed
-    assert_equal_states(search.gan.state_dict(), stopped.gan.state_dict())
+        train_shared(stopped, plan, digits, run_that_records([]), Stop())
+    assert not stopped.shared.collapsed
+    assert_equal_states(state.shared.gan.state_dict(), stopped.shared.gan.state_dict())
 
 
 @pytest.mark.parametrize("threshold, resets", [(1e6, 1), (0, 0)])
 def test_after_a_dynamic_reset_both_networks_have_other_weights_and_both_optimisers_are_new(
     digits, threshold, resets
 ):
-    script = load_script("search")
-    search, options = new_search(script, f"--dynamic_reset_threshold {threshold}")
-    trained, first = search.gan, script.new_shared_gan(options, CPU)
-    script.search_autogan(
-        search,
-        options,
-        lambda iteration: 0,
-        lambda level: digits,
-        lambda *purpose: 1.0,
-        "IS",
-        run_that_records([]),
-        go_on,
-    )
-    assert search.resets == resets
+    state, plan = new_search(f"--dynamic_reset_threshold {threshold}")
+    trained, first = state.shared.gan, new_shared_gan(plan, CPU)
+    search_autogan(state, plan, PretendImages(digits), PretendReward(), run_that_records([]), NoSavePoint())
+    gan = state.shared.gan
+    assert state.shared.resets == resets
     if not resets:
-        assert search.gan is trained and updates(trained) == [12, 6]
+        assert gan is trained and updates(trained) == [12, 6]
         return
     for earlier in (trained, first):
         for network in ("generator", "discriminator"):
-            pairs = zip(getattr(search.gan, network).parameters(), getattr(earlier, network).parameters())
+            pairs = zip(getattr(gan, network).parameters(), getattr(earlier, network).parameters())
             assert not any(torch.equal(mine, theirs) for mine, theirs in pairs if mine.dim() > 1)
-    adams = search.gan.generator_optimizer, search.gan.discriminator_optimizer
+    adams = gan.generator_optimizer, gan.discriminator_optimizer
     assert not any(adam.state for adam in adams)
-    for adam, network in zip(adams, (search.gan.generator, search.gan.discriminator)):
-        assert [id(parameter) for parameter in adam.param_groups[0]["params"]] == [
-            id(parameter) for parameter in network.parameters()
-        ]
+    for adam, network in zip(adams, (gan.generator, gan.discriminator)):
+        trained_ids = [id(parameter) for parameter in adam.param_groups[0]["params"]]
+        assert trained_ids == [id(parameter) for parameter in network.parameters()]
 
 
 # Length and learning rate
 
 
-def train(command, images, score=lambda training: None):
+def train(command, images, score=lambda state: None):
     """A training by a train_derived command: its Gan and the figures it recorded."""
     script, figures = load_script("train_derived"), []
     length = "" if "--max_epoch" in command else "--max_iter 3"
     options = cfg.parse("train_derived", f"{NETWORKS} --arch 1 0 1 1 {length} {command}".split())
-    training = script.new_training(options, cfg.generator_architecture(options), CPU)
-    inputs = StepInputs(
-        images, options.run.random_seed, batch_size=options.training.dis_batch_size, latent_dim=options.network.latent_dim,
-        generator_batch_size=options.training.gen_batch_size, generator_every=options.training.n_critic,
-    )  # fmt: skip
-    script.train(
-        training,
-        options,
-        inputs,
-        script.steps_of(options, images.num_images),
-        score,
-        run_that_records(figures),
-        go_on,
-    )
-    return training.gan, figures
+    state = script.new_state(options, cfg.generator_architecture(options), CPU)
+    inputs = StepInputs(images, options.run.random_seed, options.training, options.network.latent_dim)
+    total = script.total_steps(options, images.num_images)
+    run, scorer = run_that_records(figures), PretendScorer(score)
+    script.train_generator(state, options, inputs, total, scorer, run, NoSavePoint())
+    return state.gan, figures
 
 
 @pytest.mark.parametrize(
@@ -170,10 +187,10 @@ def test_without_decay_learning_rates_stay(digits):
 
 def search(command, images):
     """The same of a search command: the shared GAN after an iteration's training, and the figures it recorded."""
-    script, figures = load_script("search"), []
-    search, options = new_search(script, command)
-    script.train_shared_gan(search, options, images, run_that_records(figures), go_on)
-    return search.gan, figures
+    figures = []
+    state, plan = new_search(command)
+    train_shared(state, plan, images, run_that_records(figures), NoSavePoint())
+    return state.shared.gan, figures
 
 
 @pytest.mark.parametrize("script", [search, train])
@@ -230,9 +247,9 @@ def test_a_short_training_brings_fid_far_below_the_untrained_generators(digits):
     net = load_feature_net("efficientnet-lite0", device=CPU)
     real, fids = real_statistics(few, net), []
 
-    def score(training):
+    def score(state):
         scores, _ = score_generator(
-            training.gan.average, [net], [real], num_images=60, seed=0, splits=1, metrics=("fid",)
+            state.gan.average, [net], [real], num_images=60, seed=0, splits=1, metrics=("fid",)
         )
         fids.append(scores.fid)
 

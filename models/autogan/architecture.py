@@ -1,13 +1,15 @@
 """An AutoGAN generator's architecture as data: frozen, hashable, one text form. No torch.
 
-A generator is a row of cells, each doubling the resolution: resolution = bottom_width << number of cells. A cell is described by tokens
-in the order of `CHOICES`, then, for every cell but the first, one skip code (section 3.1 of the paper; the codes are the authors').
+A generator is a row of cells. Each one doubles the resolution, so the image has bottom_width << number of
+cells pixels a side. A cell is described by one token for each of `CHOICES`, in that order, and every cell but
+the first by one skip code more (section 3.1 of the paper; the codes are the authors').
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
-# The one place where the order of the choices and of their options is written: a token is an index into the options.
+from models.errors import ArchitectureError
+
+# A token is an index into a choice's options. Their order is written here and nowhere else.
 CHOICES = {
     "conv": ("post", "pre"),
     "norm": ("none", "batch", "instance"),
@@ -16,19 +18,15 @@ CHOICES = {
 }
 
 
-class ArchitectureError(ValueError):
-    """A vector or text that describes no architecture of the search space."""
-
-
 def head_sizes(level):
-    """Number of options of each token of the cell at `level` (0-based): what a controller chooses from, step by step."""
+    """How many values each token of the cell at `level` (0-based) can take, in the order of the tokens."""
     sizes = tuple(len(options) for options in CHOICES.values())
     return sizes + (2**level,) if level else sizes
 
 
 @dataclass(frozen=True)
 class CellSpec:
-    """One cell. `skips[j]` says whether the feature of cell j is added in; cell s has s of them."""
+    """One cell. `skips[j]` says whether the feature of cell j is added; the cell at level s has s of them."""
 
     conv: str
     norm: str
@@ -42,12 +40,12 @@ class CellSpec:
         codes = tuple(options.index(getattr(self, choice)) for choice, options in CHOICES.items())
         if not self.skips:
             return codes
-        # Read most significant bit first: of the third cell, code 1 is "from cell 2 only", 2 "from cell 1 only".
+        # Most significant bit first: in the third cell, code 1 is "from cell 2 only", 2 "from cell 1 only".
         return codes + (int("".join(str(int(skip)) for skip in self.skips), 2),)
 
     @classmethod
     def from_tokens(cls, tokens, level):
-        """The cell at `level` (0-based) that these tokens describe; raises ArchitectureError for any that do not."""
+        """The cell at `level` (0-based) from its tokens. Raises ArchitectureError if they describe none."""
         sizes = head_sizes(level)
         if len(tokens) != len(sizes):
             raise ArchitectureError(f"cell {level + 1} takes {len(sizes)} tokens, not {len(tokens)}")
@@ -62,10 +60,9 @@ class CellSpec:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A generator: its cells from the lowest resolution up. Architectures with fewer cells are legal: they are a search's lower levels."""
+    """A generator's cells, from the lowest resolution up. A search starts with none and adds one a level."""
 
-    family: ClassVar = "autogan"
-
+    family = "autogan"
     cells: tuple[CellSpec, ...]
 
     @classmethod
@@ -81,9 +78,13 @@ class Architecture:
 
     @classmethod
     def parse(cls, text):
-        """From a published name, the text form `1 0 1 1 | 1 0 0 1 1`, or the flat vector; raises ArchitectureError."""
-        if text in PUBLISHED:
-            text = PUBLISHED[text]
+        """From a published name, the text form `1 0 1 1 | 1 0 0 1 1`, or the flat vector.
+
+        The empty text is the architecture without cells. Raises ArchitectureError for any other text.
+        """
+        text = PUBLISHED.get(text, text)
+        if not text.strip():
+            return cls(())
         try:
             tokens = [[int(token) for token in cell.replace(",", " ").split()] for cell in text.split("|")]
         except ValueError:

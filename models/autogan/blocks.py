@@ -1,4 +1,4 @@
-"""The cell every AutoGAN generator is made of, and the discriminator's residual blocks."""
+"""The cell that AutoGAN's generators are made of, and the discriminator's residual blocks."""
 
 import torch.nn.functional as F
 from torch import nn
@@ -9,17 +9,18 @@ NORMS = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d}
 
 
 def deconv(in_channels, out_channels):
-    """The transposed convolution that doubles the resolution without overlap."""
+    """A transposed convolution that doubles the resolution; its outputs do not overlap."""
     return nn.ConvTranspose2d(in_channels, out_channels, kernel_size=2, stride=2)
 
 
 class ConvUnit(nn.Module):
-    """One of a cell's two convolutions, with its norm and ReLU before it (`conv` "pre") or after it ("post").
+    """One of a cell's two 3x3 convolutions, with norm and ReLU before it (`conv` "pre") or after it ("post").
 
-    Holds one normalisation layer per name in `norms` and, if `with_deconv`, an upsampling one; the call says which to use.
+    It has a normalisation layer for each name in `norms`, and a learned upsampling if `with_deconv`. Each
+    call says which of them to use.
     """
 
-    merged = False  # see models.layers.resampled
+    merged = False  # whether it is computed in its merged form, see models.layers.resampled
 
     def __init__(self, conv, in_channels, out_channels, norms, with_deconv=False):
         super().__init__()
@@ -32,7 +33,7 @@ class ConvUnit(nn.Module):
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1)
 
     def forward(self, x, norm, up=None):
-        """(N, C, H, W) -> (N, C', H, W), or twice as large if `up` names an upsampling."""
+        """(N, C, H, W) -> (N, C', H, W), or (N, C', 2H, 2W) if `up` names an upsampling."""
         if self.pre_activation:
             return self._convolve(self._activate(x, norm), up)
         return self._activate(self._convolve(x, up), norm)
@@ -41,21 +42,21 @@ class ConvUnit(nn.Module):
         return F.relu(x if norm == "none" else self.norm[norm](x))
 
     def _convolve(self, x, up):
-        return (
-            self.conv(x)
-            if up is None
-            else conv_of_upsampled(self.conv, x, up, [self.deconv], merged=self.merged)
-        )
+        if up is None:
+            return self.conv(x)
+        return conv_of_upsampled(self.conv, x, up, [self.deconv], merged=self.merged)
 
 
 class Cell(nn.Module):
-    """An upsampling cell that can run any of `candidates` (CellSpecs of one level), and holds exactly the parameters they need.
+    """An upsampling cell that can run any of `candidates` (CellSpecs of one level).
 
-    Given every cell of a level it is a piece of the shared generator; given one, of a derived generator. Candidates share what the
-    authors' search shares: all of them the 1x1 convolutions of shortcut and skips, those of one conv type its 3x3 convolutions.
+    It has the parameters that they need and no others. With every cell of a level as candidates it is part of
+    the shared generator, with a single one it is part of a derived generator. Candidates share weights as in
+    the authors' search: all of them share the 1x1 convolutions of the shortcut and the skips, and those with
+    the same `conv` share the 3x3 convolutions.
     """
 
-    merged = False  # see models.layers.resampled
+    merged = False  # whether it is computed in its merged form, see models.layers.resampled
 
     def __init__(self, in_channels, out_channels, candidates):
         super().__init__()
@@ -84,9 +85,10 @@ class Cell(nn.Module):
                 )
 
     def forward(self, x, features, spec):
-        """(N, C, H, W) and the features of all earlier cells -> (this cell's feature, its output), both (N, C', 2H, 2W).
+        """Run candidate `spec` on the input x (N, C, H, W) and the features of all earlier cells.
 
-        The feature handed on includes the skips added to it: the released weights depend on that.
+        Returns (this cell's feature, its output), both (N, C', 2H, 2W). Later cells get the feature with its
+        own skips already added; the authors' released weights depend on that.
         """
         feature = self.first[spec.conv](x, spec.norm, spec.up)
         for source, wanted in enumerate(spec.skips):
@@ -104,9 +106,9 @@ class Cell(nn.Module):
 
 
 class FirstDiscriminatorBlock(nn.Module):
-    """Residual block on the image itself: no activation before the first convolution; halves the resolution."""
+    """Residual block on the image: halves the resolution, no activation before the first convolution."""
 
-    merged = False  # see models.layers.resampled
+    merged = False  # whether it is computed in its merged form, see models.layers.resampled
 
     def __init__(self, in_channels, out_channels):
         super().__init__()
@@ -121,9 +123,9 @@ class FirstDiscriminatorBlock(nn.Module):
 
 
 class DiscriminatorBlock(nn.Module):
-    """Pre-activation residual block; halves the resolution if `downsample`."""
+    """Residual block with activations before its convolutions. Halves the resolution if `downsample`."""
 
-    merged = False  # see models.layers.resampled
+    merged = False  # whether it is computed in its merged form, see models.layers.resampled
 
     def __init__(self, channels, downsample=False):
         super().__init__()
@@ -132,10 +134,9 @@ class DiscriminatorBlock(nn.Module):
         self.shortcut = nn.Conv2d(channels, channels, kernel_size=1) if downsample else None
 
     def forward(self, x):
-        """(N, C, H, W) -> (N, C, H, W), or half as large."""
+        """(N, C, H, W) -> (N, C, H, W), or (N, C, H/2, W/2) if it halves the resolution."""
         hidden = F.relu(self.conv1(F.relu(x)))
         if self.shortcut is None:
             return self.conv2(hidden) + x
-        return mean_of_conv(self.conv2, hidden, merged=self.merged) + mean_of_conv(
-            self.shortcut, x, merged=self.merged
-        )
+        residual = mean_of_conv(self.conv2, hidden, merged=self.merged)
+        return residual + mean_of_conv(self.shortcut, x, merged=self.merged)

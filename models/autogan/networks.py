@@ -1,4 +1,4 @@
-"""AutoGAN's two networks: the generator of an architecture, and the discriminator that grows beside it."""
+"""AutoGAN's two networks: a generator made of cells, and the discriminator that grows with it."""
 
 import math
 
@@ -6,15 +6,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.autogan.architecture import CHOICES, Architecture, ArchitectureError
+from models.autogan.architecture import CHOICES, Architecture
 from models.autogan.blocks import Cell, DiscriminatorBlock, FirstDiscriminatorBlock
+from models.errors import ArchitectureError
 from models.layers.spectral_norm import add_spectral_norm, joint_weights
 
 
 class Generator(nn.Module):
-    """Cells over a linear layer. `candidates[s]` are the CellSpecs that cell s must be able to run.
+    """A linear layer, then cells. `candidates[s]` are the CellSpecs that cell s must be able to run.
 
-    One candidate per cell makes a derived generator (`Generator.of`); all of them make the shared one (models_search.shared_gan.network).
+    One candidate per cell makes a derived generator (`Generator.of`). All candidates make the shared one of a
+    search (models_search.shared_gan.network); its `architecture` is None.
     """
 
     def __init__(self, candidates, latent_dim=128, gf_dim=256, bottom_width=4):
@@ -30,14 +32,15 @@ class Generator(nn.Module):
 
     @classmethod
     def of(cls, architecture, **widths):
-        """The derived generator: exactly the parameters `architecture` uses."""
+        """The derived generator, which has the parameters of `architecture` and no others."""
         return cls([[spec] for spec in architecture.cells], **widths)
 
     @classmethod
     def from_state(cls, architecture, state):
-        """The derived generator that a state dict belongs to, its widths read off the tensors; raises ArchitectureError if it does not fit.
+        """The derived generator with these weights. Its widths are read off the tensors.
 
-        Of a shared generator's state dict, which the authors' train_derived.py saves, the architecture takes what it uses.
+        From a shared generator's state dict, which the authors' train_derived.py saves, only the weights that
+        the architecture uses are taken. Raises ArchitectureError if the weights are of another architecture.
         """
         normed = "linear.parametrizations.weight.original" in state
         linear = state.get(
@@ -58,10 +61,20 @@ class Generator(nn.Module):
             ) from None
         return generator
 
+    @property
+    def resolution(self):
+        """Width and height in pixels of the images of all cells."""
+        return self.bottom_width << len(self.cells)
+
+    def widths(self):
+        """The options that, with the architecture, make this generator."""
+        return {"latent_dim": self.latent_dim, "gf_dim": self.gf_dim, "bottom_width": self.bottom_width}
+
     def forward(self, z, architecture=None):
         """(N, latent_dim) -> images (N, 3, R, R) in [-1, 1], R = bottom_width << cells of the architecture.
 
-        `architecture` says which candidates run, and may be shorter than the network; a derived generator knows its own.
+        `architecture` says which candidate of each cell runs. It may have fewer cells than the network. A
+        derived generator needs none.
         """
         architecture = architecture or self.architecture
         if architecture.levels > len(self.cells):
@@ -77,9 +90,9 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Residual discriminator: two downsampling blocks, then plain ones; the last block runs at every level.
+    """Residual discriminator. The first two blocks halve the resolution, the others keep it.
 
-    At level 0 the first block and the last run, at each further level one more block between them.
+    At level 0 the first block and the last one run, at each further level one more block between them.
     """
 
     def __init__(self, levels=3, df_dim=128):
@@ -91,12 +104,12 @@ class Discriminator(nn.Module):
         self.linear = nn.Linear(df_dim, 1, bias=False)
 
     def forward(self, images, level=None):
-        """(N, 3, R, R) -> logits (N, 1), by the blocks of `level` (0-based; all of them if None)."""
+        """(N, 3, R, R) -> logits (N, 1), through the blocks of `level` (0-based), or all if it is None."""
         with joint_weights(self._blocks(level), self.last, self.linear):
             return self.logits(images, level)
 
     def logits(self, images, level=None):
-        """`forward` with the layers' weights as they are: what may be compiled, as it updates nothing."""
+        """`forward` without the update of the spectral norms. It changes nothing, so it can be compiled."""
         h = images
         for block in self._blocks(level):
             h = block(h)

@@ -1,22 +1,23 @@
 """The architecture of a growing GAN as data: frozen, hashable, one text form. No torch.
 
-The convolutions of every resolution, from 4x4 up, for both networks: `4: G 3x512 D 3x512 | 8: G 3x512 3x512 D 3x512 3x512`.
+It lists the convolutions of both networks at every resolution, from 4x4 up:
+`4: G 3x512 D 3x512 | 8: G 3x512 3x512 D 3x512 3x512`.
 """
 
 import re
 from dataclasses import dataclass
-from typing import ClassVar
 
-from models.autogan.architecture import ArchitectureError
+from models.errors import ArchitectureError
 
 FIRST_RESOLUTION = 4
 
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution that keeps the resolution. `kernel` is odd; `filters` counts its maps on the image's side. Text: `3x128`.
+    """A convolution that keeps the resolution, with an odd kernel. Text: `3x128`.
 
-    The discriminator mirrors the generator: a generator's convolution makes these maps, a discriminator's reads them.
+    `filters` counts the feature maps on its side towards the image: those that a generator's convolution
+    makes, and those that a discriminator's reads.
     """
 
     kernel: int
@@ -30,7 +31,7 @@ class Conv:
 
     @classmethod
     def parse(cls, text):
-        """From `3x128`; raises ArchitectureError."""
+        """From `3x128`. Raises ArchitectureError for any other text."""
         match = re.fullmatch(r"(\d{1,2})x(\d{1,6})", text, re.ASCII)
         if not match:
             raise ArchitectureError(f"'{text}' is no convolution: write kernel x filters, such as 3x128")
@@ -42,14 +43,14 @@ class Conv:
 
 @dataclass(frozen=True)
 class GrowingArchitecture:
-    """The convolutions of both networks, a tuple per resolution 4, 8, 16, ..., listed from the depth (latent, score) to image.
+    """The convolutions of both networks: one tuple for each resolution 4, 8, 16, ...
 
-    Layers that follow from these are not listed: the generator's first (dense) layer and the discriminator's two last, as wide as
-    the first 4x4 convolution, and 1x1 to and from RGB. Text: `4: G 3x512 D 3x512 | 8: G 3x512 3x512 D 3x512 3x512`.
+    Within a resolution they run from the deep end (the latent, the score) to the image. Layers that follow
+    from these are not listed: the generator's first layer and the discriminator's last two, which are dense
+    and as wide as the first 4x4 convolution, and the 1x1 convolutions to and from RGB.
     """
 
-    family: ClassVar = "growing"
-
+    family = "growing"
     generator: tuple[tuple[Conv, ...], ...]
     discriminator: tuple[tuple[Conv, ...], ...]
 
@@ -61,12 +62,12 @@ class GrowingArchitecture:
 
     @property
     def resolution(self):
-        """Width and height of the images in pixels."""
+        """Width and height of the image in pixels."""
         return FIRST_RESOLUTION << (len(self.generator) - 1)
 
     @classmethod
     def parse(cls, text):
-        """From the text form; raises ArchitectureError."""
+        """From the text form. Raises ArchitectureError for any other text."""
         generator, discriminator = [], []
         for index, part in enumerate(text.split("|")):
             match = re.fullmatch(r"\s*(\d+)\s*:\s*G\s+(.+?)\s+D\s+(.+?)\s*", part, re.ASCII)
@@ -90,12 +91,18 @@ class GrowingArchitecture:
 
 
 def filters_at(resolution, width=512):
-    """ProgGAN's number of filters at a resolution, min(8192 / 2^stage, 512), scaled so that `width` takes the place of 512."""
+    """ProgGAN's number of filters at a resolution, min(8192 / 2^stage, 512).
+
+    `width` takes the place of 512, and 8192 scales with it.
+    """
     return max(1, min(width, 32 * width // resolution))
 
 
 def doubled(architecture):
-    """The architecture with ProgGAN's blocks of two 3x3 convolutions at twice its resolution, as wide as the first 4x4 asks."""
+    """The architecture with one more resolution: ProgGAN's two 3x3 convolutions in each network.
+
+    Each network's new width follows from its first 4x4 convolution by `filters_at`.
+    """
 
     def grown(blocks):
         return blocks + ((Conv(3, filters_at(2 * architecture.resolution, blocks[0][0].filters)),) * 2,)
@@ -104,7 +111,10 @@ def doubled(architecture):
 
 
 def proggan_architecture(resolution, width=512):
-    """ProgGAN's networks at `resolution`; at 8 they are also what DGGAN starts from."""
+    """ProgGAN's networks at `resolution` pixels. Those of 8 pixels are also where DGGAN starts.
+
+    Raises ArchitectureError unless the resolution is 4, 8, 16, ...
+    """
     if resolution < FIRST_RESOLUTION or resolution & (resolution - 1):
         raise ArchitectureError(f"a resolution is 4, 8, 16, ..., not {resolution}")
     architecture = GrowingArchitecture(((Conv(3, width),),), ((Conv(3, width),),))

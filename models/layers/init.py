@@ -1,4 +1,4 @@
-"""How weights begin. Initialise first, add spectral norm second: wrapped layers ignore a later initialisation."""
+"""Initial weights. Initialise first and add spectral norm second: later it would have no effect."""
 
 from torch import nn
 
@@ -13,7 +13,11 @@ INITIALISATIONS = {
 
 
 def initialise(network, init_type="xavier_uniform"):
-    """The authors' rule, in place: `init_type` for Conv2d only (not ConvTranspose2d or Linear), batch norm around 1. Returns it."""
+    """Initialise a network as the authors do, in place, and return it.
+
+    `init_type` applies to the weights of Conv2d, not to ConvTranspose2d or Linear. Batch norm starts with
+    weights around 1 and biases of 0.
+    """
     draw = INITIALISATIONS[init_type]
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d) and draw:
@@ -25,6 +29,6 @@ def initialise(network, init_type="xavier_uniform"):
 
 
 def prepare(network, init_type="xavier_uniform", with_spectral_norm=False):
-    """Initialise, then add spectral norm if wanted: the order that counts. Returns the network."""
+    """Initialise a network, add spectral norm if wanted, and return it."""
     network = initialise(network, init_type)
     return add_spectral_norm(network) if with_spectral_norm else network

@@ -1,15 +1,15 @@
-"""Convolutions next to a change of resolution, the plain way and merged: the same function of x in about half the multiplications.
+"""Convolutions next to a change of resolution, each in a plain and in a merged form.
 
-A convolution of an image whose resolution was just doubled reads every value four times, one whose output is averaged over 2x2
-computes what the mean throws together. Both are a single convolution of stride 2 with a kernel one larger. Merged and plain results
-are equal up to rounding; `merge_resampling` switches a whole network.
+A convolution after a nearest-neighbour upsampling reads every value four times. A convolution before a 2x2
+mean computes four values and keeps their mean only. Both can be merged into a single convolution of stride 2
+with a kernel one larger, which takes about half the multiplications. The results are equal up to rounding.
 """
 
 import torch.nn.functional as F
 
 
 def merge_resampling(network):
-    """Let every block of the network that can merge its convolutions do so, in place. Returns the network."""
+    """Switch all blocks of a network that have a merged form to it, in place, and return the network."""
     for module in network.modules():
         if hasattr(module, "merged"):
             module.merged = True
@@ -17,7 +17,10 @@ def merge_resampling(network):
 
 
 def upsample(x, up, deconvs=(), scale=2):
-    """Enlarge (N, C, H, W) by `scale` as the cell's `up` says; `deconvs` are the deconvolutions, each doubling, to use if it says so."""
+    """(N, C, H, W) -> (N, C, scale H, scale W), by a cell's choice `up`: "nearest", "bilinear" or "deconv".
+
+    `deconvs` are the transposed convolutions of "deconv". Each doubles the resolution; `scale` is not read.
+    """
     if up != "deconv":
         return F.interpolate(x, scale_factor=scale, mode=up)
     for deconv in deconvs:
@@ -26,29 +29,31 @@ def upsample(x, up, deconvs=(), scale=2):
 
 
 def conv_of_upsampled(conv, x, up, deconvs=(), scale=2, *, merged=False):
-    """conv(upsample(x, up, deconvs, scale)) for a convolution that keeps the resolution, 1x1 or 3x3."""
+    """conv(upsample(x, up, deconvs, scale)), for a 1x1 or 3x3 convolution that keeps the resolution."""
     if not merged:
         return conv(upsample(x, up, deconvs, scale))
     if up == "deconv":
         *earlier, last = deconvs
         return _conv_of_deconv(conv, upsample(x, up, earlier), last)
     if conv.kernel_size == (1, 1):
-        return upsample(
-            conv(x), up, deconvs, scale
-        )  # interpolation weights sum to one, so even the bias may come first
+        # The weights of an interpolation sum to one, so that even the bias may be added first.
+        return upsample(conv(x), up, deconvs, scale)
     if up == "nearest" and scale == 2:
         return conv_of_doubled(x, conv.weight, conv.bias)
     return conv(upsample(x, up, deconvs, scale))
 
 
 def conv_of_doubled(x, weight, bias):
-    """The convolution (weight (O, C, k, k), k odd) of x (N, C, H, W) doubled by nearest neighbour: (N, O, 2H, 2W)."""
+    """Upsample x by nearest neighbour and convolve it, as one operation: (N, C, H, W) -> (N, O, 2H, 2W).
+
+    `weight` is (O, C, k, k) with an odd k.
+    """
     kernel = _sums_of_2x2(weight).flip(2, 3).transpose(0, 1)
     return _transposed_conv(x, kernel, bias[:, None, None], padding=weight.shape[-1] // 2)
 
 
 def mean_of_conv(conv, x, *, merged=False):
-    """The mean over 2x2 of a convolution that keeps the resolution, 1x1 or 3x3: (N, C, 2H, 2W) -> (N, O, H, W)."""
+    """The 2x2 mean of conv(x), for a 1x1 or 3x3 convolution: (N, C, 2H, 2W) -> (N, O, H, W)."""
     if not merged:
         return F.avg_pool2d(conv(x), 2)
     if conv.kernel_size == (1, 1):
@@ -57,28 +62,25 @@ def mean_of_conv(conv, x, *, merged=False):
 
 
 def _sums_of_2x2(weight, divisor=1):
-    """(O, C, k, k) -> (O, C, k + 1, k + 1): the kernel convolved with a 2x2 of ones, and divided."""
+    """(O, C, k, k) -> (O, C, k + 1, k + 1): the sums over 2x2 windows of the kernel, over `divisor`."""
     return F.avg_pool2d(weight, 2, stride=1, padding=1, divisor_override=divisor)
 
 
 def _conv_of_deconv(conv, x, deconv):
-    """conv(deconv(x)) for the deconvolution of stride 2: both are linear, so their kernels are convolved with each other.
+    """conv(deconv(x)) for a transposed convolution of stride 2.
 
-    The deconvolution's bias meets the zero padding at the border, so it passes through the convolution as one image.
+    Both are linear, so their kernels are convolved with each other. At the border the convolution pads with
+    zeros, not with the bias of the first, so this bias goes through the convolution as an image.
     """
     weight = conv.weight
     kernel = F.conv_transpose2d(deconv.weight, weight.flip(2, 3).transpose(0, 1))
     height, width = (2 * size for size in x.shape[2:])
-    bias = F.conv2d(
-        deconv.bias[None, :, None, None].expand(-1, -1, height, width),
-        weight,
-        conv.bias,
-        padding=conv.padding,
-    )
+    bias_image = deconv.bias[None, :, None, None].expand(-1, -1, height, width)
+    bias = F.conv2d(bias_image, weight, conv.bias, padding=conv.padding)
     return _transposed_conv(x, kernel, bias, padding=conv.padding)
 
 
 def _transposed_conv(x, kernel, bias, padding):
-    """A transposed convolution of stride 2; adding the bias outside costs less than the library's sum of its gradient."""
+    """A transposed convolution of stride 2. A bias added here has a cheaper gradient than PyTorch's."""
     out = F.conv_transpose2d(x, kernel, stride=2, padding=padding)
     return out + bias.to(out.dtype)

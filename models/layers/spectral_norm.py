@@ -1,7 +1,8 @@
-"""Spectral norm (Miyato et al., ICLR 2018): PyTorch's layer by layer, and the same for all layers of a network at once.
+"""Spectral norm (Miyato et al., ICLR 2018): PyTorch's, layer by layer, and a joint one for all layers.
 
-Layer by layer it takes some twenty tiny operations per layer and pass, three quarters of all operations in a discriminator's step at
-8x8. `join_spectral_norms` stacks the layers' matrices; the weights are equal up to rounding and saved under the same names.
+PyTorch's takes some twenty tiny operations per layer and pass: three quarters of all operations of a
+discriminator step at 8x8. The joint one stacks the weights of all layers. Its results are equal up to
+rounding, and its state dict has the same names.
 """
 
 from contextlib import contextmanager
@@ -15,7 +16,10 @@ from torch.nn.utils.parametrize import is_parametrized
 
 
 def add_spectral_norm(network):
-    """Divide the weight of every convolution and linear layer by its largest singular value, in place. Returns the network."""
+    """Divide the weight of every convolution and linear layer by its largest singular value.
+
+    Changes the network in place and returns it.
+    """
     for layer in list(network.modules()):
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             spectral_norm(layer)
@@ -23,7 +27,10 @@ def add_spectral_norm(network):
 
 
 def join_spectral_norms(network):
-    """Let the normed layers of the network, in place, be ready for `joint_weights`. Returns the network."""
+    """Replace PyTorch's spectral norms by ones that `joint_weights` can compute together.
+
+    Changes the network in place and returns it.
+    """
     for layer in network.modules():
         if is_parametrized(layer, "weight") and not isinstance(layer, nn.ConvTranspose2d):
             layer.parametrizations.weight[0] = JointSpectralNorm(layer.parametrizations.weight[0])
@@ -32,33 +39,30 @@ def join_spectral_norms(network):
 
 @contextmanager
 def joint_weights(*parts):
-    """Inside, the layers of these modules have weights normed all at once: one power iteration in training mode, as in any forward pass."""
-    parametrized = [
-        layer.parametrizations.weight
-        for part in parts
-        for layer in part.modules()
-        if is_parametrized(layer, "weight")
-    ]
-    pairs = [
-        (weight[0], weight.original) for weight in parametrized if isinstance(weight[0], JointSpectralNorm)
-    ]
-    if not pairs:
+    """Normalise the weights of all joint layers of these modules once, for use inside the block.
+
+    In training mode this makes one power iteration, as PyTorch's norm does in a forward pass.
+    """
+    layers = [layer for part in parts for layer in part.modules() if is_parametrized(layer, "weight")]
+    parametrizations = [layer.parametrizations.weight for layer in layers]
+    joint = [each for each in parametrizations if isinstance(each[0], JointSpectralNorm)]
+    if not joint:
         yield
         return
-    norms, weights = zip(*pairs)
-    for norm, weight in zip(norms, _normed(norms, weights)):
-        norm.given = weight
+    norms = [each[0] for each in joint]
+    for norm, weight in zip(norms, _normalise(norms, [each.original for each in joint])):
+        norm.weight = weight
     try:
         yield
     finally:
         for norm in norms:
-            norm.given = None
+            norm.weight = None
 
 
 class JointSpectralNorm(nn.Module):
-    """In the place of PyTorch's spectral norm and with its vectors: gives the weight that `joint_weights` has computed."""
+    """Takes the place of PyTorch's spectral norm, and its vectors. Outside `joint_weights` it works alone."""
 
-    given = None
+    weight = None  # the normalised weight, inside `joint_weights`
 
     def __init__(self, norm):
         super().__init__()
@@ -67,30 +71,33 @@ class JointSpectralNorm(nn.Module):
         self.register_buffer("_v", norm._v)
 
     def forward(self, weight):
-        return _normed([self], [weight])[0] if self.given is None else self.given
+        return _normalise([self], [weight])[0] if self.weight is None else self.weight
 
 
-def _normed(norms, weights):
-    """The weights, each divided by its largest singular value as its norm's vectors find it."""
+def _normalise(norms, weights):
+    """Divide each weight by its largest singular value, as estimated by its norm's vectors."""
     layouts, eps = tuple((weight.shape, weight.stride()) for weight in weights), norms[0].eps
     with torch.no_grad(), torch.autocast(weights[0].device.type, enabled=False):
         matrices = _stack(weights, layouts)
-        inward, outward = _orders(layouts, weights[0].device)
+        to_memory, to_shape = _memory_orders(layouts, weights[0].device)
         us, vs = [norm._u for norm in norms], [norm._v for norm in norms]
-        v = _stack_vectors(vs, matrices.shape[2]).gather(1, inward)
+        v = _stack_vectors(vs, matrices.shape[2]).gather(1, to_memory)
         if norms[0].training:
-            u = F.normalize(_times(matrices, v), dim=1, eps=eps)
-            v = F.normalize(_times(matrices.mT, u), dim=1, eps=eps)
+            u = F.normalize(_matvec(matrices, v), dim=1, eps=eps)
+            v = F.normalize(_matvec(matrices.mT, u), dim=1, eps=eps)
             torch._foreach_copy_(us, _unstack_vectors(u, us))
-            torch._foreach_copy_(vs, _unstack_vectors(v.gather(1, outward), vs))
+            torch._foreach_copy_(vs, _unstack_vectors(v.gather(1, to_shape), vs))
         else:
             u = _stack_vectors(us, matrices.shape[1])
-        sigma = (u * _times(matrices, v)).sum(1)
+        sigma = (u * _matvec(matrices, v)).sum(1)
     return _Divided.apply(matrices, sigma, u, v, layouts, *weights)
 
 
 class _Divided(torch.autograd.Function):
-    """Stacked matrices W / sigma, with sigma = u' W v and u, v constant, as a tuple of weights; the gradient goes to the weights."""
+    """W / sigma with sigma = u' W v, for stacked matrices W and constant u and v.
+
+    Returns a tuple of weights, and passes gradients to the weights that the matrices were stacked from.
+    """
 
     @staticmethod
     def forward(ctx, matrices, sigma, u, v, layouts, *weights):
@@ -110,16 +117,18 @@ class _Divided(torch.autograd.Function):
         return None, None, None, None, None, *_unstack(gradient, ctx.layouts)
 
 
-# Stacking: one matrix per layer, filled up with zeros to the size of the largest. A row holds its values in the order in which they lie
-# in the weight's memory (`layouts`: shapes and strides), so that copying them is fast and the parts are weights of the same layout.
+# Stacking: one matrix per layer, padded with zeros to the size of the largest. Each row keeps the order that
+# its values have in the weight's memory (`layouts` lists shapes and strides). So copying is fast, and a view
+# of the stack has the memory layout of the weight.
 
 
 def _stack(tensors, layouts):
-    """Tensors (O, C, ...) -> (layers, most O, most of the rest)."""
+    """Tensors (O, C, ...) -> (layers, rows, columns): the largest O, and the largest product of the rest."""
     rows, columns = max(shape[0] for shape, _ in layouts), max(shape[1:].numel() for shape, _ in layouts)
     stacked = tensors[0].new_zeros(len(tensors), rows, columns)
     places = _unstack(stacked, layouts)
-    for fills in (True, False):  # a GPU copies those that fill their place, most of them, in one kernel
+    # Most tensors fill their place. A GPU copies these in one kernel if the others come separately.
+    for fills in (True, False):
         pairs = [
             (place, tensor)
             for place, tensor in zip(places, tensors)
@@ -131,7 +140,7 @@ def _stack(tensors, layouts):
 
 
 def _unstack(stacked, layouts):
-    """Views of `_stack`'s tensor with the shapes of what went into it."""
+    """Views of a tensor made by `_stack`, with the shapes of the tensors that went into it."""
     return [
         matrix.as_strided(shape, (stacked.stride(1), *strides[1:]))
         for matrix, (shape, strides) in zip(stacked, layouts)
@@ -149,13 +158,16 @@ def _unstack_vectors(stacked, vectors):
 
 
 @lru_cache(maxsize=64)
-def _orders(layouts, device):
-    """Indices (layers, columns) that bring stacked right vectors from the order of the shape (C, ...) to the order of memory, and back."""
-    inward = torch.arange(max(shape[1:].numel() for shape, _ in layouts)).repeat(len(layouts), 1)
-    for row, (shape, strides) in zip(inward, layouts):
+def _memory_orders(layouts, device):
+    """Indices (layers, columns) that reorder stacked right singular vectors: to memory order, and back.
+
+    Unstacked vectors are ordered by the shape (C, ...) of the weight.
+    """
+    to_memory = torch.arange(max(shape[1:].numel() for shape, _ in layouts)).repeat(len(layouts), 1)
+    for row, (shape, strides) in zip(to_memory, layouts):
         row.as_strided(shape[1:], strides[1:]).copy_(torch.arange(shape[1:].numel()).view(shape[1:]))
-    return inward.to(device), inward.argsort(1).to(device)
+    return to_memory.to(device), to_memory.argsort(1).to(device)
 
 
-def _times(matrices, vectors):
+def _matvec(matrices, vectors):
     return (matrices @ vectors[:, :, None]).squeeze(2)

@@ -7,7 +7,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from models.autogan.architecture import Architecture, CellSpec, head_sizes
-from models_search.candidates import Candidate
+
+
+class BeamEntry(NamedTuple):
+    """An architecture that a level has kept, its reward, and the LSTM state (hidden, cell) after its last token."""
+
+    architecture: Architecture
+    score: float
+    lstm_state: tuple
 
 
 class Rollout(NamedTuple):
@@ -70,18 +77,18 @@ class UniformController(nn.Module):
 
 
 def first_beam(hidden_size=100):
-    """The beam before the first level: nothing built yet, and a zero state to start from."""
-    return [Candidate(Architecture(()), 0.0, (torch.zeros(hidden_size), torch.zeros(hidden_size)))]
+    """The beam before the first level: no cells yet, and a zero state to start from."""
+    return [BeamEntry(Architecture(()), 0.0, (torch.zeros(hidden_size), torch.zeros(hidden_size)))]
 
 
 def sample_architectures(controller, beam, count, generator):
-    """Draw `count` architectures: a uniformly drawn entry of the beam, extended by one cell of the controller.
+    """Sample `count` architectures: each extends a random entry of the beam by one cell of the controller.
 
-    The entry's hidden and cell state start the LSTM. Returns (architectures, Rollout); `generator` is a CPU torch.Generator.
+    The entry's LSTM state starts the controller. Returns (architectures, Rollout). `generator`: a torch.Generator on the CPU.
     """
     uniforms = torch.rand(count, 1 + len(controller.heads), generator=generator)
     parents = [beam[int(u * len(beam))] for u in uniforms[:, 0].tolist()]
-    state = tuple(torch.stack(part) for part in zip(*(parent.state for parent in parents)))
+    state = tuple(torch.stack(part) for part in zip(*(parent.lstm_state for parent in parents)))
     rollout = controller(state, uniforms[:, 1:])
     cells = [CellSpec.from_tokens(tokens, controller.level) for tokens in rollout.actions.tolist()]
     return [Architecture((*parent.architecture.cells, cell)) for parent, cell in zip(parents, cells)], rollout

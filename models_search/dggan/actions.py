@@ -1,4 +1,4 @@
-"""DGGAN's actions: what they are, which of them a parent tries, and the plan of a search, checked before it begins."""
+"""DGGAN's actions: what they are, which of them are legal, and which a parent tries."""
 
 import re
 from dataclasses import dataclass, replace
@@ -11,14 +11,14 @@ from models.growing.architecture import Conv, GrowingArchitecture, doubled
 
 
 class GrowthError(ValueError):
-    """Actions, settings or a growth tree with which no search can run."""
+    """Actions, options or a growth tree with which no search can run."""
 
 
 @dataclass(frozen=True)
 class GrowGenerator:
-    """One convolution more in the generator, at its highest resolution. Text: `G 3x128`, with a place `G 3x128 after 1`.
+    """Add a convolution to the generator, at its highest resolution. Text: `G 3x128`, with a place `G 3x128 after 1`.
 
-    It comes on the image's side of the first `place` convolutions of that resolution; None is nearest the image.
+    It comes after the first `place` convolutions of that resolution, counted from the latent; None: nearest the image.
     """
 
     conv: Conv
@@ -30,7 +30,7 @@ class GrowGenerator:
 
 @dataclass(frozen=True)
 class GrowDiscriminator:
-    """One convolution more in the discriminator: as `GrowGenerator`. Text: `D 3x128`, with a place `D 3x128 after 1`."""
+    """Add a convolution to the discriminator, as `GrowGenerator` does. Text: `D 3x128`, with a place `D 3x128 after 1`."""
 
     conv: Conv
     place: int | None = None
@@ -45,14 +45,14 @@ def _place_text(action):
 
 @dataclass(frozen=True)
 class GrowResolution:
-    """ProgGAN's step: both networks get blocks of two 3x3 convolutions at twice the resolution. Text: `double`."""
+    """ProgGAN's step: both networks get a block of two 3x3 convolutions at twice the resolution. Text: `double`."""
 
     def __str__(self):
         return "double"
 
 
 def every_action(kernels=(3, 7), filters=(32, 64, 128, 256, 512, 1024)):
-    """A convolution of each kernel and number of filters for each network, and the doubling: 25 actions as the paper has them."""
+    """A convolution of every kernel and number of filters for each network, and the doubling: 25 actions by default, as in the paper."""
     convs = [Conv(kernel, count) for kernel in kernels for count in filters]
     return tuple(grow(conv) for grow in (GrowGenerator, GrowDiscriminator) for conv in convs) + (
         GrowResolution(),
@@ -64,7 +64,7 @@ ACTIONS = every_action()
 
 def progressive_actions(start_resolution=8, final_resolution=32):
     """ProgGAN as a list of the same actions: doubling and nothing else."""
-    return (GrowResolution(),) * _doublings(start_resolution, final_resolution)
+    return (GrowResolution(),) * doublings(start_resolution, final_resolution)
 
 
 def parse_action(text):
@@ -101,106 +101,38 @@ def apply_all(actions, architecture):
 def legal_actions(
     actions, architecture, final_resolution, maximum_parameters=None, latent_dim=512, steps_left=None
 ):
-    """Those actions that exceed neither the final resolution nor, where given, this number of parameters of both networks.
+    """Those actions that exceed neither the final resolution nor this number of parameters of both networks, if one is set.
 
-    Where the growing steps left, this one included, are only enough for doublings, only a doubling is legal.
+    Once the growing steps left, this one included, are only enough for the doublings, only a doubling is legal.
     """
-    doublings = _doublings(architecture.resolution, final_resolution)
+    missing = doublings(architecture.resolution, final_resolution)
 
-    def legal(action):
-        if isinstance(action, GrowResolution):
-            if not doublings:
-                return False
-        elif steps_left is not None and doublings >= steps_left:
+    def is_legal(action):
+        if isinstance(action, GrowResolution) and not missing:
             return False
-        return (
-            maximum_parameters is None
-            or sum(parameter_counts(apply(action, architecture), latent_dim)) <= maximum_parameters
-        )
+        if not isinstance(action, GrowResolution) and steps_left is not None and missing >= steps_left:
+            return False
+        if maximum_parameters is None:
+            return True
+        return sum(parameter_counts(apply(action, architecture), latent_dim)) <= maximum_parameters
 
-    return tuple(action for action in actions if legal(action))
+    return tuple(action for action in actions if is_legal(action))
 
 
-def drawn_actions(actions, probability, generator):
-    """Each action with this probability, in their order; where none was drawn, one of them, each as likely.
+def draw_actions(actions, probability, generator):
+    """Each action with this probability, in order; if none was drawn, one of them at random. Of no actions none are drawn.
 
-    A parent without a child would end its line by chance and not by its score, hence the second draw: an action's share is
-    p + (1 - p)^n / n of n actions. Of no actions none are drawn. `generator` is a torch.Generator on the CPU.
+    The second draw is there because a parent without a child would end its line by chance, not by its score. An action's share is
+    p + (1 - p)^n / n of n actions. `generator`: a torch.Generator on the CPU.
     """
-    tried = (torch.rand(len(actions), generator=generator) < probability).tolist()
-    if actions and not any(tried):
-        tried[torch.randint(len(actions), (), generator=generator).item()] = True
-    return tuple(action for action, is_tried in zip(actions, tried) if is_tried)
+    drawn = (torch.rand(len(actions), generator=generator) < probability).tolist()
+    if actions and not any(drawn):
+        drawn[torch.randint(len(actions), (), generator=generator).item()] = True
+    return tuple(action for action, is_drawn in zip(actions, drawn) if is_drawn)
 
 
-def check_search(actions, start_resolution, final_resolution, k, probability):
-    """Raise GrowthError for settings with which a search cannot run or cannot reach the final resolution."""
-    if not actions:
-        raise GrowthError("a search needs one action or more")
-    if len(set(actions)) < len(actions):
-        raise GrowthError("an action is listed twice")
-    if k < 1:
-        raise GrowthError(f"K is the number of children kept, 1 or more, not {k}")
-    if not 0 < probability <= 1:
-        raise GrowthError(f"the probability of trying an action is in (0, 1], not {probability}")
-    if _doublings(start_resolution, final_resolution) and GrowResolution() not in actions:
-        raise GrowthError(
-            f"without 'double' the actions never reach {final_resolution} pixels from {start_resolution}"
-        )
-
-
-def check_fixed_list(actions, start_resolution, final_resolution):
-    """Raise GrowthError unless this list of actions, taken one after the other, ends at the final resolution."""
-    needed, given = (
-        _doublings(start_resolution, final_resolution),
-        sum(action == GrowResolution() for action in actions),
-    )
-    if given != needed:
-        raise GrowthError(
-            f"the list doubles {given} times: from {start_resolution} to {final_resolution} pixels takes {needed}"
-        )
-
-
-def check_steps(growing_steps, start_resolution, final_resolution, actions=ACTIONS):
-    """Raise GrowthError if this many growing steps cannot reach the final resolution, or go on where no action can be taken any more."""
-    needed = _doublings(start_resolution, final_resolution)
-    if growing_steps < needed:
-        raise GrowthError(
-            f"from {start_resolution} to {final_resolution} pixels takes {needed} growing steps, not {growing_steps}"
-        )
-    if growing_steps > needed and set(actions) == {GrowResolution()}:
-        raise GrowthError(
-            f"'double' alone makes {needed} growing steps from {start_resolution} to {final_resolution} pixels, not {growing_steps}; "
-            f"set --growing_steps {needed} or add actions"
-        )
-
-
-def check_memory(actions, architecture, available_bytes, latent_dim=512):
-    """Raise GrowthError if one of the actions makes networks that cannot be trained in this memory, and name the largest.
-
-    Without actions it is about the architecture as it is.
-    """
-    grown = {f"'{action}'": apply(action, architecture) for action in actions} or {
-        f"'{architecture}'": architecture
-    }
-    needed, largest = max((training_bytes(each, latent_dim), name) for name, each in grown.items())
-    if needed > available_bytes:
-        raise GrowthError(
-            f"{largest} takes {needed / 2**30:.1f} GiB for the parameters alone, "
-            f"{available_bytes / 2**30:.1f} GiB are there: use fewer filters"
-        )
-
-
-def training_bytes(architecture, latent_dim=512):
-    """Lower bound of what training takes: weights, gradients, Adam's two averages and the average generator, in float32.
-
-    Activations and a fading layer's bypass are not in it.
-    """
-    generator, discriminator = parameter_counts(architecture, latent_dim)
-    return 4 * (5 * generator + 4 * discriminator)
-
-
-def _doublings(start_resolution, final_resolution):
+def doublings(start_resolution, final_resolution):
+    """How often the resolution doubles from start to final (in pixels); raises GrowthError if doubling does not lead there."""
     if start_resolution < 4 or final_resolution < start_resolution:
         raise GrowthError(
             f"growth goes from 4 pixels or more upwards, not from {start_resolution} to {final_resolution}"
@@ -209,35 +141,3 @@ def _doublings(start_resolution, final_resolution):
     if rest or ratio & (ratio - 1):
         raise GrowthError(f"doubling never leads from {start_resolution} to {final_resolution} pixels")
     return ratio.bit_length() - 1
-
-
-@dataclass(frozen=True)
-class GrowthPlan:
-    """What a search by growth is to do, checked."""
-
-    root: GrowingArchitecture
-    actions: tuple  # DGGAN: those to choose from; ProgGAN: those to take one after the other
-    growing_steps: int
-    kept: int  # K
-
-
-def dggan_plan(root, actions, final_resolution, growing_steps, k, probability):
-    """DGGAN's plan: every growing step tries each action with this probability and keeps the k best. Raises GrowthError."""
-    check_search(actions, root.resolution, final_resolution, k, probability)
-    for action in actions:
-        apply(action, root)  # every place is there
-    return GrowthPlan(root, tuple(actions), growing_steps, k)
-
-
-def proggan_plan(root, actions, final_resolution):
-    """ProgGAN's plan: these actions, one a growing step. Raises GrowthError."""
-    check_fixed_list(actions, root.resolution, final_resolution)
-    apply_all(actions, root)
-    return GrowthPlan(root, tuple(actions), len(actions), kept=1)
-
-
-def check_plan_fits(plan, final_resolution, available_bytes, is_search, latent_dim=512):
-    """Raise GrowthError if a pair of the plan's networks cannot be trained in this memory: at the end any action may come on top."""
-    largest = apply_all(progressive_actions(plan.root.resolution, final_resolution), plan.root)
-    last = legal_actions(plan.actions, largest, final_resolution) if is_search else ()
-    check_memory(last, largest, available_bytes, latent_dim)

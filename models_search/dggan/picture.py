@@ -4,8 +4,35 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from models_search.dggan.tree import best_nodes, path
+
 COLOURS = {"kept": "#c8e6c9", "pruned": "#e8e8e8", "failed": "#f5b7b1", "best": "#ffe082"}
 BOX_WIDTH, BOX_HEIGHT, COLUMN_WIDTH, ROW_HEIGHT, MARGIN = 230, 34, 290, 42, 16
+
+
+def tree_boxes(tree, final_resolution, fid_name):
+    """The boxes of a growth tree for `save_growth_picture`; the path to the best network is marked.
+
+    fid_name: how the FID is printed.
+    """
+    best = best_nodes(tree, final_resolution, 1)
+    marked = path(tree, best[0].index) if best else ()
+
+    def box(index, node):
+        fate = (
+            "best"
+            if index in marked
+            else "failed"
+            if node.failure
+            else "pruned"
+            if node.kept is False
+            else "kept"
+        )
+        fid = f"{fid_name} {node.figures['fid']:.2f}" if "fid" in node.figures else node.failure[:20]
+        lines = f"{index}: {node.action or 'root'}", f"{node.resolution} px  {fid}"
+        return {"step": node.step, "parent": node.parent, "fate": fate, "lines": lines}
+
+    return [box(index, node) for index, node in enumerate(tree)]
 
 
 def save_growth_picture(boxes, path):

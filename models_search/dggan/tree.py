@@ -1,14 +1,15 @@
-"""The record of a search by growth: a tree of network pairs, which of them were kept, and what there is to tell of them.
+"""The growth tree: the pairs of networks of a search by growth, their scores, and which of them were kept.
 
-Everything here is plain frozen data and pure functions; training and scoring the children is the caller's business.
+Everything here is plain frozen data and pure functions; training and scoring are elsewhere.
 """
 
 import json
 from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
+from typing import NamedTuple
 
 from models.growing.architecture import GrowingArchitecture
-from models_search.candidates import Candidate, top_k
+from models_search.candidates import top_k
 from models_search.dggan.actions import GrowthError, apply
 
 
@@ -23,7 +24,20 @@ class GrowthNode:
     score: float | None = None  # higher is better; None until it is scored, and where training failed
     kept: bool | None = None  # None until its step is pruned
     failure: str = ""  # why there is no score
-    figures: dict = field(default_factory=dict)  # whatever else is worth keeping: FID, IS, images, seconds
+    figures: dict = field(default_factory=dict)  # other scores: FID, IS, SWD
+
+    @property
+    def resolution(self):
+        """Size of the node's images in pixels."""
+        return GrowingArchitecture.parse(self.architecture).resolution
+
+
+class RankedNode(NamedTuple):
+    """A node as `top_k` compares it; `index` is its place in the tree."""
+
+    architecture: str
+    score: float
+    index: int
 
 
 def planted(architecture):
@@ -62,14 +76,14 @@ def pruned(tree, step, k):
     if unfinished:
         raise GrowthError(f"growing step {step} cannot be pruned: nodes {unfinished} have no score yet")
     scored = [
-        Candidate(node.architecture, node.score, index)
+        RankedNode(node.architecture, node.score, index)
         for index, node in children.items()
         if node.score is not None
     ]
     if not scored:
         reasons = "; ".join(sorted({node.failure for node in children.values()})) or "there is none"
         raise GrowthError(f"every child of growing step {step} failed: {reasons}")
-    kept = {candidate.state for candidate in top_k(scored, k)}
+    kept = {best.index for best in top_k(scored, k)}
     return _changed(tree, {index: {"kept": index in kept} for index in children})
 
 
@@ -79,19 +93,17 @@ def kept_nodes(tree, step):
     return sorted(kept, key=lambda index: -(tree[index].score or 0.0))
 
 
-def best_architectures(tree, final_resolution, k):
-    """The k best nodes of the final resolution of all growing steps, as Candidates whose state is the node's index.
+def best_nodes(tree, final_resolution, k):
+    """The k best nodes of the final resolution of all growing steps, best first, as RankedNodes.
 
-    Of every step those that pruning kept, which are the ones whose weights there are.
+    Only of nodes that pruning kept: theirs are the weights that are still there.
     """
-    candidates = [
-        Candidate(node.architecture, node.score, index)
+    ranked = [
+        RankedNode(node.architecture, node.score, index)
         for index, node in enumerate(tree)
-        if node.kept
-        and node.score is not None
-        and GrowingArchitecture.parse(node.architecture).resolution == final_resolution
+        if node.kept and node.score is not None and node.resolution == final_resolution
     ]
-    return top_k(candidates, k)
+    return top_k(ranked, k)
 
 
 def path(tree, index):
@@ -100,7 +112,7 @@ def path(tree, index):
     return (index,) if parent is None else path(tree, parent) + (index,)
 
 
-def actions_to(tree, index):
+def path_actions(tree, index):
     """The actions from the root to a node."""
     return tuple(tree[each].action for each in path(tree, index)[1:])
 
@@ -109,12 +121,12 @@ def best_of_resolutions(tree, images_per_node):
     """{resolution: what there is to tell of the node with the best score there}, from the lowest resolution up; kept or not."""
     best = {}
     for index, node in enumerate(tree):
-        resolution = GrowingArchitecture.parse(node.architecture).resolution
+        resolution = node.resolution
         if node.score is not None and (resolution not in best or node.score > tree[best[resolution]].score):
             best[resolution] = index
     return {
         resolution: {
-            "node": index, "actions": list(actions_to(tree, index)), "architecture": tree[index].architecture,
+            "node": index, "actions": list(path_actions(tree, index)), "architecture": tree[index].architecture,
             "training_images": images_per_node * len(path(tree, index)), **tree[index].figures,
         }
         for resolution, index in sorted(best.items())
@@ -129,36 +141,6 @@ def node_line(tree, index, names):
         f"{name} {node.figures[key]:.2f}" for key, name in names.items() if key in node.figures
     )
     return f"node {index}, {origin}: {figures or f'failed, {node.failure}'}"
-
-
-def boxes(tree, final_resolution, fid_name):
-    """The tree as a picture takes it: per node its step, parent, two lines of text and fate, the path to the best network marked.
-
-    fid_name: how the FID is printed.
-    """
-    best = best_architectures(tree, final_resolution, 1)
-    marked = path(tree, best[0].state) if best else ()
-
-    def box(index, node):
-        fate = (
-            "best"
-            if index in marked
-            else "failed"
-            if node.failure
-            else "pruned"
-            if node.kept is False
-            else "kept"
-        )
-        resolution = GrowingArchitecture.parse(node.architecture).resolution
-        fid = f"{fid_name} {node.figures['fid']:.2f}" if "fid" in node.figures else node.failure[:20]
-        return {
-            "step": node.step,
-            "parent": node.parent,
-            "fate": fate,
-            "lines": (f"{index}: {node.action or 'root'}", f"{resolution} px  {fid}"),
-        }
-
-    return [box(index, node) for index, node in enumerate(tree)]
 
 
 def tree_to_json(tree):

@@ -1,9 +1,40 @@
-"""The shared GAN: one generator in which every architecture of the search space can run."""
+"""The shared GAN: one generator in which every architecture of the search space can run, and its discriminator."""
 
-from models.autogan.networks import Generator
+from models.autogan.networks import Discriminator, Generator
+from models.layers.fast_form import fast_form
+from models.layers.init import prepare
 from models_search.search_space import every_cell
+from utils.randomness import global_seed
+from utils.training.compiled import compile_discriminator, compiles_discriminator
+from utils.training.gan import new_gan
 
 
 def shared_generator(levels=3, **widths):
-    """A Generator whose cells hold every candidate of their level; call it with an architecture of at most `levels` cells."""
+    """A Generator whose cells can run every candidate of their level; call it with an architecture of at most `levels` cells."""
     return Generator([every_cell(level) for level in range(levels)], **widths)
+
+
+def shared_networks(levels, latent_dim, cells):
+    """(generator, discriminator) with new weights from torch's global generator. cells: the option group of this name."""
+    generator = shared_generator(
+        levels, latent_dim=latent_dim, gf_dim=cells.gf_dim, bottom_width=cells.bottom_width
+    )
+    return generator, Discriminator(levels, cells.df_dim)
+
+
+def new_shared_gan(plan, device, resets=0):
+    """A Gan with initial weights; after each dynamic reset they are others.
+
+    plan: of any search that shares weights. Its number of `levels` and the option groups network, cells, weights, training and run
+    are read here.
+    """
+    weights = plan.weights
+    with global_seed(plan.run.random_seed, "shared GAN", resets):
+        generator, discriminator = shared_networks(plan.levels, plan.network.latent_dim, plan.cells)
+        generator = prepare(generator, weights.init_type, weights.g_spectral_norm)
+        discriminator = prepare(discriminator, weights.init_type, weights.d_spectral_norm)
+    if plan.run.is_fast:
+        generator, discriminator = fast_form(generator), fast_form(discriminator)
+    if compiles_discriminator(plan.run, plan.training):
+        compile_discriminator(discriminator)
+    return new_gan(generator, discriminator, device, plan.training, fast=plan.run.is_fast)

@@ -1,4 +1,7 @@
-"""Two folders of images scored against each other: the body of `python -m utils.metrics`."""
+"""Score generated images against real ones, each a folder or a zip file.
+
+python -m utils.metrics --real DIR --fake DIR --inception_path classify_image_graph_def.pb --json
+"""
 
 import json
 import sys
@@ -9,39 +12,21 @@ import torch
 
 from utils.cli import Parser, UserError, run_script
 from utils.data.load import load_images
-from utils.metrics.sums import FEATURE_SAMPLE
-from utils.inception.feature_net import FEATURE_NETS
-from utils.metrics.evaluate import METRICS, evaluate, evaluate_both
-from utils.precision import PRECISIONS
+from utils.metrics.evaluate import evaluate, evaluate_both
+from utils.metrics.network_options import add_network_options, at_least, load_networks
 from utils.metrics.real_statistics import real_statistics
-from utils.run.folder import pick_device
-from utils.metrics.generator import feature_nets_of
+from utils.metrics.scores import METRICS
+from utils.metrics.sums import FEATURE_SAMPLE
 
 
 def main():
-    parser = Parser(prog="python -m utils.metrics", description="Score generated images against real ones.")
-    parser.add_argument("--real", required=True, help="folder or zip of real images")
-    parser.add_argument(
-        "--fake", required=True, help="folder or zip of generated images, scored in the order of their names"
+    options = parse()
+    real_images, fake_images = (
+        load_folder(option, path, options)
+        for option, path in (("--real", options.real), ("--fake", options.fake))
     )
-    parser.add_argument(
-        "--img_size",
-        type=at_least(1),
-        help="resize all images to this; needed unless a folder's have one square size",
-    )
-    parser.add_argument(
-        "--metrics", nargs="+", choices=METRICS, default=list(METRICS[:4]), help="scores to compute"
-    )
-    parser.add_argument("--splits", type=at_least(1), default=10, help="parts of the Inception score")
-    parser.add_argument(
-        "--shuffle_seed", type=at_least(0), help="shuffle the generated images first (torch-fidelity: 2020)"
-    )
-    add_network_options(parser)
-    parser.add_argument(
-        "--json", action="store_true", help="print the scores and their protocol as one JSON object"
-    )
-    options = parser.parse_args()
-    scores, fake_images = score_folders(options)
+    check_images(real_images, fake_images, options)
+    scores = score_folders(real_images, fake_images, options)
     if options.json:
         fake = {
             "fake": fake_images.name,
@@ -54,130 +39,37 @@ def main():
         print(scores.text())
 
 
-def add_network_options(parser):
-    """The options of a feature network, for `networks_of`, and of how images come to it."""
-    parser.add_argument(
-        "--feature_net", choices=FEATURE_NETS, default="inception", help="network whose features are compared"
-    )
-    parser.add_argument(
-        "--inception_path", help="classify_image_graph_def.pb, the .tgz it comes in, or torch-fidelity's .pth"
-    )
-    parser.add_argument(
-        "--inception_backend",
-        choices=("torch", "tf", "both"),
-        default="torch",
-        help="what executes the graph",
-    )
-    parser.add_argument(
-        "--tf_python", help="a Python that has TensorFlow, for --inception_backend tf and both"
-    )
-    parser.add_argument(
-        "--feature_precision",
-        choices=PRECISIONS,
-        default="float32",
-        help="of the network; the others are faster and move scores",
-    )
-    parser.add_argument(
-        "--compile",
-        action="store_true",
-        help="compile the network: faster after a minute, the same to rounding",
-    )
-    parser.add_argument("--batch_size", type=at_least(1), default=100, help="images in the network at once")
-    parser.add_argument(
-        "--num_workers", type=at_least(0), default=8, help="processes that read images, at most one a core"
-    )
-    parser.add_argument("--device", type=pick_device, default="auto", help="auto, cpu, cuda or cuda:N")
+def parse():
+    parser = Parser(prog="python -m utils.metrics", description="Score generated images against real ones.")
+    add = parser.add_argument
+    add("--real", required=True, help="folder or zip of real images")
+    add("--fake", required=True, help="folder or zip of generated images, scored in the order of their names")
+    add(
+        "--img_size", type=at_least(1),
+        help="resize all images to this; needed unless a folder's have one square size",
+    )  # fmt: skip
+    add("--metrics", nargs="+", choices=METRICS, default=list(METRICS[:4]), help="scores to compute")
+    add("--splits", type=at_least(1), default=10, help="parts of the Inception score")
+    add("--shuffle_seed", type=at_least(0), help="shuffle the generated images first (torch-fidelity: 2020)")
+    add_network_options(parser)
+    add("--json", action="store_true", help="print the scores and their protocol as one JSON object")
+    return parser.parse_args()
 
 
-def networks_of(options):
-    """The FeatureNets that the options of `add_network_options` name: one, or two for --inception_backend both."""
-    return feature_nets_of(
-        options.feature_net,
-        inception_path=options.inception_path,
-        backend=options.inception_backend,
-        tf_python=options.tf_python,
-        precision=options.feature_precision,
-        compiled=options.compile,
-        device=options.device,
-    )
-
-
-def at_least(smallest):
-    """An argparse type: a whole number not below `smallest`."""
-
-    def number(text):
-        if int(text) < smallest:
-            raise ValueError
-        return int(text)
-
-    number.__name__ = f"whole number of {smallest} or more"
-    return number
-
-
-def score_folders(options):
-    """(Scores, generated images) of `options.fake` against `options.real`; the difference of two backends is printed."""
-    real_images, fake_images = (
-        _folder(option, path, options)
-        for option, path in (("--real", options.real), ("--fake", options.fake))
-    )
-    fewest = 4 if "precision_recall" in options.metrics else 2
-    for option, images in (("--real", real_images), ("--fake", fake_images)):
-        if images.num_images < fewest:
-            raise UserError(
-                f"{option}: {images.num_images} images are too few for these --metrics; give {fewest} or more"
-            )
-    num_images = fake_images.num_images
-    if "is" in options.metrics and num_images < options.splits:
-        raise UserError(
-            f"--splits: {num_images} images cannot make {options.splits} parts; give --splits 1 or more images"
-        )
-    if "swd" in options.metrics and (
-        fake_images.resolution != real_images.resolution or real_images.resolution < 7
-    ):
-        raise UserError("--metrics: swd compares images of one size, of 7 pixels at least; give --img_size N")
-    networks = [None] if set(options.metrics) == {"swd"} else networks_of(options)
-    sample_size = FEATURE_SAMPLE if {"kid", "precision_recall"} & set(options.metrics) else 0
-    reals = [
-        net
-        and real_statistics(
-            real_images, net, batch_size=options.batch_size, sample_size=sample_size, progress="real images"
-        )
-        for net in networks
-    ]
-    sample = _reader(fake_images, options)
-    protocol = {
-        "real_images": real_images,
-        "batch_size": options.batch_size,
-        "splits": options.splits,
-        "metrics": options.metrics,
-    }
-    if len(networks) == 2:
-        scores, _, differences = evaluate_both(
-            sample, num_images, networks, reals=reals, progress="generated images", **protocol
-        )
-        print("largest relative differences between torch and tf:", json.dumps(differences), file=sys.stderr)
-    else:
-        scores = evaluate(
-            sample, num_images, networks[0], real=reals[0], progress="generated images", **protocol
-        )
-    return scores, fake_images
-
-
-def _folder(option, path, options):
-    """The ResizedImages of a folder or zip: as stored if all have one square size, else at --img_size."""
+def load_folder(option, path, options):
+    """The ResizedImages of a folder or zip: at --img_size, or as stored if all have the same square size."""
     try:
         images = load_images("folder", path)
         if options.img_size is None:
-            images = replace(images, picture=_of_one_square_size(images.picture, path))
-        return images.resized(
-            options.img_size or images.native_size, options.device, num_workers=options.num_workers
-        )
+            images = replace(images, picture=_require_one_square_size(images.picture, path))
+        resolution = options.img_size or images.native_size
+        return images.resized(resolution, options.device, num_workers=options.num_workers)
     except UserError as error:
         raise UserError(str(error).replace("--data_path", option)) from error
 
 
-def _of_one_square_size(picture, path):
-    """`picture`, but an image that is not square or not of the first one's size is refused where it is read."""
+def _require_one_square_size(picture, path):
+    """`picture`, but an image that is not square or not of the first one's size raises UserError."""
     width, height = picture(0).size
 
     def checked(index):
@@ -192,13 +84,46 @@ def _of_one_square_size(picture, path):
     return checked
 
 
-def _reader(images, options):
-    """sample(n) for `evaluate`: the next n images of a folder."""
-    order = torch.arange(images.num_images)
+def check_images(real_images, fake_images, options):
+    """Raise UserError if the images are too few or too small for the metrics asked for."""
+    fewest = 4 if "precision_recall" in options.metrics else 2
+    for option, images in (("--real", real_images), ("--fake", fake_images)):
+        if images.num_images < fewest:
+            reason = f"{images.num_images} images are too few for these --metrics"
+            raise UserError(f"{option}: {reason}; give {fewest} or more")
+    if "is" in options.metrics and fake_images.num_images < options.splits:
+        reason = f"{fake_images.num_images} images cannot make {options.splits} parts"
+        raise UserError(f"--splits: {reason}; give --splits 1 or more images")
+    sizes_differ = fake_images.resolution != real_images.resolution
+    if "swd" in options.metrics and (sizes_differ or real_images.resolution < 7):
+        raise UserError("--metrics: swd compares images of one size, of 7 pixels at least; give --img_size N")
+
+
+def score_folders(real_images, fake_images, options):
+    """The Scores. With two backends, their differences are printed to stderr."""
+    networks = [None] if set(options.metrics) == {"swd"} else load_networks(options)
+    sample_size = FEATURE_SAMPLE if {"kid", "precision_recall"} & set(options.metrics) else 0
+    reals = [
+        net and real_statistics(
+            real_images, net, batch_size=options.batch_size, sample_size=sample_size, progress="real images"
+        )
+        for net in networks
+    ]  # fmt: skip
+    order = torch.arange(fake_images.num_images)
     if options.shuffle_seed is not None:
-        order = torch.from_numpy(np.random.RandomState(options.shuffle_seed).permutation(images.num_images))
-    batches = images.batches(order, options.batch_size)
-    return lambda count: next(batches)
+        shuffled = np.random.RandomState(options.shuffle_seed).permutation(fake_images.num_images)
+        order = torch.from_numpy(shuffled)
+    batches = fake_images.batches(order, options.batch_size)
+    images = (lambda count: next(batches)), fake_images.num_images
+    protocol = dict(
+        real_images=real_images, batch_size=options.batch_size, splits=options.splits,
+        metrics=options.metrics, progress="generated images",
+    )  # fmt: skip
+    if len(networks) == 1:
+        return evaluate(*images, networks[0], real=reals[0], **protocol)
+    scores, _, differences = evaluate_both(*images, networks, reals=reals, **protocol)
+    print("largest relative differences between torch and tf:", json.dumps(differences), file=sys.stderr)
+    return scores
 
 
 if __name__ == "__main__":

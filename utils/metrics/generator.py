@@ -1,83 +1,88 @@
-"""Scoring a generator module: its noise, its mode, and one or two executions of the feature network."""
+"""Score a generator: sample its images from fixed noise and compare them with real ones."""
 
 import torch
 
 from utils.cli import UserError
 from utils.inception.feature_net import load_feature_net
 from utils.metrics.evaluate import evaluate, evaluate_both
+from utils.metrics.real_statistics import load_fid_stat, real_statistics
 from utils.precision import multiplying
 from utils.randomness import random_generator
-from utils.metrics.real_statistics import load_fid_stat, real_statistics
 
 
-def noise_sampler(generate, latent_dim, seed, *purpose, device, before_each=lambda: None):
-    """sample(n) -> generate(noise (n, latent_dim)); the noise depends on seed, purpose and how many images were made before.
+def noise_sampler(generate, latent_dim, seed, *purpose, device, stop_if_asked=None):
+    """A function sample(n) -> generate(noise (n, latent_dim)), for `evaluate`.
 
-    before_each() is called before each batch: scoring takes long, and may have to end.
+    The noise depends only on seed, purpose and the number of images sampled before.
+    stop_if_asked: called before every batch; raises if the user asked to stop. Scoring can take long.
     """
     noise = random_generator(seed, *purpose, device=device)
 
     def sample(count):
-        before_each()
+        if stop_if_asked:
+            stop_if_asked()
         with multiplying("float32", device):
             return generate(torch.randn(count, latent_dim, generator=noise, device=device))
 
     return sample
 
 
-def feature_nets_of(name, *, backend="torch", **how):
-    """The feature networks to score with: one, or with backend "both" the torch and the TensorFlow execution of one.
+def load_feature_nets(name, *, backend="torch", **options):
+    """A list of feature networks to score with: one, or the torch and the TensorFlow one for backend "both".
 
-    `how`: further arguments of load_feature_net.
+    options: further arguments of load_feature_net.
     """
-    return [
-        load_feature_net(name, backend=each, **how)
-        for each in (("torch", "tf") if backend == "both" else (backend,))
-    ]
+    backends = ("torch", "tf") if backend == "both" else (backend,)
+    return [load_feature_net(name, backend=each, **options) for each in backends]
 
 
-def real_statistics_for(feature_nets, images, *, fid_stat=None, sample_size=0, **expected):
-    """Statistics of the real images for each feature network: from a file, or of `images` (ResizedImages), computed once and cached.
+def load_real_statistics(
+    feature_nets, images, *, fid_stat=None, sample_size=0, data=None, split=None, resolution=None
+):
+    """A list of RealStatistics, one for each feature network.
 
-    `expected`: what a file must not contradict, see load_fid_stat. A file without features is refused if `sample_size` asks for some.
+    Read from the file `fid_stat`, or else computed from `images` (ResizedImages) once and cached.
+    data, split, resolution: what the file must not contradict, see load_fid_stat.
+    sample_size: features needed, 0 for none. Raises UserError if the file has none.
     """
     if not fid_stat:
         return [
             real_statistics(images, net, sample_size=sample_size, progress="statistics of the real images")
             for net in feature_nets
         ]
-    reals = [load_fid_stat(fid_stat, net.feature_dim, net.name, **expected) for net in feature_nets]
+    reals = [
+        load_fid_stat(fid_stat, net.feature_dim, net.name, data=data, split=split, resolution=resolution)
+        for net in feature_nets
+    ]
     if sample_size and reals[0].sample is None:
         raise UserError(
-            f"--fid_stat: {fid_stat} holds no features, which --metrics kid and precision_recall need; make it --with_features"
+            f"--fid_stat: {fid_stat} holds no features, which --metrics kid and precision_recall need; "
+            "make it --with_features"
         )
     return reals
 
 
 def score_generator(
-    generator, feature_nets, reals, *, num_images, seed, batch_size=100, splits=10, metrics=("is", "fid"), real_images=None, progress=None,
-    before_each=lambda: None,
+    generator, feature_nets, reals, *, num_images, seed, batch_size=100, splits=10, metrics=("is", "fid"),
+    real_images=None, progress=None, stop_if_asked=None,
 ):  # fmt: skip
-    """Scores of `num_images` images of a generator in eval mode, always on the same noise for a seed; its mode is left as it was.
+    """Score `num_images` images of a generator in eval mode. Its mode is restored afterwards.
 
-    Returns (Scores, differences between the two executions or None); see metrics.evaluate, metrics.evaluate_both and noise_sampler.
+    The noise is the same for the same seed. The arguments are those of evaluate and noise_sampler.
+    Returns (Scores, differences between two backends, or None with one network); see evaluate_both.
     """
     was_training, device = generator.training, next(generator.parameters()).device
     sample = noise_sampler(
-        generator.eval(), generator.latent_dim, seed, "score", device=device, before_each=before_each
+        generator.eval(), generator.latent_dim, seed, "score", device=device, stop_if_asked=stop_if_asked
     )
-    how = dict(
-        batch_size=batch_size,
-        splits=splits,
-        metrics=metrics,
-        real_images=real_images,
-        seed=seed,
+    options = dict(
+        batch_size=batch_size, splits=splits, metrics=metrics, real_images=real_images, seed=seed,
         progress=progress,
-    )
+    )  # fmt: skip
     try:
         if len(feature_nets) == 2:
-            first, _, differences = evaluate_both(sample, num_images, feature_nets, reals=reals, **how)
+            first, _, differences = evaluate_both(sample, num_images, feature_nets, reals=reals, **options)
             return first, differences
-        return evaluate(sample, num_images, feature_nets[0], real=reals[0], **how), None
+        return evaluate(sample, num_images, feature_nets[0], real=reals[0], **options), None
     finally:
         generator.train(was_training)

@@ -1,4 +1,4 @@
-"""Statistics of real images under a feature network: computed once and cached, written, read from other people's files."""
+"""Statistics of real images under a feature network: compute, cache, write and read them."""
 
 import dataclasses
 import hashlib
@@ -13,17 +13,18 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from utils.run.files import write_atomically
 from utils.cli import UserError
-from utils.metrics.sums import FeatureSums
 from utils.inception.files import cache_folder
+from utils.metrics.sums import FeatureSums
+from utils.run.checkpoint import write_atomically
 
 
 @dataclass(frozen=True, eq=False)
 class RealStatistics:
-    """What scoring needs of the real images. Provenance is None where a file does not state it.
+    """Real images as the scores need them.
 
-    mu (D,), sigma (D, D): float64 arrays. sample (k, D): float32 features for KID, precision and recall, or None.
+    mu (D,), sigma (D, D): float64 arrays. sample (k, D): float32 features for KID, precision and recall, or
+    None. The other fields say where they come from; they are None if a file does not state it.
     """
 
     mu: np.ndarray
@@ -39,57 +40,37 @@ class RealStatistics:
     weights_sha256: str | None = None
 
     def provenance(self):
-        """All but the arrays, as a dict."""
+        """All fields but the arrays, as a dict."""
         return {name: getattr(self, name) for name in PROVENANCE}
 
 
-PROVENANCE = tuple(
-    name for name in RealStatistics.__dataclass_fields__ if name not in ("mu", "sigma", "sample")
-)
+ARRAYS = ("mu", "sigma", "sample")
+PROVENANCE = tuple(name for name in RealStatistics.__dataclass_fields__ if name not in ARRAYS)
 CACHE_KEY = ("num_images", "resolution", "data_sha256", "feature_net", "backend", "weights_sha256")
 
 
 @torch.inference_mode()
 def real_statistics(images, feature_net, *, cache_dir=None, batch_size=100, sample_size=0, progress=None):
-    """RealStatistics of a `ResizedImages` under a FeatureNet: read from the cache, or computed once and written there.
+    """RealStatistics of `images` (ResizedImages) under a FeatureNet, from the cache or computed and cached.
 
-    sample_size: images whose features are kept for KID, precision and recall (`feature_sums.FEATURE_SAMPLE`), 0 for none.
-    cache_dir: default the user's cache folder. A damaged cache file is computed anew.
+    sample_size: images whose features are kept for KID, precision and recall (`sums.FEATURE_SAMPLE`), 0 for
+    none.
+    cache_dir: default is the user's cache folder. If a cache file is damaged, it is written anew.
+    progress: label of the progress bar; None for no bar.
     """
     provenance = {
-        "num_images": images.num_images,
-        "data": images.name,
-        "split": images.split,
-        "resolution": images.resolution,
-        "data_sha256": images.sha256(),
-        "feature_net": feature_net.name,
-        "backend": feature_net.backend,
-        "weights_sha256": feature_net.weights_sha256,
-    }
+        "num_images": images.num_images, "data": images.name, "split": images.split,
+        "resolution": images.resolution, "data_sha256": images.sha256(), "feature_net": feature_net.name,
+        "backend": feature_net.backend, "weights_sha256": feature_net.weights_sha256,
+    }  # fmt: skip
     sample_size = min(sample_size, images.num_images)
     path = _cache_file(cache_dir, provenance)
     cached = _read_cache(path, feature_net.feature_dim, provenance)
-    if cached is not None and (
-        sample_size == 0 or (cached.sample is not None and len(cached.sample) == sample_size)
-    ):
-        return cached
-    sums = FeatureSums(
-        images.num_images,
-        feature_net.feature_dim,
-        feature_net.num_classes,
-        feature_net.device,
-        covariance=True,
-        sample_size=sample_size,
-    )
-    with tqdm(
-        total=images.num_images, desc=progress, unit="image", leave=False, disable=None if progress else True
-    ) as bar:
-        start = 0
-        for batch in images.batches(torch.arange(images.num_images), batch_size):
-            features, logits = feature_net(batch)
-            sums.add(features, logits, start)
-            start += len(batch)
-            bar.update(len(batch))
+    if cached is not None:
+        kept = 0 if cached.sample is None else len(cached.sample)
+        if sample_size in (0, kept):
+            return cached
+    sums = _sum_features(images, feature_net, batch_size, sample_size, progress)
     mu, sigma = sums.mean_and_covariance()
     sample = sums.sample.rows.cpu().numpy() if sample_size else None
     statistics = RealStatistics(mu.numpy(), sigma.numpy(), sample, **provenance)
@@ -100,8 +81,26 @@ def real_statistics(images, feature_net, *, cache_dir=None, batch_size=100, samp
     return statistics
 
 
+def _sum_features(images, feature_net, batch_size, sample_size, progress):
+    """The FeatureSums of all images."""
+    count = images.num_images
+    sums = FeatureSums(
+        count, feature_net.feature_dim, feature_net.num_classes, feature_net.device,
+        covariance=True, sample_size=sample_size,
+    )  # fmt: skip
+    hidden = None if progress else True  # None: shown on a terminal only
+    with tqdm(total=count, desc=progress, unit="image", leave=False, disable=hidden) as bar:
+        start = 0
+        for batch in images.batches(torch.arange(count), batch_size):
+            features, logits = feature_net(batch)
+            sums.add(features, logits, start)
+            start += len(batch)
+            bar.update(len(batch))
+    return sums
+
+
 def _cache_file(cache_dir, provenance):
-    """One file for the same images under the same network, whatever the data set is called."""
+    """One file for the same images under the same network, whatever the name of the data set."""
     key = hashlib.sha256(json.dumps([provenance[name] for name in CACHE_KEY]).encode()).hexdigest()
     return Path(cache_dir or cache_folder()) / f"real-{key[:24]}.npz"
 
@@ -120,7 +119,7 @@ def _read_cache(path, feature_dim, provenance):
 
 
 def save_statistics(statistics, path):
-    """Write RealStatistics as `.npz` (`mu`, `sigma`, perhaps `sample`, and `provenance` as JSON), atomically."""
+    """Write RealStatistics as `.npz`: `mu`, `sigma`, perhaps `sample`, and `provenance` as JSON. Atomic."""
     arrays = {
         "mu": statistics.mu,
         "sigma": statistics.sigma,
@@ -133,16 +132,42 @@ def save_statistics(statistics, path):
 
 
 def load_fid_stat(path, feature_dim, feature_net=None, *, data=None, split=None, resolution=None):
-    """RealStatistics from an `.npz` with `mu` and `sigma`: ours, TTUR's, or the AutoGAN authors' (`fid_stats_cifar10_train.npz`).
+    """RealStatistics from an `.npz` with `mu` and `sigma`: this project's, TTUR's or the AutoGAN authors'.
 
-    feature_net, data, split, resolution: what the images to be scored are compared by and with; a file that says that it was made with
-    others is refused. UserError naming --fid_stat when the file is not what it should be. Nothing is unpickled and nothing larger than
-    expected is read.
+    feature_net, data, split, resolution: how the generated images are scored. A file that says that it was
+    made otherwise is refused. Raises UserError naming --fid_stat if the file is not as it should be.
+    Unpickles nothing, and reads nothing larger than expected.
+    """
+    statistics = _read_npz(path, feature_dim)
+    mu, sigma = statistics.mu, statistics.sigma
+    cure = "make the file anew with python -m utils.fid_stats"
+    if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
+        raise UserError(f"--fid_stat: {path} holds values that are not finite; {cure}")
+    if np.abs(sigma - sigma.T).max() > 1e-6 * np.abs(sigma).max() or (np.diagonal(sigma) < 0).any():
+        reason = "is no covariance matrix (not symmetric, or a negative variance)"
+        raise UserError(f"--fid_stat: sigma in {path} {reason}; {cure}")
+    for name, words, wanted in (
+        ("feature_net", "network", feature_net), ("data", "data set", data), ("split", "split", split),
+        ("resolution", "resolution", resolution),
+    ):  # fmt: skip
+        found = getattr(statistics, name)
+        if None not in (wanted, found) and found != wanted:
+            raise UserError(
+                f"--fid_stat: {path} was made with the {words} {found}, the images are scored with {wanted}; "
+                f"make a file with the same {words}"
+            )
+    return dataclasses.replace(statistics, data=statistics.data or Path(path).name)
+
+
+def _read_npz(path, feature_dim):
+    """The RealStatistics in an `.npz` file, their values not checked yet.
+
+    Raises UserError naming --fid_stat.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            for key, shape in (("mu", (feature_dim,)), ("sigma", (feature_dim, feature_dim))):
-                _check_header(archive, key, shape)
+            _check_header(archive, "mu", (feature_dim,))
+            _check_header(archive, "sigma", (feature_dim, feature_dim))
             ours = "provenance.npy" in archive.namelist()
             if "sample.npy" in archive.namelist():
                 _check_header(archive, "sample", (None, feature_dim))
@@ -150,62 +175,34 @@ def load_fid_stat(path, feature_dim, feature_net=None, *, data=None, split=None,
             mu, sigma = arrays["mu"].astype(np.float64), arrays["sigma"].astype(np.float64)
             sample = arrays["sample"] if ours and "sample" in arrays else None
             provenance = dict(json.loads(str(arrays["provenance"]))) if ours else {}
+        return RealStatistics(mu, sigma, sample, **{name: provenance.get(name) for name in PROVENANCE})
     except UserError as error:
         raise UserError(f"--fid_stat: {path}: {error}") from None
     except OSError as error:
         raise UserError(f"--fid_stat: cannot read {path}: {error.strerror or error}") from None
     except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        ValueError,
-        TypeError,
-        KeyError,
-        NotImplementedError,
-        RuntimeError,
-        MemoryError,
-    ):
-        raise UserError(
-            f"--fid_stat: {path} is not a sound .npz file; make one with python -m utils.fid_stats"
-        ) from None
-    if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
-        raise UserError(
-            f"--fid_stat: {path} holds values that are not finite; make it anew with python -m utils.fid_stats"
-        )
-    if np.abs(sigma - sigma.T).max() > 1e-6 * np.abs(sigma).max() or (np.diagonal(sigma) < 0).any():
-        raise UserError(
-            f"--fid_stat: sigma in {path} is no covariance matrix (not symmetric, or a negative variance); "
-            "make the file anew with python -m utils.fid_stats"
-        )
-    known = {name: provenance.get(name) for name in PROVENANCE}
-    for name, words, wanted in (
-        ("feature_net", "network", feature_net), ("data", "data set", data), ("split", "split", split),
-        ("resolution", "resolution", resolution),
+        zipfile.BadZipFile, zlib.error, EOFError, ValueError, TypeError, KeyError, NotImplementedError,
+        RuntimeError, MemoryError,
     ):  # fmt: skip
-        if None not in (wanted, known[name]) and known[name] != wanted:
-            raise UserError(
-                f"--fid_stat: {path} was made with the {words} {known[name]}, the images are scored with {wanted}; "
-                f"make a file with the same {words}"
-            )
-    return RealStatistics(mu, sigma, sample, **known | {"data": known["data"] or Path(path).name})
+        cure = "make one with python -m utils.fid_stats"
+        raise UserError(f"--fid_stat: {path} is not a sound .npz file; {cure}") from None
 
 
 def _check_header(archive, key, shape):
-    """Refuse an array of another shape or kind before a byte of it is read; None in `shape` means any length."""
+    """Refuse an array of another shape or type before any of it is read.
+
+    None in `shape` allows any length.
+    """
     if f"{key}.npy" not in archive.namelist():
         raise UserError(f"the array {key} is missing; make the file with python -m utils.fid_stats")
     with archive.open(f"{key}.npy") as member:
-        version = np.lib.format.read_magic(member)
-        read_header = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
-        found, _, dtype = read_header(member)
+        if np.lib.format.read_magic(member) == (1, 0):
+            found, _, dtype = np.lib.format.read_array_header_1_0(member)
+        else:
+            found, _, dtype = np.lib.format.read_array_header_2_0(member)
     if dtype.kind != "f":
         raise UserError(f"{key} is of type {dtype}; floats are needed")
-    if len(found) != len(shape) or any(
-        wanted not in (None, length) for length, wanted in zip(found, shape, strict=True)
-    ):
+    if len(found) != len(shape) or any(a not in (None, b) for a, b in zip(shape, found, strict=True)):
         wanted = tuple("any" if length is None else length for length in shape)
-        raise UserError(
-            f"{key} has the shape {found}, the feature network needs {wanted}; make a file with the same network"
-        )
+        reason = f"{key} has the shape {found}, the feature network needs {wanted}"
+        raise UserError(f"{reason}; make a file with the same network")

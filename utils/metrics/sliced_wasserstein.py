@@ -1,8 +1,9 @@
-"""Sliced Wasserstein distance between two sets of images, as defined in section 5 of the ProgGAN paper (Karras et al. 2018).
+"""Sliced Wasserstein distance of two sets of images, section 5 of the ProgGAN paper (Karras et al. 2018).
 
-Each level of the images' Laplacian pyramid gives 128 patches of 7x7 pixels an image, at random places; patches are normalised by
-the mean and standard deviation of each colour; the distance is the mean absolute difference of the sorted projections on
-4 x 128 random directions, times 1000. Levels go from the images' resolution down to 16 pixels.
+From each level of the images' Laplacian pyramid, 128 patches of 7x7 pixels per image are taken at random
+places and normalised by the mean and standard deviation of each colour. The distance is the mean absolute
+difference of the sorted projections on 4 x 128 random directions, times 1000. The levels go from the images'
+resolution down to 16 pixels.
 """
 
 import numpy as np
@@ -16,16 +17,18 @@ PATCHES_PER_IMAGE = 128
 PATCH_SIZE = 7
 SMALLEST_LEVEL = 16
 DIRECTIONS = 512
+BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 CHUNK_IMAGES = 256
 CHUNK_DIRECTIONS = 16
 
 
 def sliced_wasserstein_distance(fake_images, real_images, seed=0):
-    """uint8 images (N, 3, R, R) and (M, 3, R, R), R >= 7, on one device -> {resolution: distance x 1000}, finest level first.
+    """uint8 images (N, 3, R, R), (M, 3, R, R) on one device -> {resolution: distance x 1000}, finest level
+    first.
 
-    Both sets must have one size, and the first min(N, M) images of each are compared. Images of less than 16 pixels, where the
-    paper has no level, are compared at their own resolution. The places and directions depend on `seed` alone. Takes about 300 kB
-    of memory for each pair of images.
+    Compares the first min(N, M) images of each set. The paper has no level below 16 pixels; smaller images
+    are compared at their own resolution. Places and directions depend only on `seed`. Takes about 300 kB of
+    memory for each pair of images. ValueError if the sets differ in R or R < 7.
     """
     if fake_images.shape[1:] != real_images.shape[1:]:
         raise ValueError(
@@ -50,7 +53,7 @@ def sliced_wasserstein_distance(fake_images, real_images, seed=0):
 
 
 def _mean_distance(fake, real, directions):
-    """Mean over directions of the 1-d Wasserstein distance of the projections; fake, real (P, V), directions (K, V)."""
+    """Mean of the 1-d Wasserstein distances of the projections. fake, real (P, V), directions (K, V)."""
     total = 0.0
     for chunk in directions.split(CHUNK_DIRECTIONS):
         difference = _sorted_projections(fake, chunk) - _sorted_projections(real, chunk)
@@ -68,9 +71,8 @@ def _sorted_projections(patches, directions):
 
 def _patches(images, level, num_levels, generator):
     """Normalised patches (N * 128, 3 * 7 * 7) float32 of one pyramid level of uint8 images (N, 3, R, R)."""
-    parts = [
-        _patches_at(_pyramid_level(part, level, num_levels), generator) for part in images.split(CHUNK_IMAGES)
-    ]
+    chunks = images.split(CHUNK_IMAGES)
+    parts = [_random_patches(_pyramid_level(part, level, num_levels), generator) for part in chunks]
     patches = torch.cat(parts)  # (N * 128, 3, 49)
     deviation, mean = torch.std_mean(patches, dim=(0, 2), correction=0)
     patches -= mean[:, None]
@@ -78,8 +80,8 @@ def _patches(images, level, num_levels, generator):
     return patches.flatten(1)
 
 
-def _patches_at(images, generator):
-    """128 patches of each image (N, 3, R, R) at places drawn from `generator`, as (N * 128, 3, 49)."""
+def _random_patches(images, generator):
+    """128 patches of each image (N, 3, R, R) at random places, as (N * 128, 3, 49)."""
     count, _, height, width = images.shape
     size = (count * PATCHES_PER_IMAGE, 1, 1)
     top = torch.randint(0, height - PATCH_SIZE + 1, size, generator=generator)
@@ -93,7 +95,7 @@ def _patches_at(images, generator):
 
 
 def _pyramid_level(images, level, num_levels):
-    """One level of the Laplacian pyramid of uint8 images: what a blur takes away, or on the last level what is left."""
+    """One level of the Laplacian pyramid of uint8 images: what a blur removes; at the last level, the rest."""
     images = images.float()
     for _ in range(level):
         images = _half(images)
@@ -115,15 +117,12 @@ def _double(images):
 
 
 def _blur(images):
-    """The 5x5 binomial filter with mirrored borders, as OpenCV's pyrDown. Sums of slices: a convolution may run as TF32."""
-    rows = F.pad(images, (0, 0, 2, 2), mode="reflect")
+    """The 5x5 binomial filter with mirrored borders, as OpenCV's pyrDown.
+
+    Written as sums of slices, because a GPU may compute a convolution in TF32.
+    """
     height, width = images.shape[2:]
-    rows = sum(
-        weight * rows[:, :, i : i + height]
-        for i, weight in enumerate((1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16))
-    )
+    rows = F.pad(images, (0, 0, 2, 2), mode="reflect")
+    rows = sum(weight * rows[:, :, i : i + height] for i, weight in enumerate(BINOMIAL))
     columns = F.pad(rows, (2, 2, 0, 0), mode="reflect")
-    return sum(
-        weight * columns[..., i : i + width]
-        for i, weight in enumerate((1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16))
-    )
+    return sum(weight * columns[..., i : i + width] for i, weight in enumerate(BINOMIAL))

@@ -1,46 +1,50 @@
-"""What one pass over the features of many images keeps: sums in float64 and a bounded sample, so that memory does not grow
-with the number of images and the scores do not depend on the batch size."""
+"""Sums over the features of many images, in float64, and a random sample of limited size.
+
+So memory does not grow with the number of images, and scores do not depend on the batch size.
+"""
 
 import numpy as np
 import torch
 
-FEATURE_SAMPLE = (
-    10_000  # images whose features are kept for KID, precision and recall (80 MB at 2048 dimensions)
-)
+# Images whose features are kept for KID, precision and recall (80 MB at 2048 dimensions).
+FEATURE_SAMPLE = 10_000
 
 
 def sample_indices(num_rows, size, seed=0):
-    """`size` of the numbers 0 .. num_rows - 1 at random, ascending: the first images of a sorted folder may be one class."""
+    """`size` random numbers of 0 .. num_rows - 1, ascending.
+
+    Random, because the first images of a sorted folder may all be of one class.
+    """
     return np.sort(np.random.RandomState(seed).permutation(num_rows)[:size])
 
 
 class RowSample:
-    """`sample_indices` rows out of `num_rows`, kept as the rows pass by; all of them if there are no more than `size`."""
+    """A random sample of `size` of `num_rows` rows, collected batch by batch. All rows if there are fewer."""
 
     def __init__(self, num_rows, size):
         self.indices = sample_indices(num_rows, size)
         self.rows = None
 
     def add(self, rows, start):
-        """Keep those of `rows` that are in the sample; rows[0] is row number `start` of all."""
+        """Keep the rows that are in the sample. rows[0] has the index `start`."""
         if self.rows is None:
             self.rows = rows.new_zeros((len(self.indices), *rows.shape[1:]))
-            self._indices = torch.from_numpy(self.indices).to(
-                rows.device
-            )  # once: a copy to a GPU waits for it
+            # Copied once, because each copy to a GPU waits for it.
+            self._indices = torch.from_numpy(self.indices).to(rows.device)
         first, last = np.searchsorted(self.indices, (start, start + len(rows)))
         self.rows[first:last] = rows[self._indices[first:last] - start]
 
     def all_reduce(self):
-        """Fill in the rows that other processes have seen."""
+        """Add the rows that other processes have collected."""
         torch.distributed.all_reduce(self.rows)
 
 
 class FeatureSums:
-    """Sums over the features and logits of `num_images` images, for as many metrics as asked.
+    """Sums over the features and logits of `num_images` images, as the metrics need them.
 
-    splits: parts of the Inception score, 0 for none. covariance: keep what mean and covariance need. sample_size: images whose
-    features are kept, 0 for none. Everything stays on the network's device; adding a batch never waits for it.
+    splits: splits of the Inception score, 0 for no score. covariance: whether mean and covariance are needed.
+    sample_size: images whose features are kept, 0 for none. The sums stay on `device`, and adding a batch
+    never waits for a GPU.
     """
 
     def __init__(
@@ -59,7 +63,7 @@ class FeatureSums:
         return torch.zeros(shape, dtype=torch.float64, device=self.device)
 
     def add(self, features, logits, start):
-        """Add a batch: features (n, D), logits (n, C) of the images number start to start + n - 1."""
+        """Add a batch: features (n, D) and logits (n, C) of the images start to start + n - 1."""
         if self.bounds:
             log_probabilities = logits.double().log_softmax(1)
             probabilities = log_probabilities.exp()
@@ -77,7 +81,7 @@ class FeatureSums:
             self.sample.add(features, start)
 
     def all_reduce(self):
-        """Sum over the processes of a `torch.distributed` run, each of which has added its own share of the images."""
+        """Sum over the processes of a `torch.distributed` run. Each has added its own share of the images."""
         for sums in (self.class_sum, self.entropy_sum, self.feature_sum, self.outer_sum):
             if sums is not None:
                 torch.distributed.all_reduce(sums)
@@ -87,7 +91,7 @@ class FeatureSums:
     def inception_score(self):
         """Mean and standard deviation over the splits of exp(mean KL(p(y|x) || p(y))).
 
-        The mean KL of a part is the mean of sum p log p minus the sum of q log q, q being the part's mean p.
+        The mean KL of a split is the mean of sum p log p, minus sum q log q, where q is the split's mean p.
         """
         counts = torch.tensor(self.bounds, dtype=torch.float64).diff()
         marginal = self.class_sum.cpu() / counts[:, None]
@@ -96,7 +100,7 @@ class FeatureSums:
         return scores.mean().item(), scores.std(correction=0).item()
 
     def mean_and_covariance(self):
-        """Mean (D,) and unbiased covariance (D, D) as float64 tensors on the CPU, as `numpy.cov` defines it."""
+        """Mean (D,) and unbiased covariance (D, D), as in numpy.cov, of the features: float64, on the CPU."""
         total = self.feature_sum
         scatter = self.outer_sum - torch.outer(total, total) / self.num_images
         scatter = (scatter + scatter.T) / 2

@@ -1,11 +1,10 @@
 """Checkpoints: plain data and tensors, written so that no moment of a crash loses the last good one, read without running anything.
 
-The authors' released files are read too, under this project's names.
+The authors' released files are read too; models.autogan.authors renames their weights.
 """
 
 import hashlib
 import pickle
-import re
 from pathlib import Path
 
 import torch
@@ -13,7 +12,7 @@ import torch
 from utils.cli import UserError
 from utils.run.files import write_atomically
 
-FORMAT = 1
+FORMAT = 2
 
 
 class DamagedCheckpoint(UserError):
@@ -74,8 +73,11 @@ def previous_of(path):
     return path.with_name(path.stem + "_previous" + path.suffix)
 
 
-def load_authors_generator(path, option="--load_path"):
-    """State dict, under this project's names, of a generator the authors' code saved: plain, or under avg_gen_state_dict."""
+def read_authors_weights(path, option="--load_path"):
+    """State dict, under the authors' names, of a generator that their code saved: plain or as avg_gen_state_dict.
+
+    Raises DamagedCheckpoint for any other file, naming the option.
+    """
     content = _read(path, option)
     if isinstance(content, dict) and "avg_gen_state_dict" in content:
         content = content["avg_gen_state_dict"]
@@ -83,37 +85,7 @@ def load_authors_generator(path, option="--load_path"):
         raise DamagedCheckpoint(
             f"{option}: {path} holds no AutoGAN generator; give a checkpoint of this project or of the authors' code"
         )
-    return {authors_name(name): tensor for name, tensor in content.items()}
-
-
-def authors_name(name):
-    """This project's name of a weight of the authors' generators, published (`cell1.c1`) or shared (`cell1.post_conv1.conv`)."""
-    name = re.sub(r"^l1\.", "linear.", name)
-    match = re.fullmatch(r"cell(\d+)\.(.*)", name)
-    if not match:
-        return name
-    level, rest = int(match[1]) - 1, match[2]
-    for pattern, replacement in _AUTHORS_NAMES:
-        rest = re.sub(pattern, replacement, rest)
-    # Their learned upsampling of a skip is named by its scale, ours by the cell it comes from.
-    rest = re.sub(r"^skip_deconvx2\.", f"skip_up.{level - 1}.0.", rest)
-    rest = re.sub(r"^skip_deconvx4\.", f"skip_up.{level - 2}.", rest)
-    return f"cells.{level}.{rest}"
-
-
-_AUTHORS_NAMES = (
-    (r"^c1\.", "first.pre.conv."),
-    (r"^c2\.", "second.pre.conv."),
-    (r"^n1\.", "first.pre.norm.batch."),
-    (r"^n2\.", "second.pre.norm.batch."),
-    (r"^(pre|post)_conv1\.bn\.", r"first.\1.norm.batch."),
-    (r"^(pre|post)_conv2\.bn\.", r"second.\1.norm.batch."),
-    (r"^(pre|post)_conv1\.", r"first.\1."),
-    (r"^(pre|post)_conv2\.", r"second.\1."),
-    (r"^c_sc\.", "shortcut."),
-    (r"^deconv_sc\.", "shortcut_up."),
-    (r"^skip_in_ops\.", "skip."),
-)
+    return content
 
 
 def _read(path, option):

@@ -11,19 +11,19 @@ from concurrent.futures.process import BrokenProcessPool
 import torch
 
 from utils.cli import Ending
-from utils.run.folder import StopRequested
+from utils.run.save_point import StopRequested
 
 
 @contextlib.contextmanager
-def worker_processes(devices, safe_point):
-    """Gives in_order(work, tasks), which yields work(task, device, stop_signal) of every task, in their order.
+def workers(devices, save_point):
+    """Gives an object whose `in_order(work, tasks)` yields work(task, device, stop) of every task, in the order of the tasks.
 
-    A process for each of `devices` does the work; this one if there is only one. `work` and the tasks are pickled, as is what comes
-    back. `safe_point()` is called after every result and, while workers are waited for, every second; where it ends the run,
-    `stop_signal()` is the signal's number in all workers, and they are waited for.
+    One process for each of `devices` does the work; if there is only one, this process does. `work`, tasks and results are pickled.
+    `save_point` is reached after every result, and every second while workers are awaited. Where it ends the run, `stop.number` is
+    the signal's number in all workers, and they are awaited.
     """
     if len(devices) == 1:
-        yield _in_this_process(devices[0], safe_point)
+        yield ThisProcess(devices[0], save_point)
         return
     context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
     stop, free_devices = context.Value("i", 0), context.SimpleQueue()
@@ -31,46 +31,64 @@ def worker_processes(devices, safe_point):
         free_devices.put(str(device))
     with ProcessPoolExecutor(len(devices), context, _become_worker, (stop, free_devices)) as pool:
         try:
-            yield _in_processes(pool, safe_point)
+            yield Processes(pool, save_point)
         except BaseException:
-            stop.value = safe_point.signal_number or signal.SIGTERM
+            stop.value = save_point.stop.number or signal.SIGTERM
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def _in_this_process(device, safe_point):
-    def in_order(work, tasks):
+class ThisProcess:
+    """Does all tasks itself."""
+
+    def __init__(self, device, save_point):
+        self.device, self.save_point = device, save_point
+
+    def in_order(self, work, tasks):
+        """See `workers`."""
         for task in tasks:
-            result = work(task, device, lambda: safe_point.signal_number)
-            safe_point()
+            result = work(task, self.device, self.save_point.stop)
+            self.save_point.reached()
             yield result
 
-    return in_order
 
+class Processes:
+    """Hands the tasks to a pool of processes."""
 
-def _in_processes(pool, safe_point):
-    def in_order(work, tasks):
+    def __init__(self, pool, save_point):
+        self.pool, self.save_point = pool, save_point
+
+    def in_order(self, work, tasks):
+        """See `workers`."""
         try:
-            for future in [pool.submit(_work, work, task) for task in tasks]:
+            for future in [self.pool.submit(_work, work, task) for task in tasks]:
                 while not future.done():
                     wait([future], timeout=1)
-                    safe_point()
+                    self.save_point.reached()
                 result = future.result()
-                safe_point()
+                self.save_point.reached()
                 yield result
         except BrokenProcessPool:
-            safe_point()  # a signal to the whole process group ends workers too
-            raise Ending(
-                f"a worker process was killed, perhaps for want of memory; {safe_point.resume_hint}"
-            ) from None
+            self.save_point.reached()  # a signal to the whole process group ends workers, too
+            hint = self.save_point.hint
+            raise Ending(f"a worker process was killed, perhaps for want of memory; {hint}") from None
 
-    return in_order
+
+class SharedStop:
+    """In a worker: the `number` of the signal that the first process received, or None."""
+
+    def __init__(self, value):
+        self._value = value
+
+    @property
+    def number(self):
+        return self._value.value or None
 
 
 def _become_worker(stop, free_devices):
     """Runs once in a new worker process."""
     global _stop, _device
-    _stop, _device = stop, torch.device(free_devices.get())
+    _stop, _device = SharedStop(stop), torch.device(free_devices.get())
     if _device.type == "cuda":
         torch.cuda.set_device(_device)
     signal.signal(
@@ -86,6 +104,6 @@ def _end_with_parent():
 
 def _work(work, task):
     try:
-        return None if _stop.value else work(task, _device, lambda: _stop.value or None)
+        return None if _stop.number else work(task, _device, _stop)
     except StopRequested:
         return None  # nobody waits for it any more

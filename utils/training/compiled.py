@@ -1,7 +1,7 @@
-"""torch.compile for what runs many times in one form: the same results to rounding after about a minute of compiling.
+"""torch.compile for networks that run many times in one form: equal up to rounding, after about a minute of compiling.
 
-Not for spectral norm: PyTorch 2.15 compiles two passes through a discriminator, of which each updates the norm's vectors, to gradients
-that are wrong from the fourth decimal on (docs/BENCHMARKS.md).
+Not for PyTorch's own spectral norm: with two passes through a discriminator, each updating the norm's vectors, PyTorch 2.15 compiles
+gradients that are wrong from the fourth decimal on (docs/BENCHMARKS.md). Discriminators with joint norms compile right.
 """
 
 import logging
@@ -15,10 +15,10 @@ def check_compiler(device):
     """Raise UserError if torch.compile cannot work here: it needs a C++ compiler, on a GPU Triton."""
     logging.getLogger("torch.utils.cpp_extension").setLevel(
         logging.ERROR
-    )  # it warns of a CUDA toolkit without a GPU
+    )  # it warns of CUDA where there is no GPU
     try:
         torch.compile(lambda x: (x + 1).relu(), dynamic=False)(torch.zeros(2, device=device))
-    except Exception as error:  # whatever a compiler can raise
+    except Exception as error:  # compilers can raise anything
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"--compile: torch.compile does not work here ({reason}); install a C++ compiler or leave the option out"
@@ -31,8 +31,15 @@ def compile_generator(generator):
 
 
 def compile_discriminator(discriminator):
-    """Compile what a discriminator does once its weights are normed, in place. Its gradients cannot be differentiated any more."""
-    torch._dynamo.config.recompile_limit = max(
-        torch._dynamo.config.recompile_limit, 32
-    )  # levels x batch sizes x what needs gradients
+    """Compile, in place, what a discriminator does once its weights are normed. Its gradients cannot be differentiated then."""
+    # A form for each level, batch size, and whether the images or the weights need gradients.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 32)
     discriminator.logits = torch.compile(discriminator.logits, dynamic=False)
+
+
+def compiles_discriminator(run, training):
+    """Whether --compile reaches the discriminator: its norms must be joint, and WGAN-GP differentiates its gradients.
+
+    run, training: the option groups of these names.
+    """
+    return run.compile and run.is_fast and training.loss == "hinge"

@@ -1,6 +1,6 @@
 """Training steps recorded as CUDA graphs and replayed.
 
-At 8x8 a step is several hundred kernels that each run for less time than Python takes to start them. A recorded step starts with one call.
+At 8x8 a step is several hundred kernels, and Python takes longer to start each than it runs. A recorded step starts with one call.
 """
 
 import contextlib
@@ -10,15 +10,27 @@ from functools import lru_cache
 
 import torch
 
-CAPACITY = 4096  # more than the steps that the 720 architectures of a beam of five have at the third level
+CAPACITY = 4096  # more than the steps of the 720 architectures that the third level's beam of five leads to
+
+
+class NoGraphs:
+    """In the place of StepGraphs where nothing is recorded: every call is simply run."""
+
+    def run(self, key, call, *inputs):
+        return call(*inputs)
+
+    def clear(self):
+        """There is nothing to forget."""
+
+    def stream(self):
+        return contextlib.nullcontext()
 
 
 class StepGraphs:
-    """Runs calls that read their inputs, update tensors in place and return one tensor: the first time as they are, later as a recording.
+    """Runs calls that read their inputs, update tensors in place and return one tensor: plainly the first time, recorded after that.
 
-    A key names what a call does, and must change whenever the call would touch other tensors than before. Beyond `capacity`
-    recordings, or where memory is short, all are dropped, never one alone: in some versions of PyTorch (2.14) the end of one takes
-    away the workspace that the matrix products of the others write to.
+    Equal keys mean equal work on the same tensors. Beyond `capacity` recordings, or where memory is short, all are dropped at once:
+    in PyTorch 2.14, dropping one frees the workspace that the matrix products of the others write to.
     """
 
     def __init__(self, recorder, capacity=CAPACITY):
@@ -26,7 +38,12 @@ class StepGraphs:
         self._seen, self._recordings = set(), {}
 
     def run(self, key, call, *inputs):
-        """call(*inputs), a tensor. The first run is not recorded: it allocates what lasts, such as gradients and Adam's averages."""
+        """call(*inputs), a tensor; never recorded if `key` is None.
+
+        The first run is not recorded either: it allocates what lasts, such as gradients and Adam's averages.
+        """
+        if key is None:
+            return call(*inputs)
         key = (key, *((tensor.shape, tensor.dtype) for tensor in inputs))
         if key in self._seen and key not in self._recordings:
             self._record(key, call, inputs)
@@ -34,20 +51,20 @@ class StepGraphs:
         return self._recordings.get(key, call)(*inputs)
 
     def clear(self):
-        """Forget everything: the tensors that the recordings work on have been replaced, or other steps are to come."""
+        """Forget all recordings: their tensors have been replaced, or other steps are to come."""
         self._seen.clear()
         self._recordings.clear()
         self._recorder.start_anew()
 
     def stream(self):
-        """A context for the runs: the stream that the recorder records."""
+        """A context to call `run` in: the stream that is recorded."""
         return self._recorder.stream()
 
     def _record(self, key, call, inputs):
         if self._recorder.failed:
             return
         if len(self._recordings) >= self._capacity or self._recorder.is_short_of_memory():
-            self.clear()  # this call's turn comes again
+            self.clear()  # this call is recorded when it comes again
             return
         recording = self._recorder.record(call, inputs)
         if recording:
@@ -58,15 +75,18 @@ class StepGraphs:
 
 @lru_cache
 def recorded_stream(device):
-    """The one stream of a device that steps are recorded from: memory freed on one stream is not used by another."""
+    """The one stream of a device that records: memory that one stream frees is not used by another."""
     return torch.cuda.Stream(device)
 
 
 class CudaRecorder:
-    """Records calls as CUDA graphs. They share their memory, which none needs once it has run, and the tensors they read inputs from."""
+    """Records calls as CUDA graphs.
 
-    failed = False  # whether a step could not be recorded: then no other is tried in this process
-    LEAST_FREE_MEMORY = 0.1  # of the device's
+    All graphs share one memory pool, as none needs its memory once it has run, and the tensors that inputs are copied to.
+    """
+
+    failed = False  # once a step could not be recorded, no other is tried in this process
+    LEAST_FREE_MEMORY = 0.1  # share of the device's memory
     PAUSE_SECONDS = 60  # after memory was short
 
     def __init__(self, device):
@@ -76,15 +96,15 @@ class CudaRecorder:
         self.start_anew()
 
     def start_anew(self):
-        """Give further graphs memory of their own: that of earlier ones cannot be recorded into once they are all gone."""
+        """Use a new memory pool: the old one cannot be recorded into once all its graphs are gone."""
         self._pool = torch.cuda.graph_pool_handle()
 
     def is_short_of_memory(self):
-        """Whether there is no room to record in; once so, it is for a while without looking, as looking waits for the device."""
+        """Whether there is too little memory to record. Asking the device takes long, so a 'yes' holds for a minute."""
         if time.monotonic() < self._paused_until:
             return True
         if self._free_share() < self.LEAST_FREE_MEMORY:
-            torch.cuda.empty_cache()  # what PyTorch keeps for eager use is no use to a recording
+            torch.cuda.empty_cache()  # memory that PyTorch keeps for eager steps
             if self._free_share() < self.LEAST_FREE_MEMORY:
                 self._paused_until = time.monotonic() + self.PAUSE_SECONDS
                 return True
@@ -95,7 +115,7 @@ class CudaRecorder:
         return free / total
 
     def record(self, call, inputs):
-        """A function like `call` that replays it, or None if it cannot be recorded; nothing is computed while recording."""
+        """A function that replays `call`, or None if it cannot be recorded. Recording computes nothing."""
         kinds = tuple((tensor.shape, tensor.dtype) for tensor in inputs)
         if kinds not in self._inputs:
             self._inputs[kinds] = [torch.empty_like(tensor) for tensor in inputs]
@@ -109,20 +129,17 @@ class CudaRecorder:
             finally:
                 graph.capture_end()
         except RuntimeError as error:
-            self._broken.append(graph)  # kept, as older versions of PyTorch may still point to it
-            with contextlib.suppress(
-                RuntimeError, AttributeError
-            ):  # and may think that the recording still goes on
+            # Older versions of PyTorch may still point to the graph, and may believe that recording goes on.
+            self._broken.append(graph)
+            with contextlib.suppress(RuntimeError, AttributeError):
                 torch._C._cuda_endAllocateToPool(self._device.index or 0, self._pool)
             if torch.OutOfMemoryError in (type(error), type(error.__context__)):
                 self._paused_until = time.monotonic() + self.PAUSE_SECONDS
                 return None
             CudaRecorder.failed = True
             reason = str(error.__context__ or error).splitlines()[0]
-            warnings.warn(
-                f"training steps cannot be recorded as CUDA graphs here, so they are slower: {reason}",
-                stacklevel=2,
-            )
+            message = f"training steps cannot be recorded as CUDA graphs here, so they are slower: {reason}"
+            warnings.warn(message, stacklevel=2)
             return None
 
         def replay(*inputs):
@@ -134,7 +151,7 @@ class CudaRecorder:
 
     @contextlib.contextmanager
     def stream(self):
-        """Everything inside runs on the stream that is recorded, after what was started before and before what comes after."""
+        """Run everything inside on the stream that is recorded, in order with the work before and after it."""
         outside = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(outside)
         try:

@@ -1,4 +1,4 @@
-"""The adversarial losses. A loss knows the discriminator as a callable: images -> logits (N, 1)."""
+"""The adversarial losses. A loss knows the discriminator as a function: images (N, 3, R, R) -> logits (N, 1)."""
 
 from typing import Callable, NamedTuple
 
@@ -8,14 +8,16 @@ import torch.nn.functional as F
 from utils.randomness import random_generator
 
 
-class AdversarialLoss(NamedTuple):
-    """What both networks minimise."""
+def _draw_nothing(real):
+    return ()
 
-    discriminator: Callable  # (discriminate, real, fake, *drawn) -> scalar
+
+class AdversarialLoss(NamedTuple):
+    """What the two networks minimise."""
+
+    discriminator: Callable  # (discriminate, real, fake, *random) -> scalar
     generator: Callable  # (discriminate, fake) -> scalar
-    draw: Callable = (
-        lambda real: ()
-    )  # the random tensors of one discriminator step; drawn apart, so that the step can be recorded
+    draw: Callable = _draw_nothing  # (real) -> the random tensors of a discriminator step, so that the step can be recorded
 
 
 def _hinge_discriminator(discriminate, real, fake):
@@ -26,13 +28,17 @@ def _minus_mean_logit(discriminate, fake):
     return -discriminate(fake).mean()
 
 
-# Section 3.3.1; the generator's term is the authors' code's, the paper's min(0, D(G(z))) has no gradient where the discriminator is fooled.
+# Section 3.3.1. The generator's term is that of the authors' code: the paper's min(0, D(G(z))) has no gradient where the
+# discriminator is fooled.
 hinge = AdversarialLoss(_hinge_discriminator, _minus_mean_logit)
 
 
 def wasserstein_gradient_penalty(penalty=10.0, drift=0.001, generator=None):
-    """WGAN-GP with ProgGAN's drift term. Penalty: mean over the batch of (||grad D(x)|| - 1)^2 at points between real and fake;
-    the places are drawn from `generator` (a torch.Generator on the images' device)."""
+    """WGAN-GP (Gulrajani et al. 2017) with ProgGAN's drift term.
+
+    Penalty: mean over the batch of (||grad D(x)|| - 1)^2 at random points x between real and generated images; they are drawn from
+    `generator`, a torch.Generator on the images' device.
+    """
 
     def draw(real):
         return (torch.rand(len(real), 1, 1, 1, device=real.device, generator=generator),)
@@ -42,20 +48,19 @@ def wasserstein_gradient_penalty(penalty=10.0, drift=0.001, generator=None):
         between = torch.lerp(real, fake, mix).requires_grad_()
         (gradient,) = torch.autograd.grad(discriminate(between).sum(), between, create_graph=True)
         slope = gradient.flatten(1).norm(dim=1)
-        return (
-            fake_logits.mean()
-            - real_logits.mean()
-            + penalty * (slope - 1).square().mean()
-            + drift * real_logits.square().mean()
-        )
+        distance = fake_logits.mean() - real_logits.mean()
+        return distance + penalty * (slope - 1).square().mean() + drift * real_logits.square().mean()
 
     return AdversarialLoss(discriminator, _minus_mean_logit, draw)
 
 
 def loss_schedule(name, seed, *purpose, device):
-    """step -> AdversarialLoss, for "hinge" or "wgan-gp"; the latter's random places depend on seed, purpose and step alone."""
+    """A function step -> AdversarialLoss for "hinge" or "wgan-gp"; random points depend on seed, purpose and step alone."""
     if name == "hinge":
         return lambda step: hinge
-    return lambda step: wasserstein_gradient_penalty(
-        generator=random_generator(seed, *purpose, "gradient penalty", step, device=device)
-    )
+
+    def at(step):
+        random = random_generator(seed, *purpose, "gradient penalty", step, device=device)
+        return wasserstein_gradient_penalty(generator=random)
+
+    return at

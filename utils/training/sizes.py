@@ -5,6 +5,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from utils.cli import UserError
 
+TRAINING_BYTES = 16  # of a parameter in float32: value, gradient, Adam's two averages
+
 
 def count_parameters(network):
     """Number of trainable values."""
@@ -22,30 +24,26 @@ def count_macs(network, *inputs):
 
 
 def network_sizes(generator, discriminator, resolution):
-    """Parameters and MACs for one image of both networks; built on the meta device they cost nothing to count.
+    """Parameters and MACs for one image of both networks. On the meta device, counting costs nothing.
 
-    The MACs of a shared generator depend on the architecture it runs: None.
+    The MACs of a shared generator depend on the architecture that runs: None.
     """
     device = next(generator.parameters()).device
-    one_latent, one_image = (
-        torch.zeros(1, generator.latent_dim, device=device),
-        torch.zeros(1, 3, resolution, resolution, device=device),
-    )
+    noise = torch.zeros(1, generator.latent_dim, device=device)
+    image = torch.zeros(1, 3, resolution, resolution, device=device)
     return {
         "generator_parameters": count_parameters(generator),
-        "generator_macs": count_macs(generator, one_latent) if generator.architecture else None,
+        "generator_macs": count_macs(generator, noise) if generator.architecture else None,
         "discriminator_parameters": count_parameters(discriminator),
-        "discriminator_macs": count_macs(discriminator, one_image),
+        "discriminator_macs": count_macs(discriminator, image),
     }
 
 
 def refuse_too_large(sizes, available_bytes):
-    """Raise UserError if networks of these `network_sizes` cannot be trained in so much memory, whatever the batches."""
-    needed = 16 * (
-        sizes["generator_parameters"] + sizes["discriminator_parameters"]
-    )  # float32: value, gradient, Adam's two averages
+    """Raise UserError if networks of these `network_sizes` cannot be trained in this memory, even with a batch of one."""
+    needed = TRAINING_BYTES * (sizes["generator_parameters"] + sizes["discriminator_parameters"])
     if needed > available_bytes:
         raise UserError(
-            f"--gf_dim, --df_dim, --latent_dim, --bottom_width: training networks of these sizes takes {needed / 2**30:,.0f} GiB, "
-            f"there are {available_bytes / 2**30:,.0f}; give smaller ones"
+            "--gf_dim, --df_dim, --latent_dim, --bottom_width: training networks of these sizes takes "
+            f"{needed / 2**30:,.0f} GiB, there are {available_bytes / 2**30:,.0f}; give smaller ones"
         )

@@ -1,0 +1,69 @@
+"""The families of architectures: how to build, initialise and load their networks.
+
+    networks = family(architecture).networks(architecture, latent_dim, cells)
+
+A new family adds one entry to FAMILIES, and its text form to models.architectures.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from models.autogan.networks import Discriminator, Generator
+from models.growing.networks import GrowingDiscriminator, GrowingGenerator
+from models.layers.init import prepare
+
+
+class Family(NamedTuple):
+    """What the scripts need to know of a family."""
+
+    networks: Callable
+    """(architecture, latent_dim, cells) -> (generator, discriminator), with weights from torch's global
+    generator. `cells` has the widths of AutoGAN's cells: gf_dim, df_dim and bottom_width. A growing
+    architecture contains its widths, so this family does not read them."""
+
+    initialise: Callable
+    """(generator, discriminator, weights) -> (generator, discriminator), changed in place. `weights` has
+    init_type, g_spectral_norm and d_spectral_norm. Growing networks are built with their own initialisation
+    and returned as they are."""
+
+    load_generator: Callable
+    """(architecture, state dict) -> generator. Its widths are read off the tensors. Raises ArchitectureError
+    if the weights belong to another architecture."""
+
+    compiles_discriminator: bool
+    """Whether the discriminator has a method `logits` that may be compiled."""
+
+
+def _autogan_networks(architecture, latent_dim, cells):
+    generator = Generator.of(
+        architecture, latent_dim=latent_dim, gf_dim=cells.gf_dim, bottom_width=cells.bottom_width
+    )
+    return generator, Discriminator(architecture.levels, cells.df_dim)
+
+
+def _initialise_autogan(generator, discriminator, weights):
+    generator = prepare(generator, weights.init_type, weights.g_spectral_norm)
+    return generator, prepare(discriminator, weights.init_type, weights.d_spectral_norm)
+
+
+def _growing_networks(architecture, latent_dim, cells):
+    return GrowingGenerator(architecture, latent_dim), GrowingDiscriminator(architecture)
+
+
+def _keep_initialisation(generator, discriminator, weights):
+    return generator, discriminator
+
+
+FAMILIES = {
+    "autogan": Family(
+        _autogan_networks, _initialise_autogan, Generator.from_state, compiles_discriminator=True
+    ),
+    "growing": Family(
+        _growing_networks, _keep_initialisation, GrowingGenerator.from_state, compiles_discriminator=False
+    ),
+}
+
+
+def family(architecture):
+    """The Family of an architecture."""
+    return FAMILIES[architecture.family]

@@ -1,0 +1,113 @@
+"""Where an AutoGAN search stands: what a checkpoint holds."""
+
+from dataclasses import dataclass
+
+import torch
+
+from models.autogan.architecture import Architecture
+from models_search.autogan.controller import BeamEntry, Controller, UniformController, first_beam
+from models_search.shared_gan.dynamic_reset import CollapseDetector
+from models_search.shared_gan.network import new_shared_gan
+from models_search.shared_gan.training import SharedGan
+from utils.randomness import global_seed
+
+CONTROLLERS = {"controller": Controller, "random": UniformController}
+
+
+@dataclass
+class Policy:
+    """The controller of a level, its optimiser (None: it learns nothing) and the moving average of its rewards."""
+
+    controller: torch.nn.Module
+    optimizer: torch.optim.Optimizer | None
+    baseline: float | None = None
+
+    def state_dict(self):
+        optimizer = self.optimizer.state_dict() if self.optimizer else None
+        return {
+            "controller": self.controller.state_dict(),
+            "controller_optimizer": optimizer,
+            "baseline": self.baseline,
+        }
+
+    def load_state_dict(self, saved):
+        self.controller.load_state_dict(saved["controller"])
+        if self.optimizer:
+            self.optimizer.load_state_dict(saved["controller_optimizer"])
+        self.baseline = saved["baseline"]
+
+
+def new_policy(plan, level):
+    """The untrained controller of a level."""
+    with global_seed(plan.run.random_seed, "controller", level):
+        controller = CONTROLLERS[plan.autogan.controller](level, plan.autogan.hid_size)
+    parameters, training = list(controller.parameters()), plan.training
+    betas = (training.beta1, training.beta2)
+    return Policy(
+        controller, torch.optim.Adam(parameters, plan.autogan.ctrl_lr, betas) if parameters else None
+    )
+
+
+@dataclass
+class SearchState:
+    """Where the search stands. `iteration` is the one it is in; both kinds of steps count from its start."""
+
+    shared: SharedGan
+    policy: Policy
+    beam: list  # of BeamEntry: the best architectures of the level below, best first
+    iteration: int = 0
+    controller_steps: int = 0
+
+    @classmethod
+    def start(cls, plan, device):
+        """The state before the first iteration."""
+        autogan = plan.autogan
+        collapse = CollapseDetector(autogan.dynamic_reset_window, autogan.dynamic_reset_threshold)
+        shared = SharedGan(new_shared_gan(plan, device), collapse)
+        return cls(shared, new_policy(plan, level=0), first_beam(autogan.hid_size))
+
+    def to_saved(self):
+        """Plain data and tensors, for `restore`."""
+        shared = self.shared
+        return {
+            "gan": shared.gan.state_dict(),
+            "level": self.policy.controller.level,
+            **self.policy.state_dict(),
+            "beam": [
+                {"architecture": str(entry.architecture), "reward": entry.score, "state": entry.lstm_state}
+                for entry in self.beam
+            ],
+            "collapse": shared.collapse.state_dict(),
+            "counters": {
+                "iteration": self.iteration,
+                "shared_steps": shared.steps,
+                "controller_steps": self.controller_steps,
+                "collapsed": shared.collapsed,
+                "resets": shared.resets,
+                "rollbacks": shared.rollbacks,
+            },
+        }
+
+    @classmethod
+    def restore(cls, saved, plan, device):
+        """The state that a checkpoint holds."""
+        state, counters = cls.start(plan, device), saved["counters"]
+        shared = state.shared
+        shared.gan.load_state_dict(saved["gan"])
+        shared.collapse.load_state_dict(saved["collapse"])
+        shared.steps, shared.collapsed = counters["shared_steps"], counters["collapsed"]
+        shared.resets, shared.rollbacks = counters["resets"], counters["rollbacks"]
+        state.policy = new_policy(plan, saved["level"])
+        state.policy.load_state_dict(saved)
+        state.beam = [
+            BeamEntry(Architecture.parse(entry["architecture"]), entry["reward"], entry["state"])
+            for entry in saved["beam"]
+        ]
+        state.iteration, state.controller_steps = counters["iteration"], counters["controller_steps"]
+        return state
+
+    def end_iteration(self):
+        """Count the iteration; the next one has done no steps yet."""
+        self.iteration += 1
+        self.shared.steps = self.controller_steps = 0
+        self.shared.collapsed = False

@@ -1,0 +1,196 @@
+"""What a search by growth is going to do, checked before anything is read or built.
+
+DGGAN tries actions by chance and keeps the best K networks; ProgGAN is the case of a fixed list of actions, one a growing step.
+"""
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from models.growing.architecture import ArchitectureError, GrowingArchitecture, proggan_architecture
+from models.growing.networks import growing_networks, parameter_counts
+from models_search.dggan.actions import (
+    ACTIONS, GrowResolution, GrowthError, apply, apply_all, doublings, draw_actions, every_action, legal_actions, parse_action,
+    progressive_actions,
+)  # fmt: skip
+from models_search.dggan.tree import path_actions
+from utils.cli import UserError
+from utils.precision import check_precision
+from utils.randomness import random_generator
+from utils.run.machine import device_memory, pick_device, worker_devices
+from utils.training.sizes import network_sizes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The option groups that the search reads, and what follows from them. It can be sent to any process."""
+
+    data: object
+    network: object
+    training: object
+    scoring: object
+    run: object
+    search: object
+    growth: object
+    root: GrowingArchitecture
+    actions: tuple  # DGGAN: to choose from; ProgGAN: to take one after the other
+    growing_steps: int
+    kept: int  # K
+    action_probability: float | None  # None: the actions are a list
+
+    @property
+    def fade_steps(self):
+        """Training steps over which a growth fades in."""
+        return round(self.growth.fade_share * self.growth.growth_iterations)
+
+    @property
+    def images_per_node(self):
+        """Real images that each pair of networks is trained on."""
+        return self.growth.growth_iterations * self.training.dis_batch_size
+
+    def actions_for(self, tree, parent, step):
+        """The actions to try on node `parent` in a growing step. By chance in DGGAN: it depends on seed and the parent's path alone."""
+        if self.action_probability is None:
+            return self.actions[step - 1 : step]
+        architecture = GrowingArchitecture.parse(tree[parent].architecture)
+        steps_left = self.growing_steps - step + 1
+        legal = legal_actions(self.actions, architecture, self.data.img_size, steps_left=steps_left)
+        path = path_actions(tree, parent)
+        random = random_generator(self.run.random_seed, "actions", tree[0].architecture, *path)
+        return draw_actions(legal, self.action_probability, random)
+
+    def describe(self):
+        """The plan as plain data, for --dry_run."""
+        start, final = self.growth.start_resolution, self.data.img_size
+        with torch.device("meta"):
+            networks = growing_networks(str(self.root), latent_dim=self.network.latent_dim)
+            sizes = network_sizes(*networks, self.root.resolution)
+        is_list = self.action_probability is None
+        return {
+            "architecture": str(apply_all(self.actions, self.root)) if is_list else "searched",
+            "resolution": final,
+            "resolutions": [start << level for level in range(doublings(start, final) + 1)],
+            "root": str(self.root),
+            **sizes,
+            "actions": [str(action) for action in self.actions],
+            "growing_steps": self.growing_steps,
+            "kept": self.kept,
+            "training_images_per_network": self.images_per_node,
+        }
+
+
+GROUPS = ("data", "network", "training", "scoring", "run", "search", "growth")
+
+
+def make_plan(options):
+    """The Plan of resolved options; raises UserError where it cannot be carried out."""
+    growth, final, is_list = options.growth, options.data.img_size, options.search.method == "proggan"
+    device = pick_device(options.run.device)
+    check_precision("--precision", options.training.precision, device)
+    with _blaming("--start_resolution, --img_size"):
+        root = proggan_architecture(growth.start_resolution, growth.growth_width)
+        actions = progressive_actions(growth.start_resolution, final)
+    with _blaming("--actions" if growth.actions else "--kernels, --filters"):
+        if growth.actions:
+            actions = tuple(map(parse_action, growth.actions))
+        elif not is_list:
+            actions = every_action(options.dggan.kernels, options.dggan.filters)
+        if is_list:
+            check_list(actions, root, final)
+            growing_steps, kept, probability = len(actions), 1, None
+        else:
+            growing_steps, kept = options.dggan.growing_steps, options.beam.topk
+            probability = options.dggan.action_probability
+            check_choice(actions, root, final)
+    with _blaming("--growing_steps"):
+        check_steps(growing_steps, growth.start_resolution, final, actions)
+    devices = worker_devices(device, growth.workers)
+    with _blaming("--growth_width, --filters"):
+        memory = device_memory(devices[0]) // devices.count(devices[0])
+        check_memory(actions, root, final, is_list, memory, options.network.latent_dim)
+    groups = {name: getattr(options, name) for name in GROUPS}
+    return Plan(
+        **groups,
+        root=root,
+        actions=actions,
+        growing_steps=growing_steps,
+        kept=kept,
+        action_probability=probability,
+    )
+
+
+@contextmanager
+def _blaming(option):
+    """Inside, an error of growth becomes the user's mistake in this option."""
+    try:
+        yield
+    except (GrowthError, ArchitectureError) as error:
+        raise UserError(f"{option}: {error}") from None
+
+
+# Checks. They raise GrowthError.
+
+
+def check_choice(actions, root, final_resolution):
+    """Actions to choose from: different ones, each possible on the root, with a way to the final resolution."""
+    if not actions:
+        raise GrowthError("a search needs one action or more")
+    if len(set(actions)) < len(actions):
+        raise GrowthError("an action is listed twice")
+    if doublings(root.resolution, final_resolution) and GrowResolution() not in actions:
+        raise GrowthError(
+            f"without 'double' the actions never reach {final_resolution} pixels from {root.resolution}"
+        )
+    for action in actions:
+        apply(action, root)  # every place exists
+
+
+def check_list(actions, root, final_resolution):
+    """A list of actions that, one after the other, are possible and end at the final resolution."""
+    needed = doublings(root.resolution, final_resolution)
+    count = sum(action == GrowResolution() for action in actions)
+    if count != needed:
+        raise GrowthError(
+            f"the list doubles {count} times: from {root.resolution} to {final_resolution} pixels takes {needed}"
+        )
+    apply_all(actions, root)
+
+
+def check_steps(growing_steps, start_resolution, final_resolution, actions=ACTIONS):
+    """So many growing steps reach the final resolution, and each of them has an action."""
+    needed = doublings(start_resolution, final_resolution)
+    if growing_steps < needed:
+        raise GrowthError(
+            f"from {start_resolution} to {final_resolution} pixels takes {needed} growing steps, not {growing_steps}"
+        )
+    if growing_steps > needed and set(actions) == {GrowResolution()}:
+        raise GrowthError(
+            f"'double' alone makes {needed} growing steps from {start_resolution} to {final_resolution} pixels, "
+            f"not {growing_steps}; set --growing_steps {needed} or add actions"
+        )
+
+
+def check_memory(actions, root, final_resolution, is_list, available_bytes, latent_dim=512):
+    """The largest networks of the search, at least their parameters, can be trained in this memory.
+
+    The largest are ProgGAN's at the final resolution, in DGGAN with one more action on top.
+    """
+    largest = apply_all(progressive_actions(root.resolution, final_resolution), root)
+    last = () if is_list else legal_actions(actions, largest, final_resolution)
+    grown = {f"'{action}'": apply(action, largest) for action in last} or {f"'{largest}'": largest}
+    needed, name = max((training_bytes(each, latent_dim), name) for name, each in grown.items())
+    if needed > available_bytes:
+        raise GrowthError(
+            f"{name} takes {needed / 2**30:.1f} GiB for the parameters alone, "
+            f"{available_bytes / 2**30:.1f} GiB are there: use fewer filters"
+        )
+
+
+def training_bytes(architecture, latent_dim=512):
+    """The least memory that training takes: weights, gradients, Adam's two averages and the average generator, in float32.
+
+    Activations and the bypass of a growth that fades in are not counted.
+    """
+    generator, discriminator = parameter_counts(architecture, latent_dim)
+    return 4 * (5 * generator + 4 * discriminator)

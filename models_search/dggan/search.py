@@ -1,0 +1,168 @@
+"""DGGAN's search: both networks and the resolution grow while they train, and the best K stay. ProgGAN is one action a growing step."""
+
+import shutil
+from dataclasses import dataclass
+from functools import partial
+
+from tqdm import tqdm
+
+from models_search.dggan.pair import Node, load_net, node_file, node_picture, train_node
+from models_search.dggan.picture import save_growth_picture, tree_boxes
+from models_search.dggan.tree import (
+    best_nodes, best_of_resolutions, kept_nodes, node_line, path_actions, planted, pruned, tree_from_json, tree_to_json,
+    with_children, with_failure, with_score,
+)  # fmt: skip
+from utils.data.load import load_images
+from utils.metrics.scores import figure_name
+from utils.run.files import write_atomically
+from utils.run.machine import pick_device, worker_devices
+from utils.run.save_point import SavePoint
+from utils.run.workers import workers
+from utils.training.loop import Diverged
+
+REWARD_FIGURES = {
+    "fid": "fid",
+    "is": "is_mean",
+    "swd": "swd",
+}  # the figure of a node that is its reward; distances negated
+
+
+def search(tree, plan, trainer):
+    """Train the root; then in every growing step try actions on the kept networks, train their children and keep the best.
+
+    trainer: a NodeTrainer, or anything with its `train` and `save`. Returns the growth tree.
+    """
+    if tree[0].score is None:
+        tree = trainer.train(tree, 0)
+        trainer.save(tree)
+    for step in range(tree[-1].step + 1, plan.growing_steps + 1):
+        for parent in kept_nodes(tree, step - 1):
+            tree = with_children(tree, parent, plan.actions_for(tree, parent, step))
+        if tree[-1].step < step:  # no parent has an action left to try
+            break
+        tree = pruned(trainer.train(tree, step), step, plan.kept)
+        trainer.save(tree)
+    return tree
+
+
+@dataclass
+class NodeTrainer:
+    """Trains the nodes of a growing step with the workers at hand, and saves the tree."""
+
+    plan: object
+    run: object
+    workers: object  # see utils.run.workers.workers
+    names: dict  # {figure of a node: how it is printed}
+
+    def train(self, tree, step):
+        """The tree with scores, or failures, for the nodes of a growing step. Raises Diverged if all of them fail."""
+        indices = [index for index, node in enumerate(tree) if node.step == step]
+        work = partial(train_node, plan=self.plan, show_progress=self.plan.growth.workers == 1)
+        results = self.workers.in_order(work, [Node(tree, index, self.run.folder) for index in indices])
+        bar = tqdm(results, f"growing step {step}", total=len(indices), leave=False, disable=None)
+        for index, result in zip(indices, bar):
+            for steps, d_loss, g_loss in result["losses"]:
+                self.run.record(steps, {"d_loss": d_loss, "g_loss": g_loss}, f"node_{index:03d}")
+            for message in result["rollbacks"]:
+                self.run.log(f"node {index}: {message}")
+            if result["failure"]:
+                tree = with_failure(tree, index, result["failure"])
+            else:
+                tree = with_score(tree, index, self._reward(result["figures"]), **result["figures"])
+            self.run.log(node_line(tree, index, self.names))
+        if not any(tree[index].score is not None for index in indices):
+            failure = tree[indices[0]].failure
+            raise Diverged(f"no network of growing step {step} could be trained: {failure}")
+        return tree
+
+    def _reward(self, figures):
+        reward = self.plan.search.reward
+        value = figures[REWARD_FIGURES[reward]]
+        return value if reward == "is" else -value
+
+    def save(self, tree):
+        """Save the tree to go on from, as JSON and as a picture; remove the weights of networks that pruning has dropped."""
+        run, step = self.run, tree[-1].step
+        run.save({"tree": tree_to_json(tree)}, step)
+        write_atomically(
+            run.folder / "growth_tree.json", lambda file: file.write(tree_to_json(tree).encode())
+        )
+        boxes = tree_boxes(tree, self.plan.data.img_size, self.names["fid"])
+        save_growth_picture(boxes, run.folder / "growth_tree.png")
+        for index, node in enumerate(tree):
+            if node.kept is False:
+                node_file(run.folder, index).unlink(missing_ok=True)
+        if tree[0].score is not None:
+            kept = kept_nodes(tree, step)
+            shutil.copyfile(node_picture(run.folder, kept[0]), run.samples / f"best_of_step_{step:02d}.png")
+            run.log(f"growing step {step}: kept {', '.join(f'node {index}' for index in kept)}")
+
+
+# How search.py runs it.
+
+
+@dataclass
+class Materials:
+    """What the search works with: everything that can be missing or unreadable."""
+
+    devices: list  # one per worker process
+    names: dict  # {figure of a node: how it is printed}; the sliced Wasserstein distance needs no network
+
+    @property
+    def device(self):
+        return self.devices[0]
+
+
+def load_materials(plan):
+    """Find the devices, load the feature network and the images once, so that a mistake shows now; raises UserError."""
+    devices = worker_devices(pick_device(plan.run.device), plan.growth.workers)
+    net = load_net(plan.scoring, plan.run.compile, devices[0]).name
+    load_images(plan.data.dataset, plan.data.data_path, image_size=plan.data.img_size, fewest=2)
+    return Materials(
+        devices, {"fid": figure_name("FID", net), "is_mean": figure_name("IS", net), "swd": "SWD"}
+    )
+
+
+def new_state(plan, materials, saved):
+    """The growth tree to search from: that of a checkpoint, or the root alone."""
+    return tree_from_json(saved["tree"]) if saved else planted(plan.root)
+
+
+def run_search(tree, plan, materials, run, stop):
+    """Search to the end. Returns (ranked architectures, results) as plain data for derived.json and results.json."""
+    save_point = SavePoint(None, stop, stop.hint)  # every node and every growing step is saved where it ends
+    with workers(materials.devices, save_point) as pool:
+        trainer = NodeTrainer(plan, run, pool, materials.names)
+        if tree[0].score is None:
+            trainer.save(tree)
+        tree = search(tree, plan, trainer)
+    beam = best_nodes(tree, plan.data.img_size, plan.kept)
+    resolutions = best_of_resolutions(tree, plan.images_per_node)
+    figure = REWARD_FIGURES[plan.search.reward]
+    for resolution, entry in resolutions.items():
+        path = ", ".join(entry["actions"]) or "the root"
+        run.log(
+            f"best at {resolution} px: {materials.names[figure]} {entry[figure]:.2f}, node {entry['node']}, {path}"
+        )
+    run.log(
+        f"growth tree {run.folder / 'growth_tree.png'}, samples {node_picture(run.folder, beam[0].index)}"
+    )
+    ranked = [
+        {
+            "architecture": best.architecture, "reward": best.score, "actions": list(path_actions(tree, best.index)),
+            "weights": str(node_file(run.folder, best.index).relative_to(run.folder)),
+        }
+        for best in beam
+    ]  # fmt: skip
+    results = {
+        "method": plan.search.method,
+        "feature_net": plan.scoring.feature_net,
+        "reward": plan.search.reward,
+        "architectures": [entry["architecture"] for entry in ranked],
+        "rewards": [entry["reward"] for entry in ranked],
+        "resolutions": resolutions,
+        "networks": len(tree),
+        "failed": sum(bool(node.failure) for node in tree),
+        "hours": run.seconds() / 3600,
+    }
+    return ranked, results

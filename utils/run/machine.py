@@ -1,0 +1,72 @@
+"""The machine a run is on: devices, memory, versions, the commit of the code."""
+
+import os
+import platform
+import subprocess
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from utils.cli import UserError
+
+
+def pick_device(name):
+    """The torch.device of --device: `auto` takes a CUDA device if there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"--device: '{name}' is no device; use auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise UserError(f"--device: there is no {name} here ({count} CUDA devices); use auto or cpu")
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"--device: '{name}' is not supported; use auto, cpu, cuda or cuda:N")
+    return device
+
+
+def worker_devices(device, workers):
+    """The device of each worker process: the given one, or for "cuda" without an index all GPUs in turn."""
+    is_any_gpu = device.type == "cuda" and device.index is None
+    devices = (
+        [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+        if is_any_gpu
+        else [device]
+    )
+    return [devices[worker % len(devices)] for worker in range(workers)]
+
+
+def device_memory(device):
+    """Bytes of memory of a device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def environment(device=None):
+    """Versions and machine, for config.json. device: the one that computes, by default that of --device auto."""
+    device = device or pick_device("auto")
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        **{package: version(package) for package in ("torchvision", "numpy", "Pillow")},
+        "commit": code_commit(),
+        "device": str(device),
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "cpu_threads": torch.get_num_threads(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def code_commit(folder=Path(__file__).resolve().parents[2]):
+    """The git commit of the code, with "(modified)" where files differ from it; None for a copy without history."""
+    command = ["git", f"--git-dir={folder / '.git'}", f"--work-tree={folder}", "describe"]
+    command += ["--always", "--abbrev=40", "--exclude=*", "--dirty= (modified)"]
+    try:
+        return subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True).strip()
+    except (OSError, subprocess.CalledProcessError):  # no git, or no repository
+        return None

@@ -1,0 +1,81 @@
+"""When a run is saved, and how a signal stops it: at the next save point, after saving."""
+
+import contextlib
+import os
+import signal
+import time
+
+from utils.cli import Ending
+
+
+class StopRequested(Ending):
+    """A signal asked the run to end, and the run has been saved."""
+
+    label = "stopped"
+
+    def __init__(self, signal_number, message):
+        super().__init__(f"by {signal.Signals(signal_number).name}; {message}")
+        self.exit_code = 128 + signal_number
+
+
+class StopSignal:
+    """Inside a `with` block, SIGINT and SIGTERM set `number` and the program goes on; a second one ends it at once.
+
+    An error after a signal counts as the stop: Ctrl-C reaches all processes of a terminal, so it may have ended a compiler that was
+    at work. hint: what to type to go on. note(line): called with the line of a stop, for the log.
+    """
+
+    number = None
+
+    def __init__(self, hint, note=None):
+        self.hint, self.note = hint, note
+
+    def __enter__(self):
+        self._previous = {
+            number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        if self.number and error and not isinstance(error, Ending):
+            cause = f"{kind.__name__}: {error}".splitlines()[0][:200]
+            error = StopRequested(self.number, f"not saved ({cause}); if there is a checkpoint, {self.hint}")
+        if isinstance(error, StopRequested):
+            if self.note:
+                self.note(f"{error.label} {error}")
+            raise error from None
+
+    def _receive(self, number, frame):
+        if self.number:
+            os._exit(128 + number)
+        self.number = number
+        with contextlib.suppress(OSError):  # not print: the program may be in the middle of one
+            os.write(2, b"\nstopping at the next save point; once more ends at once without saving\n")
+
+
+class SavePoint:
+    """Call `reached` wherever the run could be saved and stopped.
+
+    save(): writes a checkpoint; None where there is nothing to save. stop: a StopSignal, or anything with its `number`.
+    hint: what to type to go on.
+    """
+
+    def __init__(self, save, stop, hint, interval_seconds=600):
+        self.save, self.stop, self.hint, self.interval_seconds = save, stop, hint, interval_seconds
+        self._last_save = time.monotonic()
+
+    def reached(self, due=False):
+        """Save if it is due, by time or because the caller says so; raise StopRequested if a signal has come."""
+        is_due = due or self.stop.number or time.monotonic() - self._last_save > self.interval_seconds
+        if self.save and is_due:
+            self.save()
+            self._last_save = time.monotonic()
+        if self.stop.number:
+            raise StopRequested(self.stop.number, self.hint)
+
+    def stop_if_asked(self):
+        """Save and raise StopRequested if a signal has come: for places that are passed often."""
+        if self.stop.number:
+            self.reached()

@@ -1,0 +1,162 @@
+"""The one training loop: shared GANs, derived networks and growing pairs are all trained by `train`.
+
+    for look in train(gan, inputs, functions_at, looks, options):
+        ...                                   # record, draw, score, save
+
+The caller says where to look; between two looks nothing waits for the device.
+"""
+
+import copy
+import math
+from functools import partial
+from typing import NamedTuple
+
+import torch
+
+from utils.cli import Ending
+from utils.precision import multiplying
+from utils.training.adversarial import discriminator_step, generator_step
+
+MOST_ROLLBACKS = 3
+
+
+class Diverged(Ending):
+    """Training produced NaN or infinity. The message says what, and at which step."""
+
+    exit_code = 3
+
+
+class Look(NamedTuple):
+    """What training has done since the last look."""
+
+    step: int  # steps done so far
+    d_losses: list  # a float for each step
+    g_losses: list  # a float for each step, None where the generator was not trained
+    rollbacks: int  # how often the run has rolled back so far
+
+    def figures(self):
+        """The latest loss of each network, for the log; None if the generator was not trained."""
+        trained = [loss for loss in self.g_losses if loss is not None]
+        return {"d_loss": self.d_losses[-1], "g_loss": trained[-1] if trained else None}
+
+
+def look_steps(first, total, *frequencies):
+    """Steps after `first` at which to look: every multiple of each frequency, and `total` at the end."""
+    step = first
+    while step < total:
+        step = min(total, *(frequency * (step // frequency + 1) for frequency in frequencies))
+        yield step
+
+
+def train(
+    gan, inputs, functions_at, looks, options, *, first=0, rollbacks=0, log=print, ema_decay=0.999, lr_factor=None
+):  # fmt: skip
+    """Train from step `first` to each step of `looks` in turn, and yield a Look there.
+
+    inputs: a StepInputs, or anything with its `batches`. functions_at(step): the StepFunctions of a step.
+    options: the training options; `precision`, `max_grad_norm` and `on_nan` are read here.
+    rollbacks: how often the run has rolled back before; log(message) is called at each further one.
+    ema_decay: of the average generator, per generator step. lr_factor(step): factor of both learning rates after a generator step.
+    Raises Diverged at NaN or infinity, unless `on_nan` is "rollback".
+    """
+    for last in looks:
+
+        def attempt(rollbacks, first=first, last=last):
+            batches = inputs.batches(first, last, rollbacks)
+            return train_steps(gan, batches, functions_at, options, ema_decay=ema_decay, lr_factor=lr_factor)
+
+        (d_losses, g_losses), rollbacks = train_or_roll_back(gan, attempt, rollbacks, options.on_nan, log)
+        yield Look(last, d_losses, g_losses, rollbacks)
+        first = last
+
+
+def train_steps(gan, batches, functions_at, options, *, ema_decay=0.999, lr_factor=None):
+    """Train on some batches. Returns the losses of both networks as lists of floats, see Look; raises Diverged."""
+    device = next(gan.generator.parameters()).device
+    max_grad_norm, precision = options.max_grad_norm, options.precision
+    steps, d_results, g_results = [], [], []
+    with multiplying(precision, device, autocast=False), gan.graphs.stream():
+        for batch in batches:
+            functions = functions_at(batch.step).in_precision(precision, device)
+            key = functions.key and (
+                functions.key,
+                precision,
+                max_grad_norm,
+                ema_decay,
+                gan.generator.training,
+            )
+            steps.append(batch.step)
+
+            # Update the discriminator.
+            update = partial(discriminator_step, gan, functions, max_grad_norm=max_grad_norm)
+            random = functions.loss.draw(batch.real)
+            result = gan.graphs.run(
+                _name("D", key, gan.discriminator_optimizer), update, batch.real, batch.noise, *random
+            )
+            d_results.append(result)
+
+            # Update the generator and its average.
+            g_results.append(None)
+            if batch.generator_noise is not None:
+                update = partial(
+                    generator_step, gan, functions, max_grad_norm=max_grad_norm, ema_decay=ema_decay
+                )
+                g_results[-1] = gan.graphs.run(
+                    _name("G", key, gan.generator_optimizer), update, batch.generator_noise
+                )
+                if lr_factor:
+                    gan.scale_learning_rates(lr_factor(batch.step))
+
+        # Read all losses at once: the only moment that waits for the device.
+        (d_losses, d_norms), (g_losses, g_norms) = _to_floats(d_results), _to_floats(g_results)
+    for step, *figures in zip(steps, d_losses, d_norms, g_losses, g_norms):
+        refuse_non_finite(dict(zip(FIGURES, figures)), f"step {step}")
+    return d_losses, g_losses
+
+
+FIGURES = (
+    "loss of the discriminator", "norm of the discriminator's gradient",
+    "loss of the generator", "norm of the generator's gradient",
+)  # fmt: skip
+
+
+def _name(network, key, optimizer):
+    """The name of a recording; None where there is no key.
+
+    Once an architecture is the first to use some parameter, the optimiser updates that one in every later step too: another recording.
+    """
+    return key and (network, key, len(optimizer.state))
+
+
+def _to_floats(results):
+    """Tensors (2,) and Nones -> two lists of floats and Nones, in one transfer."""
+    present = [result for result in results if result is not None]
+    values = iter(torch.stack(present).tolist() if present else [])
+    return map(list, zip(*((None, None) if result is None else next(values) for result in results)))
+
+
+def refuse_non_finite(figures, where):
+    """Raise Diverged if one of {name: number or None} is NaN or infinite."""
+    for name, value in figures.items():
+        if value is not None and not math.isfinite(value):
+            raise Diverged(f"the {name} is {value} at {where}")
+
+
+def train_or_roll_back(part, attempt, rollbacks, on_nan, log):
+    """Call attempt(rollbacks), which trains `part` (anything with a state dict). Returns (its result, number of rollbacks).
+
+    Where it raises Diverged and `on_nan` is "rollback", `part` goes back to its state before and is trained again, with one rollback
+    more. The attempt must draw its noise by that number: the same noise would diverge again. The number is saved with the run, so a
+    run that stops and goes on takes the same way. After three rollbacks Diverged is raised.
+    """
+    before = copy.deepcopy(part.state_dict()) if on_nan == "rollback" else None
+    while True:
+        try:
+            return attempt(rollbacks), rollbacks
+        except Diverged as diverged:
+            if before is None or rollbacks == MOST_ROLLBACKS:
+                raise
+            rollbacks += 1
+            count = ("first", "second", "third")[rollbacks - 1]
+            log(f"{diverged}: going back and on with other noise, for the {count} time")
+            part.load_state_dict(copy.deepcopy(before))  # an optimiser keeps the very tensors it loads

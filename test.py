@@ -20,6 +20,7 @@ from utils.metrics.generator import load_feature_nets, load_real_statistics, sco
 from utils.metrics.sums import FEATURE_SAMPLE
 from utils.randomness import random_generator
 from utils.run.checkpoint import DamagedCheckpoint, load_checkpoint, read_authors_weights
+from utils.run.files import write_text
 from utils.run.folder import Run, find_run, load_run
 from utils.run.machine import pick_device
 from utils.training.gan import place
@@ -143,6 +144,8 @@ def main():
 
     # Draw and score.
     run = Run.create("logs_eval", options.run.exp_name, options.flat(), device)
+    if options.run.folder_file:
+        write_text(options.run.folder_file, f"{run.folder}\n")
     is_fast = options.run.is_fast
     generator = place(fast_form(generator) if is_fast else generator, device, is_fast, precision).eval()
     run.log(f"loaded {source}: architecture {architecture}, {count_parameters(generator):,} parameters")

@@ -1,4 +1,4 @@
-"""Who may import whom: no circles, downwards in utils, strategies apart, scripts on top; cfg needs no torch."""
+"""Who may import whom: no circles, downwards in utils, strategies apart, scripts on top; no torch in cfg."""
 
 import ast
 import graphlib

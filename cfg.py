@@ -13,7 +13,8 @@ import shlex
 from dataclasses import dataclass
 
 from models import architectures
-from models.autogan.architecture import PUBLISHED, Architecture, ArchitectureError
+from models.autogan.architecture import PUBLISHED, Architecture
+from models.errors import ArchitectureError
 from utils.cli import UserError
 from utils.options import (
     Script, boolean, count, folder_name, group, option, output_file, refuse_other_size, share
@@ -344,11 +345,11 @@ def _defaults(script, method=None, protocol=None):
 
 
 def _method(values):
-    """Whose defaults hold: the --method's, or those of the named architecture's family."""
+    """Whose defaults hold: the --method's, or those of the family of the architecture that is named."""
     if "method" in values:
         return values["method"]
-    architecture, _ = _named_architecture(values)
-    return (architecture or Architecture).family
+    text, _ = _named_architecture(*map(values.get, ("gen_model", "arch", "arch_file", "rank")))
+    return architectures.family_name(text or "")
 
 
 def _resolve(script, values, typed):
@@ -430,30 +431,13 @@ def command(script, options, **values):
 
 def generator_architecture(options):
     """The architecture that --arch_file, --arch or --gen_model names, of --img_size; None if none does."""
-    if "rank" in options.typed and not options.derive.arch_file:
+    gen_model, derive = options.model.gen_model, options.derive
+    if "rank" in options.typed and not derive.arch_file:
         raise UserError("--rank: without effect without --arch_file; give the derived.json of a search too")
-    architecture, source = _named_architecture(options.flat())
-    if isinstance(architecture, Architecture):
-        levels, width = architecture.levels, options.cells.bottom_width
-        maker = f"{levels} cells ({source}) on --bottom_width {width}"
-        cure = " or change the cells or --bottom_width"
-        refuse_other_size(options.data.img_size, width << levels, maker, cure)
-    elif architecture:
-        refuse_other_size(options.data.img_size, architecture.resolution, f"the layers of {source}")
-    return architecture
-
-
-def _named_architecture(values):
-    """(architecture, the option that names it) of {option: value}; (None, None) if none does."""
-    gen_model = values["gen_model"]
-    if values.get("arch_file"):
-        source, text = "--arch_file", read_architecture(values["arch_file"], values["rank"])
-    elif values["arch"]:
-        source, text = "--arch", " ".join(values["arch"])
-    elif gen_model in PUBLISHED:
-        source, text = "--gen_model", gen_model
-    else:
-        return None, None
+    ranked = (derive.arch, derive.arch_file, derive.rank) if derive else (options.test.arch,)
+    text, source = _named_architecture(gen_model, *ranked)
+    if text is None:
+        return None
     try:
         architecture = architectures.parse(text)
     except ArchitectureError as error:
@@ -462,4 +446,20 @@ def _named_architecture(values):
     if gen_model in PUBLISHED and architecture != architectures.parse(gen_model):
         problem = f"{gen_model} is not the architecture of {source}, {architecture}"
         raise UserError(f"--gen_model: {problem}; leave one of them out")
-    return architecture, source
+    if isinstance(architecture, Architecture):
+        levels, width = architecture.levels, options.cells.bottom_width
+        maker = f"{levels} cells ({source}) on --bottom_width {width}"
+        cure = " or change the cells or --bottom_width"
+        refuse_other_size(options.data.img_size, width << levels, maker, cure)
+    else:
+        refuse_other_size(options.data.img_size, architecture.resolution, f"the layers of {source}")
+    return architecture
+
+
+def _named_architecture(gen_model, arch, arch_file=None, rank=None):
+    """(text of the architecture, option) that these options' values name; (None, None) if none does."""
+    if arch_file:
+        return read_architecture(arch_file, rank), "--arch_file"
+    if arch:
+        return " ".join(arch), "--arch"
+    return (gen_model, "--gen_model") if gen_model in PUBLISHED else (None, None)

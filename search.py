@@ -1,7 +1,8 @@
 """Search a generator: by AutoGAN, by DGGAN, or by ProgGAN's fixed list of growths.
 
-AutoGAN: a multi-level search in a shared GAN, with one LSTM controller per level (models_search/autogan/search.py: Algorithm 1).
-DGGAN: both networks and the resolution grow while they train, and the best stay (models_search/dggan/search.py).
+AutoGAN: a multi-level search in a shared GAN, with one LSTM controller per level
+(models_search/autogan/search.py: Algorithm 1). DGGAN: both networks and the resolution grow while they train,
+and the best stay (models_search/dggan/search.py).
 
 python search.py --dataset cifar10 --exp_name autogan_search
 python search.py --method dggan --dataset cifar10
@@ -45,7 +46,9 @@ def main():
 
 
 def print_next_commands(run, options, derived, best):
-    """What to type next: train the best architecture; where the search kept no weights, also how to train all of them."""
+    """What to type next: train the best architecture; where the search kept no weights, also how to train all
+    of them.
+    """
     run.log(f"wrote {derived}; to train the first of them from scratch:")
     run.log("  " + cfg.command("train_derived", options, arch_file=derived, rank=1, exp_name="derive"))
     if "weights" in best:

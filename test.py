@@ -20,6 +20,7 @@ from utils.metrics.generator import load_feature_nets, load_real_statistics, sco
 from utils.metrics.sums import FEATURE_SAMPLE
 from utils.randomness import random_generator
 from utils.run.checkpoint import DamagedCheckpoint, load_checkpoint, read_authors_weights
+from utils.run.files import write_text
 from utils.run.folder import Run, find_run, load_run
 from utils.run.machine import pick_device
 from utils.training.gan import place
@@ -27,7 +28,9 @@ from utils.training.sizes import count_parameters, network_sizes
 
 
 def load_generator(path, options):
-    """(generator, its run's options, the file) of a run's folder or of a .pth file, of this project or the authors'."""
+    """(generator, its run's options, the file) of a run's folder or of a .pth file, of this project or the
+    authors'.
+    """
     path = Path(path)
     if path.is_dir():
         models = find_run(path) / "Model"
@@ -54,14 +57,15 @@ def load_generator(path, options):
         raise UserError(f"--load_path: the training of {path} failed ({failure}); give another checkpoint")
     architecture = architectures.parse(saved["architecture"])
     if named not in (None, architecture):
-        raise UserError(
-            f"--arch: the checkpoint's architecture is {architecture}, not {named}; leave --arch and --gen_model out"
-        )
+        cure = "leave --arch and --gen_model out"
+        raise UserError(f"--arch: the checkpoint's architecture is {architecture}, not {named}; {cure}")
     return build_generator(architecture, saved["gan"]["average"], options), run_options(path, saved), path
 
 
 def run_options(path, saved):
-    """The options of the run that wrote a checkpoint. A node of a growth leaves them to its run; {} if that is not at hand."""
+    """The options of the run that wrote a checkpoint. A node of a growth leaves them to its run; {} if that
+    is not at hand.
+    """
     if "options" in saved:
         return saved["options"]
     try:
@@ -71,7 +75,9 @@ def run_options(path, saved):
 
 
 def build_generator(architecture, weights, options):
-    """The generator, its widths taken from the weights; refuses options on the command line that say otherwise."""
+    """The generator, its widths taken from the weights; refuses options on the command line that say
+    otherwise.
+    """
     try:
         generator = family(architecture).load_generator(architecture, weights)
     except ArchitectureError as error:
@@ -89,7 +95,9 @@ def build_generator(architecture, weights, options):
 
 
 def describe(options, architecture):
-    """The resolved run, for --dry_run and results.json; with the discriminator that would be trained beside the generator."""
+    """The resolved run, for --dry_run and results.json; with the discriminator that would be trained beside
+    the generator.
+    """
     with torch.device("meta"):
         networks = family(architecture).networks(architecture, options.network.latent_dim, options.cells)
         sizes = network_sizes(*networks, options.data.img_size)
@@ -129,20 +137,23 @@ def main():
         image_set = load_images(data.dataset, data.data_path, options.test.split, data.img_size, fewest=2)
         images = image_set.resized(data.img_size, device, num_workers=data.num_workers)
     reals = load_real_statistics(
-        feature_nets, images, fid_stat=options.evaluation.fid_stat,
-        sample_size=FEATURE_SAMPLE if {"kid", "precision_recall"} & metrics else 0, data=DATASETS[data.dataset],
+        feature_nets, images, fid_stat=options.evaluation.fid_stat, data=DATASETS[data.dataset],
+        sample_size=FEATURE_SAMPLE if {"kid", "precision_recall"} & metrics else 0,
         split=options.test.split, resolution=data.img_size,
     )  # fmt: skip
 
     # Draw and score.
     run = Run.create("logs_eval", options.run.exp_name, options.flat(), device)
+    if options.run.folder_file:
+        write_text(options.run.folder_file, f"{run.folder}\n")
     is_fast = options.run.is_fast
     generator = place(fast_form(generator) if is_fast else generator, device, is_fast, precision).eval()
     run.log(f"loaded {source}: architecture {architecture}, {count_parameters(generator):,} parameters")
     picture = draw_samples(generator, options.run.random_seed, run, device)
     scores, differences = score_generator(
-        generator, feature_nets, reals, num_images=options.evaluation.num_eval_imgs, batch_size=scoring.eval_batch_size,
-        splits=scoring.is_splits, seed=options.run.random_seed, metrics=metrics, real_images=images, progress="scoring",
+        generator, feature_nets, reals, num_images=options.evaluation.num_eval_imgs, metrics=metrics,
+        batch_size=scoring.eval_batch_size, splits=scoring.is_splits, seed=options.run.random_seed,
+        real_images=images, progress="scoring",
     )  # fmt: skip
     compared = ", ".join(filter(None, (scores.data, scores.split)))
     count = scores.num_real or "the"

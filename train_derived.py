@@ -1,4 +1,5 @@
-"""Train one architecture, from scratch or from a search's weights: a published one, a vector, or one that a search found.
+"""Train one architecture, from scratch or from a search's weights: a published one, a vector, or one that a
+search found.
 
 python train_derived.py --gen_model autogan_cifar10_a --dataset cifar10 --exp_name autogan_cifar10_a
 """
@@ -100,7 +101,9 @@ class Scorer:
 
 
 def train_generator(state, options, inputs, total, scorer, run, save_point):
-    """Train for `total` discriminator steps, with a generator step every --n_critic of them; draw and score the average generator."""
+    """Train for `total` discriminator steps, with a generator step every --n_critic of them; draw and score
+    the average generator.
+    """
     gan, derive, n_critic, epoch = (
         state.gan,
         options.derive,
@@ -128,9 +131,10 @@ def train_generator(state, options, inputs, total, scorer, run, save_point):
     gan.generator.train()
     gan.discriminator.train()
     first, started = state.step, time.monotonic()
+    steps = look_steps(first, total, options.training.print_freq, epoch)
     looks = train(
-        gan, inputs, functions_at, look_steps(first, total, options.training.print_freq, epoch), options.training,
-        first=first, rollbacks=state.rollbacks, log=run.log, ema_decay=derive.ema_decay, lr_factor=lr_factor,
+        gan, inputs, functions_at, steps, options.training, first=first, rollbacks=state.rollbacks,
+        log=run.log, ema_decay=derive.ema_decay, lr_factor=lr_factor,
     )  # fmt: skip
     bar = tqdm(
         total=total // n_critic, initial=first // n_critic, desc="training", unit="iteration", disable=None
@@ -201,7 +205,9 @@ def start_from(gan, path, architecture):
 
 
 def total_steps(options, num_images):
-    """Discriminator steps of the whole training. --max_epoch counts passes over the data as the authors' code does."""
+    """Discriminator steps of the whole training. --max_epoch counts passes over the data as the authors' code
+    does.
+    """
     derive, training = options.derive, options.training
     if derive.max_epoch is not None:
         return derive.max_epoch * training.n_critic * steps_per_epoch(num_images, training)
@@ -248,9 +254,8 @@ def main():
         options = cfg.resumed(options, saved["options"])
     architecture = cfg.generator_architecture(options)
     if architecture is None:
-        raise UserError(
-            "--arch: no architecture to train; give --arch, --arch_file of a search, or a published --gen_model"
-        )
+        ways = "--arch, --arch_file of a search, or a published --gen_model"
+        raise UserError(f"--arch: no architecture to train; give {ways}")
     if options.run.dry_run:
         print(json.dumps(describe(options, architecture), indent=2))
         return
@@ -264,8 +269,8 @@ def main():
     image_set = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2)
     images = image_set.resized(data.img_size, device, num_workers=data.num_workers)
     reals = load_real_statistics(
-        feature_nets, images, fid_stat=options.evaluation.fid_stat, data=DATASETS[data.dataset], split="train",
-        resolution=data.img_size,
+        feature_nets, images, fid_stat=options.evaluation.fid_stat, data=DATASETS[data.dataset],
+        split="train", resolution=data.img_size,
     )  # fmt: skip
 
     # Where the training stands.

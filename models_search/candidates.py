@@ -2,7 +2,8 @@
 
 
 def top_k(candidates, k):
-    """The k best candidates with distinct architectures, best first; of equal scores the earlier one comes first.
+    """The k best candidates with distinct architectures, best first; of equal scores the earlier one comes
+    first.
 
     candidates: anything with `architecture` (hashable) and `score` (higher is better).
     """

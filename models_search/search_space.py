@@ -1,4 +1,6 @@
-"""AutoGAN's search space, enumerated and sampled. What a cell may be is written in models.autogan.architecture."""
+"""AutoGAN's search space, enumerated and sampled. What a cell may be is written in
+models.autogan.architecture.
+"""
 
 import itertools
 from functools import lru_cache
@@ -17,7 +19,9 @@ def every_cell(level):
 
 
 def random_architecture(levels, generator):
-    """One of the architectures with that many cells, each equally likely; `generator` is a torch.Generator on the CPU."""
+    """One of the architectures with that many cells, each equally likely; `generator` is a torch.Generator on
+    the CPU.
+    """
     sizes = [len(every_cell(level)) for level in range(levels)]
     drawn = [int(torch.randint(size, (), generator=generator)) for size in sizes]
     return Architecture(tuple(every_cell(level)[index] for level, index in enumerate(drawn)))

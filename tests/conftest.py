@@ -39,7 +39,9 @@ def type_command(tmp_path, monkeypatch):
 
 @pytest.fixture
 def fail_command(type_command, capsys, tmp_path):
-    """Run a command that must end with one line on stderr and exit code 2, leaving nothing behind; returns that line."""
+    """Run a command that must end with one line on stderr and exit code 2, leaving nothing behind; returns
+    that line.
+    """
 
     def run(command):
         before = sorted(tmp_path.rglob("*"))

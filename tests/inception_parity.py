@@ -1,9 +1,10 @@
-"""Prove that the torch network computes what TensorFlow computes from the same frozen graph, for any weights and sizes:
+"""Prove that the torch network computes what TensorFlow computes from the same frozen graph, for any weights
+and sizes:
 
     python tests/inception_parity.py --seed 3 --sizes 40x56,72x72 --batch 5
 
-Writes a full-size graph with random weights, has both backends read it, and prints the largest relative differences of pool_3,
-logits, FID and IS; exit code 1 if one is above its bound.
+Writes a full-size graph with random weights, has both backends read it, and prints the largest relative
+differences of pool_3, logits, FID and IS; exit code 1 if one is above its bound.
 """
 
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 
@@ -32,22 +34,17 @@ def varied_images(number, height, width, seed):
     for _ in range(number):
         cells = int(torch.randint(2, 9, (), generator=random))
         structure = torch.randn(1, 3, cells, cells, generator=random)
-        structure = torch.nn.functional.interpolate(
-            structure, (height, width), mode="bicubic", align_corners=False
-        )[0]
+        structure = F.interpolate(structure, (height, width), mode="bicubic", align_corners=False)[0]
         brightness, contrast, noise = torch.rand(3, generator=random) * torch.tensor([255.0, 90.0, 30.0])
         colour = 40 * torch.randn(3, 1, 1, generator=random)
-        images.append(
-            brightness
-            + colour
-            + contrast * structure
-            + noise * torch.randn(3, height, width, generator=random)
-        )
+        noise = noise * torch.randn(3, height, width, generator=random)
+        images.append(brightness + colour + contrast * structure + noise)
     return torch.stack(images).clamp_(0, 255).to(torch.uint8)
 
 
 def compare_feature_nets(first, second, images):
-    """Both networks on the same uint8 images (N, 3, H, W): the largest relative difference of their features and of their logits.
+    """Both networks on the same uint8 images (N, 3, H, W): the largest relative difference of their features
+    and of their logits.
 
     Returns {"features": float, "logits": float, "images": N}; see `relative_difference`.
     """
@@ -60,7 +57,7 @@ def compare_feature_nets(first, second, images):
 
 
 def feature_differences(first, second, sizes, batch, seed):
-    """Largest relative differences of pool_3 and logits over images of each (height, width), `batch` at a time."""
+    """Largest relative differences of pool_3 and logits, over `batch` images of each (height, width)."""
     pairs = [
         compare_feature_nets(first, second, varied_images(batch, *size, seed + index))
         for index, size in enumerate(sizes)
@@ -72,7 +69,7 @@ def feature_differences(first, second, sizes, batch, seed):
 
 
 def score_differences(first, second, size, num_images, seed):
-    """Relative differences of the two networks' FID, between two sets of `num_images` images, and of their IS."""
+    """Relative differences of the networks' FID of two sets of `num_images` images, and of their IS."""
     sets = [varied_images(num_images, *size, seed), varied_images(num_images, *size, seed + 1)]
     fid, score = [], []
     for net in (first, second):

@@ -1,6 +1,7 @@
 """Short runs are killed at named moments and go on: they must end as the run that was never killed.
 
-The test suite kills at some of the moments, `python tests/kill_runs.py` at all of them, three times and more (10 minutes).
+The test suite kills at some of the moments, `python tests/kill_runs.py` at all of them, three times and more
+(10 minutes).
 """
 
 import argparse
@@ -25,7 +26,8 @@ def every_call(*arguments, **options):
     return True
 
 
-# What is about to be called at a moment: a module ("" is the script itself), a function of it, and which of its calls count.
+# What is about to be called at a moment: a module ("" is the script itself), a function of it, and which of
+# its calls count.
 WRITING = {
     "checkpoint write": ("torch", "save", every_call),
     "checkpoint flushed": ("os", "fsync", every_call),
@@ -69,7 +71,9 @@ processes.set_forkserver_preload(
 
 
 def run(name, command, folder, moment=None, call=0, signals=(signal.SIGKILL,), save_always=False):
-    """Type a command in `folder`; its process gets `signals` before the n-th call of the moment. Returns the exit code."""
+    """Type a command in `folder`; its process gets `signals` before the n-th call of the moment. Returns the
+    exit code.
+    """
     process = processes.Process(target=_run, args=(name, command, folder, moment, call, signals, save_always))
     process.start()
     process.join()
@@ -77,7 +81,9 @@ def run(name, command, folder, moment=None, call=0, signals=(signal.SIGKILL,), s
 
 
 def _run(name, command, folder, moment, call, signals, save_always):
-    """The process: counts the calls of every moment in counts.json, and the discriminator's steps in the length of `steps`."""
+    """The process: counts the calls of every moment in counts.json, and the discriminator's steps in the
+    length of `steps`.
+    """
     import pytest
     import torch
 
@@ -134,7 +140,9 @@ def reference(name, pictures, folder):
 def killed_run_ends_as(
     finished, name, pictures, folder, moment, call, signals=(signal.SIGKILL,), save_always=False
 ):
-    """Run, kill, go on until done, and compare with the finished run's folder. Returns the exit code of the run that was killed."""
+    """Run, kill, go on until done, and compare with the finished run's folder. Returns the exit code of the
+    run that was killed.
+    """
     folder.mkdir()
     exit_code = run(name, short_run(name, pictures), folder, moment, call, signals, save_always)
     for path in (folder / "logs").glob("*/Log/metrics.jsonl"):

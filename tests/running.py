@@ -18,7 +18,8 @@ from utils.run.save_point import SavePoint, StopRequested
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Runs of a second or two with TinyNet, on the pictures of `write_pictures`. A level or a resolution grows in the second half.
+# Runs of a second or two with TinyNet, on the pictures of `write_pictures`. A level or a resolution grows in
+# the second half.
 SHORT_RUNS = {
     "search": "search --gf_dim 4 --df_dim 4 --bottom_width 4 --grow_step1 2 --max_search_iter 4 --shared_epoch 2 --ctrl_step 3 "
     "--num_candidate 3 --topk 2 --val_freq 2 --hid_size 8 --rl_num_eval_img 8 --dynamic_reset_window 4 --dynamic_reset_threshold 1e6 "

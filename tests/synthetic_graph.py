@@ -1,7 +1,7 @@
 """A GraphDef of the size, node names and operations of the 2015 Inception graph, with random weights.
 
-It is written out from the published description of the graph, independently of the network that it is to be read into.
-`python tests/synthetic_graph.py --seed N --output FILE.pb` writes one.
+It is written out from the published description of the graph, independently of the network that it is to be
+read into. `python tests/synthetic_graph.py --seed N --output FILE.pb` writes one.
 """
 
 import sys
@@ -14,7 +14,10 @@ FLOAT, INT32, UINT8, STRING = 1, 3, 4, 7
 
 
 class GraphWriter:
-    """Adds operations to a GraphDef; every method returns the name of its output and notes the number of its channels."""
+    """Adds operations to a GraphDef. Each method returns the name of its output.
+
+    channels: {name of an output: number of its channels}.
+    """
 
     def __init__(self, seed):
         self.graph = GraphDef()
@@ -63,22 +66,21 @@ class GraphWriter:
         )
 
     def unit(self, name, source, kernel_height, kernel_width, filters, stride=1, padding=b"SAME"):
-        """Convolution, batch norm, ReLU; weights such that activations neither grow nor fade."""
+        """Convolution, batch norm, ReLU. The weights' scale keeps activations from growing or vanishing."""
         channels = self.channels[source]
         fan_in = kernel_height * kernel_width * channels
         shape = (kernel_height, kernel_width, channels, filters)
         self.normal(f"{name}/conv2d_params", shape, np.float32(np.sqrt(2 / fan_in)))
-        self.node(f"{name}/Conv2D", "Conv2D", [source, f"{name}/conv2d_params"], T=FLOAT, strides=[1, stride, stride, 1],
-                  padding=padding, use_cudnn_on_gpu=True)  # fmt: skip
+        self.node(f"{name}/Conv2D", "Conv2D", [source, f"{name}/conv2d_params"], T=FLOAT,
+                  strides=[1, stride, stride, 1], padding=padding, use_cudnn_on_gpu=True)  # fmt: skip
         self.normal(f"{name}/batchnorm/beta", filters, np.float32(0.1))
         self.uniform(f"{name}/batchnorm/gamma", filters, 0.7, 1.3)
         self.normal(f"{name}/batchnorm/moving_mean", filters, np.float32(0.1))
         self.uniform(f"{name}/batchnorm/moving_variance", filters, 0.5, 1.5)
-        norm = [f"{name}/Conv2D"] + [
-            f"{name}/batchnorm/{part}" for part in ("moving_mean", "moving_variance", "beta", "gamma")
-        ]
-        self.node(f"{name}/batchnorm", "BatchNormWithGlobalNormalization", norm, T=FLOAT, variance_epsilon=0.001,
-                  scale_after_normalization=True)  # fmt: skip
+        parts = ("moving_mean", "moving_variance", "beta", "gamma")
+        norm = [f"{name}/Conv2D", *(f"{name}/batchnorm/{part}" for part in parts)]
+        self.node(f"{name}/batchnorm", "BatchNormWithGlobalNormalization", norm, T=FLOAT,
+                  variance_epsilon=0.001, scale_after_normalization=True)  # fmt: skip
         self.node(
             f"{name}/CheckNumerics", "CheckNumerics", [f"{name}/batchnorm"], T=FLOAT, message=b"not finite"
         )
@@ -89,7 +91,7 @@ class GraphWriter:
         return self.node(name, "Relu", [f"{name}/control_dependency"], T=FLOAT)
 
     def tower(self, name, source, *units):
-        """Units one after the other: (kernel height, kernel width, filters) and, where it shrinks, stride 2 without padding."""
+        """A chain of units (kernel height, kernel width, filters[, 2 for stride 2 without padding])."""
         for index, (height, width, filters, *stride) in enumerate(units):
             unit = f"{name}/conv" if index == 0 else f"{name}/conv_{index}"
             source = self.unit(unit, source, height, width, filters, *([2, b"VALID"] if stride else []))
@@ -201,7 +203,8 @@ def synthetic_graph(seed=0):
     writer.pool("pool_3", net, "AvgPool", 8, 1, b"VALID")
     writer.constant("pool_3/_reshape/shape", np.array([1, 2048], np.int32))
     writer.node("pool_3/_reshape", "Reshape", ["pool_3", "pool_3/_reshape/shape"], T=FLOAT)
-    # No column has a mean, which all images would share: the classes must differ between images for an Inception Score.
+    # Columns have mean 0. Otherwise all images would have the same likely classes, and the Inception score
+    # would be near 1.
     weights = writer.random.standard_normal((2048, 1008), dtype=np.float32)
     writer.constant("softmax/weights", np.float32(0.05) * (weights - weights.mean(0)))
     writer.normal("softmax/biases", 1008, np.float32(0.5))

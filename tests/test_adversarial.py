@@ -1,4 +1,6 @@
-"""The adversarial step and the loop over it, beside the same written plainly with torch.optim.Adam, in float64."""
+"""The adversarial step and the loop over it, beside the same written plainly with torch.optim.Adam, in
+float64.
+"""
 
 import copy
 

@@ -74,10 +74,10 @@ def test_a_changed_value_is_noticed(tmp_path):
 
 
 def test_another_format_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(utils.run.checkpoint, "FORMAT", 2)
+    monkeypatch.setattr(utils.run.checkpoint, "FORMAT", 1)
     save_checkpoint(tmp_path / "a.pth", STATE)
     monkeypatch.undo()
-    with pytest.raises(DamagedCheckpoint, match="has format 2, this version reads 1"):
+    with pytest.raises(DamagedCheckpoint, match="has format 1, this version reads 2"):
         load_checkpoint(tmp_path / "a.pth")
 
 
@@ -145,7 +145,9 @@ def test_a_pickle_that_would_run_something_is_refused(tmp_path, zipped):
 
 
 def authors_published_names(architecture, state):
-    """A published generator's state dict as the authors' code names it (the inverse of the loader, written independently)."""
+    """A published generator's state dict as the authors' code names it (the inverse of the loader, written
+    independently).
+    """
     names = OrderedDict()
     for name, tensor in state.items():
         for ours, theirs in (("linear.", "l1."), ("first.pre.conv", "c1"), ("second.pre.conv", "c2"), ("first.pre.norm.batch", "n1"),

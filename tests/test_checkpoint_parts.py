@@ -1,4 +1,6 @@
-"""Everything in a checkpoint is needed: a run that goes on without one part of it does not end as the unbroken one."""
+"""Everything in a checkpoint is needed: a run that goes on without one part of it does not end as the
+unbroken one.
+"""
 
 import shutil
 
@@ -23,8 +25,8 @@ POLICY = [("controller",), ("controller_optimizer",), ("baseline",), ("beam",)]
 COUNTERS = [("counters", name) for name in ("iteration", "shared_steps", "controller_steps")]
 THREE_ITERATIONS = "--max_search_iter 3 --grow_step1 1 --val_freq 9"
 
-# A short run, what is typed besides, the checkpoint, the save point it is from (those of a search come after 2, 4 ... 10 training
-# steps, 3 controller steps and at the end of an iteration), and its parts.
+# A short run, what is typed besides, the checkpoint, the save point it is from (those of a search come after
+# 2, 4 ... 10 training steps, 3 controller steps and at the end of an iteration), and its parts.
 CASES = {
     "search": ("search", f"{THREE_ITERATIONS} --dynamic_reset_threshold 0", "checkpoint.pth", 15, GAN + POLICY + COUNTERS),
     "search before a collapse": ("search", THREE_ITERATIONS, "checkpoint.pth", 12, [("collapse",), ("counters", "resets")]),

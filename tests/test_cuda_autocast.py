@@ -1,6 +1,8 @@
-"""A GPU's autocast runs other operations in float32 than a CPU's does, and where the types do not fit a network fails on the GPU alone.
+"""A GPU's autocast runs other operations in float32 than a CPU's does, and where the types do not fit a
+network fails on the GPU alone.
 
-PyTorch's fake tensors know devices and types but no values, so they show that without a GPU. They have no backward pass there.
+PyTorch's fake tensors know devices and types but no values, so they show that without a GPU. They have no
+backward pass there.
 """
 
 from functools import partial

@@ -34,7 +34,7 @@ def write_images(folder, count=5, size=12, suffix=".png"):
     return folder
 
 
-def all_of(images, batch_size=3):
+def read_all(images, batch_size=3):
     return torch.cat(list(images.batches(torch.arange(images.num_images), batch_size)))
 
 
@@ -303,7 +303,7 @@ def test_zip_equals_the_folder_it_was_made_from(tmp_path, prefix, num_workers):
         images, zipped = load_images("folder", folder, split), load_images("folder", archive, split)
         assert images.num_images == zipped.num_images == count and images.name == zipped.name == "pets"
         streamed = zipped.resized(8, max_resident_bytes=0, num_workers=num_workers)
-        assert torch.equal(images.resized(8).tensor, all_of(streamed, batch_size=1))
+        assert torch.equal(images.resized(8).tensor, read_all(streamed, batch_size=1))
 
 
 def test_workers_do_not_share_a_file_position_in_a_zip(tmp_path):
@@ -318,7 +318,7 @@ def test_workers_do_not_share_a_file_position_in_a_zip(tmp_path):
 
     images = load_images("folder", archive).resized(8, max_resident_bytes=0, num_workers=1)
     before = positions()
-    assert len(all_of(images)) == 5 and before and positions() == before
+    assert len(read_all(images)) == 5 and before and positions() == before
 
 
 def test_folder_without_splits_is_all_train_and_has_no_test(tmp_path):
@@ -412,7 +412,7 @@ def test_unusable_image_is_named_whoever_reads_it(tmp_path, kind, num_workers):
         with pytest.raises(
             UserError, match="^--data_path: cannot read z.png in .* as an image .*; repair or remove it$"
         ):
-            all_of(image_set.resized(8, max_resident_bytes=max_resident_bytes, num_workers=num_workers))
+            read_all(image_set.resized(8, max_resident_bytes=max_resident_bytes, num_workers=num_workers))
 
 
 def test_decompression_bomb_that_pil_only_warns_of_is_an_error_in_a_script(tmp_path):

@@ -1,6 +1,7 @@
 """Training and scoring never read a value from the device nor bring tensors of two devices together.
 
-The device is PyTorch's "meta": it holds shapes but no values, so what would wait for a GPU, or mix it with the CPU, fails here.
+The device is PyTorch's "meta": it holds shapes but no values, so what would wait for a GPU, or mix it with
+the CPU, fails here.
 """
 
 from contextlib import nullcontext

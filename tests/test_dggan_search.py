@@ -1,4 +1,6 @@
-"""DGGAN's and ProgGAN's runs as a user types them: growth, workers, runs that stop and go on, mistakes, and what comes of the winner."""
+"""DGGAN's and ProgGAN's runs as a user types them: growth, workers, runs that stop and go on, mistakes, and
+what comes of the winner.
+"""
 
 import json
 import os
@@ -17,7 +19,7 @@ import cfg
 import models_search.dggan.pair
 from models.growing.architecture import GrowingArchitecture, proggan_architecture
 from models_search.dggan.actions import GrowResolution, GrowthError, every_action, legal_actions
-from models_search.dggan.pair import Fade
+from models_search.dggan.fade import Fade
 from models_search.dggan.plan import check_steps, make_plan
 from models_search.dggan.search import search
 from models_search.dggan.tree import path_actions, planted, tree_from_json

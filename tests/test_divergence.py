@@ -85,7 +85,9 @@ def test_a_loss_or_a_gradient_that_is_not_finite_is_named_with_its_step(network,
 
 
 def spoil(monkeypatch, module, name, call, identity, spoiled):
-    """Replace module.name: what the n-th call is given, as `identity` names it, gives NaN then and whenever it comes again."""
+    """Replace module.name: what the n-th call is given, as `identity` names it, gives NaN then and whenever
+    it comes again.
+    """
     original, calls, bad = getattr(module, name), [], set()
 
     def wrapper(*arguments, **options):
@@ -145,7 +147,9 @@ def assert_same_end(run, other):
 def test_a_run_that_rolls_back_goes_on_with_other_noise_and_can_be_stopped_anywhere(
     type_command, tmp_path, monkeypatch, short, capsys, name, spoil_at, call
 ):
-    """Three runs meet the same NaN: one goes back and on, one is stopped on the way, one ends with exit code 3 and then goes on."""
+    """Three runs meet the same NaN: one goes back and on, one is stopped on the way, one ends with exit code
+    3 and then goes on.
+    """
     spoil_at(monkeypatch, call)
     ends = {}
     for way in ("through", "stopped", "ended"):

@@ -23,7 +23,9 @@ def write_training(folder, history, architecture="1 0 1 1"):
 
 
 def write_growing_search(folder, method, networks, feature_net="tiny", reward="fid"):
-    """The results of a run of search.py that grows networks; networks: {resolution: (node, actions, images, FID)}."""
+    """The results of a run of search.py that grows networks; networks: {resolution: (node, actions, images,
+    FID)}.
+    """
     best = {
         str(resolution): dict(
             node=node, actions=actions, architecture=f"{resolution}: ...", training_images=images, fid=fid

@@ -20,11 +20,13 @@ from inception_parity import varied_images
 from synthetic_graph import synthetic_graph
 from tensorboardX.proto.graph_pb2 import GraphDef
 
-from utils.inception import __main__ as inception
-from utils.inception import files as inception_files
 from utils.cli import UserError
-from utils.inception.__main__ import convert
+from utils.inception import __main__ as inception
+from utils.inception import download as inception_download
+from utils.inception import files as inception_files
+from utils.inception.download import download
 from utils.inception.feature_net import FeatureNet, load_feature_net, relative_difference
+from utils.inception.files import convert
 from utils.inception.graph import GraphError, tensors_from_graph, unit_names
 from utils.inception.network import empty_inception
 
@@ -202,8 +204,8 @@ def test_networks_are_frozen_and_in_eval_mode(net, lite):
 
 
 def test_images_that_are_not_uint8_nchw_are_refused(lite):
-    for images in (torch.zeros(1, 3, 8, 8), torch.zeros(3, 8, 8, dtype=torch.uint8), torch.zeros(1, 1, 8, 8, dtype=torch.uint8),
-                   torch.zeros(0, 3, 8, 8, dtype=torch.uint8)):  # fmt: skip
+    not_nchw = [torch.zeros(shape, dtype=torch.uint8) for shape in ((3, 8, 8), (1, 1, 8, 8), (0, 3, 8, 8))]
+    for images in (torch.zeros(1, 3, 8, 8), *not_nchw):
         with pytest.raises(ValueError, match="uint8 images"):
             lite(images)
 
@@ -380,7 +382,9 @@ def test_archives_that_claim_gigabytes_are_refused_in_little_memory(tmp_path):
             for _ in range(300):
                 file.write(bytes(2**20))
     script = (
-        "import resource, sys, pathlib; from utils.inception.files import graph_from_archive; from utils.cli import UserError\n"
+        "import resource, sys, pathlib\n"
+        "from utils.cli import UserError\n"
+        "from utils.inception.files import graph_from_archive\n"
         "used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = used()\n"
         "for path in sys.argv[1:]:\n"
@@ -436,24 +440,21 @@ def test_download_keeps_only_complete_files_of_the_right_length_and_content(tmp_
     output = tmp_path / "new" / "file"
     with web_server(answers) as address:
         for page in ("good", "unannounced"):
-            assert (
-                inception_files.download(f"{address}/{page}", output, expected_bytes=len(body)).read_bytes()
-                == body
-            )
+            assert download(f"{address}/{page}", output, expected_bytes=len(body)).read_bytes() == body
             output.unlink()
         for page in ("cut", "cut-unannounced", "longer", "page", "missing"):
             with pytest.raises(UserError, match="^--download: "):
-                inception_files.download(f"{address}/{page}", output, expected_bytes=len(body))
+                download(f"{address}/{page}", output, expected_bytes=len(body))
         with pytest.raises(UserError, match="has sha256"):
-            inception_files.download(f"{address}/good", tmp_path / "new" / "weights-0123abcd.pth")
+            download(f"{address}/good", tmp_path / "new" / "weights-0123abcd.pth")
 
         def refuse(part):
             raise UserError("--inception_path: foreign")
 
         with pytest.raises(UserError, match="foreign"):
-            inception_files.download(f"{address}/good", output, check=refuse)
+            download(f"{address}/good", output, check=refuse)
     with pytest.raises(UserError, match="^--download: "):
-        inception_files.download(f"{address}/good", output)  # the server is gone
+        download(f"{address}/good", output)  # the server is gone
     assert list((tmp_path / "new").iterdir()) == []
 
 
@@ -464,7 +465,7 @@ def test_downloaded_archive_is_found_again_without_a_path(files, net, monkeypatc
     with web_server({"/it.tgz": (200, len(archive), archive)}) as address:
         monkeypatch.setattr(sys, "argv", ["inception", "--download", "--url", f"{address}/it.tgz"])
         inception.main()
-    assert str(inception_files.cached_archive()) in capsys.readouterr().out
+    assert str(inception_download.cached_archive()) in capsys.readouterr().out
     found = load_feature_net()
     images = varied_images(1, 32, 32, seed=0)
     assert isinstance(found, FeatureNet) and torch.equal(found(images)[0], net(images)[0])
@@ -473,7 +474,7 @@ def test_downloaded_archive_is_found_again_without_a_path(files, net, monkeypatc
 def test_without_weights_and_network_the_error_names_the_ways_to_get_them(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(
-        inception_files, "URL_INCEPTION_V3", "http://127.0.0.1:9/weights-inception-2015-12-05-6726825d.pth"
+        inception_download, "URL_INCEPTION_V3", "http://127.0.0.1:9/weights-inception-2015-12-05-6726825d.pth"
     )
     with pytest.raises(UserError, match="^--inception_path: ") as caught:
         load_feature_net()

@@ -13,8 +13,8 @@ import torch
 from inception_parity import BOUNDS, compare_feature_nets, score_differences, varied_images
 from synthetic_graph import write_synthetic_graph
 
-from utils.inception import tf_worker as worker
 from utils.cli import UserError
+from utils.inception import tf_worker as worker
 from utils.inception.feature_net import load_feature_net
 from utils.inception.tf_backend import TensorFlowDied, TensorFlowFeatureNet
 
@@ -107,7 +107,7 @@ def fake_worker(folder, after_ready):
     path.write_text(
         f"#!{sys.executable}\n"
         f"import os, signal, sys, time\nsys.path.insert(0, {str(ROOT)!r})\n"
-        "from utils import tf_inception as worker\n"
+        "from utils.inception import tf_worker as worker\n"
         "def put(data): os.write(1, data)\n"
         "requests = sys.stdin.buffer\n"
         "put(worker.GREETING)\n"
@@ -128,7 +128,7 @@ def test_a_killed_worker_is_one_line_and_the_parent_goes_on(tmp_path):
         net(varied_images(1, 8, 8, seed=0))
 
 
-def test_the_last_words_of_a_dying_worker_are_passed_on(tmp_path):
+def test_the_last_line_of_a_dying_worker_is_passed_on(tmp_path):
     net = TensorFlowFeatureNet(
         b"graph", weights_sha256="", tf_python=fake_worker(tmp_path, "sys.exit('out of memory')")
     )
@@ -185,7 +185,10 @@ def test_a_tf_python_that_is_no_python_is_one_line(program):
 
 
 def test_the_worker_file_imports_nothing_of_the_project_and_no_torch():
-    script = f"import runpy, sys; runpy.run_path({worker.__file__!r}); print('torch' in sys.modules, 'utils' in sys.modules)"
+    script = (
+        f"import runpy, sys; runpy.run_path({worker.__file__!r}); "
+        "print('torch' in sys.modules, 'utils' in sys.modules)"
+    )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd="/")
     assert result.stdout.split() == ["False", "False"], result.stderr
 

@@ -55,7 +55,8 @@ def test_the_generator_gets_noise_at_step_zero_and_every_so_many_steps_from_ther
     assert shapes == [(GENERATOR_BATCH, 5) if step % EVERY == 0 else None for step in range(10)]
 
 
-# Noise is drawn for 64 steps at once, the generator's for 64 of its own, so there are borders at 64, 128 and 192.
+# Noise is drawn for 64 steps at once, the generator's for 64 of its own, so there are borders at 64, 128 and
+# 192.
 @pytest.mark.parametrize("first, last", [(0, 1), (1, 2), (2, 9), (63, 66), (64, 65), (100, 131), (190, 200)])
 def test_steps_gone_on_with_or_repeated_are_those_of_going_through(first, last):
     through = list(inputs_of(numbered_images()).batches(0, 200))

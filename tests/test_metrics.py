@@ -23,7 +23,7 @@ scipy_linalg = pytest.importorskip("scipy.linalg")
 
 
 class LinearNet:
-    """A feature network of one matrix, in float64 inside so that its features do not depend on the batch size."""
+    """A feature network of one matrix, in float64 so that features do not depend on the batch size."""
 
     def __init__(self, feature_dim=12, num_classes=7, seed=0, name="linear"):
         self.name, self.backend, self.weights_sha256 = name, "torch", f"seed {seed}"
@@ -49,7 +49,7 @@ def random_features(count, dimensions, seed, shift=0.0):
     return torch.randn(count, dimensions, generator=generator, dtype=torch.float64) @ mix / 3 + shift
 
 
-def statistics_of(features):
+def mean_and_covariance(features):
     return features.mean(0).numpy(), np.cov(features.numpy(), rowvar=False)
 
 
@@ -58,7 +58,7 @@ def random_images(count, seed=0):
 
 
 def reader(images):
-    """A generator that returns given images one after the other."""
+    """A function sample(n) that returns the next n of the images."""
     position = 0
 
     def sample(count):
@@ -69,10 +69,12 @@ def reader(images):
     return sample
 
 
-def real_of(net, images, with_sample=True):
+def statistics_under(net, images, with_sample=True):
     features = net(to_uint8(images))[0].double()
     return RealStatistics(
-        *statistics_of(features), features.float().numpy() if with_sample else None, num_images=len(images)
+        *mean_and_covariance(features),
+        features.float().numpy() if with_sample else None,
+        num_images=len(images),
     )
 
 
@@ -122,8 +124,8 @@ def test_frechet_distance_equals_closed_form_on_diagonal_gaussians():
 
 
 def test_frechet_distance_equals_scipys_matrix_square_root():
-    mu1, sigma1 = statistics_of(random_features(200, 40, seed=1))
-    mu2, sigma2 = statistics_of(random_features(150, 40, seed=2, shift=0.1))
+    mu1, sigma1 = mean_and_covariance(random_features(200, 40, seed=1))
+    mu2, sigma2 = mean_and_covariance(random_features(150, 40, seed=2, shift=0.1))
     expected = ((mu1 - mu2) ** 2).sum() + np.trace(
         sigma1 + sigma2 - 2 * scipy_linalg.sqrtm(sigma1 @ sigma2).real
     )
@@ -135,10 +137,8 @@ def test_frechet_distance_equals_scipys_matrix_square_root():
 
 @pytest.mark.parametrize("count", [10, 40, 41, 200])
 def test_frechet_distance_is_symmetric_and_0_to_itself(count):
-    first, second = (
-        statistics_of(random_features(count, 40, seed=1)),
-        statistics_of(random_features(60, 40, seed=2)),
-    )
+    first = mean_and_covariance(random_features(count, 40, seed=1))
+    second = mean_and_covariance(random_features(60, 40, seed=2))
     scale = np.trace(first[1])
     assert frechet_distance(*first, *first) == pytest.approx(0, abs=1e-9 * scale)
     assert frechet_distance(*first, *second) == pytest.approx(frechet_distance(*second, *first), rel=1e-9)
@@ -214,27 +214,23 @@ def figures(scores):
 
 def test_scores_are_those_of_the_formulas_on_all_features():
     net, fakes, reals = LinearNet(), random_images(83, seed=1), random_images(120, seed=2)
-    real = real_of(net, reals)
+    real = statistics_under(net, reals)
     scores = evaluate(reader(fakes), 83, net, real=real, batch_size=10, splits=4, metrics=ALL)
     features, logits = net(to_uint8(fakes))
     assert (scores.is_mean, scores.is_std) == pytest.approx(
         score_of_2019(logits.double().numpy(), 4), rel=1e-12
     )
     assert scores.fid == pytest.approx(
-        frechet_distance(*statistics_of(features.double()), real.mu, real.sigma), rel=1e-9
+        frechet_distance(*mean_and_covariance(features.double()), real.mu, real.sigma), rel=1e-9
     )
     assert (scores.kid_mean, scores.kid_std) == kernel_inception_distance(features, real.sample)
     assert (scores.precision, scores.recall) == precision_recall(features, real.sample)
-    assert (scores.num_fake, scores.num_real, scores.feature_sample_fake, scores.feature_sample_real) == (
-        83,
-        120,
-        83,
-        120,
-    )
+    assert (scores.num_fake, scores.num_real) == (83, 120)
+    assert (scores.feature_sample_fake, scores.feature_sample_real) == (83, 120)
 
 
 def test_scores_do_not_depend_on_the_batch_size():
-    fakes, real = random_images(83, seed=1), real_of(LinearNet(), random_images(120, seed=2))
+    fakes, real = random_images(83, seed=1), statistics_under(LinearNet(), random_images(120, seed=2))
     expected = figures(evaluate(reader(fakes), 83, LinearNet(), real=real, batch_size=83, metrics=ALL))
     for batch_size in (1, 7, 32, 100):
         assert figures(
@@ -245,7 +241,12 @@ def test_scores_do_not_depend_on_the_batch_size():
 def test_images_reach_the_network_once_and_truncated():
     net, images = LinearNet(), random_images(25)
     evaluate(
-        reader(images), 25, net, real=real_of(LinearNet(), random_images(40)), batch_size=10, metrics=ALL
+        reader(images),
+        25,
+        net,
+        real=statistics_under(LinearNet(), random_images(40)),
+        batch_size=10,
+        metrics=ALL,
     )
     assert net.calls == 3
     truncated = ((images.numpy() * np.float32(127.5)) + np.float32(127.5)).astype(np.uint8)
@@ -269,7 +270,7 @@ def test_images_that_are_not_finite_get_no_score(value, position):
 
 def test_scoring_leaves_the_random_states_alone():
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
-    real = real_of(LinearNet(), random_images(40))
+    real = statistics_under(LinearNet(), random_images(40))
     evaluate(reader(random_images(25)), 25, LinearNet(), real=real, metrics=ALL)
     assert torch.equal(torch_state, torch.get_rng_state())
     assert np.array_equal(numpy_state, np.random.get_state()[1])
@@ -315,7 +316,7 @@ def test_a_row_sample_is_spread_over_all_rows_whatever_the_batches():
 
 
 def test_statistics_of_another_network_are_refused():
-    real = real_of(LinearNet(feature_dim=9), random_images(40))
+    real = statistics_under(LinearNet(feature_dim=9), random_images(40))
     with pytest.raises(ValueError, match="9 features"):
         evaluate(reader(random_images(25)), 25, LinearNet(), real=real)
 
@@ -335,23 +336,19 @@ def test_a_generator_that_returns_too_few_images_is_noticed():
 
 
 def score_a_share(index, images, real, folder):
-    """What each of two processes does: score its half of the images, then the same with a NaN in the first half."""
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=index, world_size=2,
-                                         timeout=datetime.timedelta(seconds=120))  # fmt: skip
-    first, last = index * len(images) // 2, (index + 1) * len(images) // 2
-    scores = evaluate(
-        reader(images[first:last]),
-        len(images),
-        LinearNet(),
-        real=real,
-        batch_size=10,
-        metrics=ALL,
-        share=(index, 2),
-    )
+    """One of two processes scores its half of the images, then again with a NaN in the first half."""
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=index, world_size=2,
+        timeout=datetime.timedelta(seconds=120),
+    )  # fmt: skip
+    count, share = len(images), (index, 2)
+    first, last = index * count // 2, (index + 1) * count // 2
+    half = reader(images[first:last])
+    scores = evaluate(half, count, LinearNet(), real=real, batch_size=10, metrics=ALL, share=share)
     broken = images.clone()
     broken[0, 0, 0, 0] = torch.nan
     try:
-        evaluate(reader(broken[first:last]), len(images), LinearNet(), share=(index, 2))
+        evaluate(reader(broken[first:last]), count, LinearNet(), share=share)
         refused = False
     except NonFiniteImages:
         refused = True
@@ -360,7 +357,7 @@ def score_a_share(index, images, real, folder):
 
 
 def test_scores_do_not_depend_on_the_number_of_processes(tmp_path):
-    images, real = random_images(83), real_of(LinearNet(), random_images(120, seed=2))
+    images, real = random_images(83), statistics_under(LinearNet(), random_images(120, seed=2))
     other = torch.multiprocessing.get_context("spawn").Process(
         target=score_a_share, args=(1, images, real, tmp_path)
     )
@@ -375,55 +372,34 @@ def test_scores_do_not_depend_on_the_number_of_processes(tmp_path):
 
 
 def test_the_text_of_a_score_names_any_network_but_inception():
-    score = {
-        "backend": "torch",
-        "weights_sha256": "",
-        "num_fake": 100,
-        "is_mean": 8.551,
-        "is_std": 0.1,
-        "fid": 12.42,
-    }
+    score = dict(backend="torch", weights_sha256="", num_fake=100, is_mean=8.551, is_std=0.1, fid=12.42)
     assert Scores(feature_net="inception", **score).text() == "IS 8.55 +- 0.10, FID 12.42"
     assert Scores(feature_net="small", **score).text() == "small IS 8.55 +- 0.10, small FID 12.42"
 
 
 def test_scores_as_json_state_the_protocol():
-    net = LinearNet()
-    real = RealStatistics(
-        np.zeros(12),
-        np.eye(12),
-        num_images=500,
-        data="CIFAR-10",
-        split="train",
-        resolution=32,
-        data_sha256="ab",
-    )
-    stated = json.loads(
-        json.dumps(evaluate(reader(random_images(25)), 25, net, real=real, splits=5, seed=7).as_dict())
-    )
-    protocol = {"feature_net": "linear", "backend": "torch", "weights_sha256": "seed 0", "num_fake": 25, "splits": 5, "seed": 7,
-                "num_real": 500, "data": "CIFAR-10", "split": "train", "resolution": 32, "data_sha256": "ab",
-                "rounding": "truncated to uint8"}  # fmt: skip
-    assert stated.items() >= protocol.items()
+    images = dict(data="CIFAR-10", split="train", resolution=32, data_sha256="ab")
+    real = RealStatistics(np.zeros(12), np.eye(12), num_images=500, **images)
+    scores = evaluate(reader(random_images(25)), 25, LinearNet(), real=real, splits=5, seed=7)
+    protocol = {
+        "feature_net": "linear", "backend": "torch", "weights_sha256": "seed 0", "num_fake": 25, "splits": 5,
+        "seed": 7, "num_real": 500, "rounding": "truncated to uint8", **images,
+    }  # fmt: skip
+    assert json.loads(json.dumps(scores.as_dict())).items() >= protocol.items()
 
 
 def test_two_backends_that_agree_are_compared_and_others_refused():
-    images, real = random_images(60), real_of(LinearNet(), random_images(80, seed=2))
+    images, real = random_images(60), statistics_under(LinearNet(), random_images(80, seed=2))
     close, far = LinearNet(), LinearNet()
     close.weights = close.weights * (1 + 1e-6)
     far.weights = far.weights * (1 + 1e-3)
     first, second, differences = evaluate_both(reader(images), 60, (LinearNet(), close), reals=(real, real))
     assert 5e-7 < differences["features"] < 2e-6
-    assert first.fid != second.fid and differences["fid"] == pytest.approx(
-        abs(first.fid - second.fid) / max(first.fid, 1), rel=1e-3
-    )
-    first, second, differences = evaluate_both(
-        reader(images), 60, (LinearNet(), close), reals=(real, real), metrics=("kid",)
-    )
-    assert (
-        first.kid_mean is not None
-        and second.kid_mean is None
-        and differences["is"] is differences["fid"] is None
-    )
+    expected = abs(first.fid - second.fid) / max(first.fid, 1)
+    assert first.fid != second.fid and differences["fid"] == pytest.approx(expected, rel=1e-3)
+    options = dict(reals=(real, real), metrics=("kid",))
+    first, second, differences = evaluate_both(reader(images), 60, (LinearNet(), close), **options)
+    assert first.kid_mean is not None and second.kid_mean is None
+    assert differences["is"] is differences["fid"] is None
     with pytest.raises(BackendsDiffer, match="features 1.0e-03"):
         evaluate_both(reader(images), 60, (LinearNet(), far), reals=(real, real))

@@ -37,7 +37,7 @@ def laplacian_pyramid(images, num_levels):
 
 
 def reference(fake, real, seed):
-    """The definition, patch by patch, with the same draws: for each level places of fake and real patches, then directions."""
+    """The definition, patch by patch. Each level draws places of fake and real patches, then directions."""
     size = fake.shape[-1]
     resolutions = [size >> level for level in range(10) if size >> level >= 16]
     generator = torch.Generator().manual_seed(seed)
@@ -46,15 +46,13 @@ def reference(fake, real, seed):
         sets = []
         for images in (fake, real):
             pixels = laplacian_pyramid(images, len(resolutions))[level]
-            top, left = (
-                torch.randint(0, resolution - 6, (128 * len(images),), generator=generator).tolist()
-                for _ in range(2)
-            )
+            count = (128 * len(images),)
+            top = torch.randint(0, resolution - 6, count, generator=generator).tolist()
+            left = torch.randint(0, resolution - 6, count, generator=generator).tolist()
             places = enumerate(zip(top, left, strict=True))
             patches = np.stack([pixels[i // 128, :, y : y + 7, x : x + 7] for i, (y, x) in places])
-            patches = (patches - patches.mean((0, 2, 3), keepdims=True)) / patches.std(
-                (0, 2, 3), keepdims=True
-            )
+            mean = patches.mean((0, 2, 3), keepdims=True)
+            patches = (patches - mean) / patches.std((0, 2, 3), keepdims=True)
             sets.append(patches.reshape(len(patches), -1))
         directions = torch.randn(512, 147, generator=generator, dtype=torch.float64).numpy()
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
@@ -77,11 +75,8 @@ def test_distance_equals_an_independent_reference():
 
 
 def test_distance_is_smaller_between_images_of_one_kind_than_between_others():
-    one, same, other = (
-        random_images(100, 16, seed=1),
-        random_images(100, 16, seed=2),
-        random_images(100, 16, seed=3, contrast=0),
-    )
+    one, same = random_images(100, 16, seed=1), random_images(100, 16, seed=2)
+    other = random_images(100, 16, seed=3, contrast=0)
     assert 2 * sliced_wasserstein_distance(one, same)[16] < sliced_wasserstein_distance(one, other)[16]
 
 
@@ -98,9 +93,7 @@ def test_images_of_two_sizes_or_too_small_are_refused():
     with pytest.raises(ValueError, match="one size"):
         sliced_wasserstein_distance(random_images(4, 16, seed=1), random_images(4, 32, seed=1))
     with pytest.raises(ValueError, match="7 pixels"):
-        sliced_wasserstein_distance(
-            torch.zeros(1, 3, 6, 6, dtype=torch.uint8), torch.zeros(1, 3, 6, 6, dtype=torch.uint8)
-        )
+        sliced_wasserstein_distance(*torch.zeros(2, 1, 3, 6, 6, dtype=torch.uint8))
 
 
 class StoredImages:
@@ -129,6 +122,6 @@ def test_evaluate_needs_no_feature_network_for_it_and_states_its_sample():
 
 
 def test_evaluate_refuses_images_of_another_size():
+    real = StoredImages(random_images(4, 16, seed=2))
     with pytest.raises(ValueError, match="16 pixels"):
-        evaluate(lambda count: random_images(count, 32, seed=1), 4, None, real_images=StoredImages(random_images(4, 16, seed=2)),
-                 metrics=("swd",))  # fmt: skip
+        evaluate(lambda count: random_images(count, 32, seed=1), 4, None, real_images=real, metrics=("swd",))

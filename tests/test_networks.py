@@ -16,7 +16,8 @@ from utils.training.sizes import count_macs, count_parameters
 
 REFERENCE = "tests/data/autogan_reference.npz"
 
-# Parameters and MACs at 32 px, then at 48 px: gf_dim 256, latent 128 (the paper's 1.77 GFLOPs are the first MACs).
+# Parameters and MACs at 32 px, then at 48 px: gf_dim 256, latent 128 (the paper's 1.77 GFLOPs are the first
+# MACs).
 PUBLISHED_SIZES = {
     "autogan_cifar10_a": (4_405_251, 1_765_015_552, 5_065_731, 3_971_284_992),
     "autogan_cifar10_b": (4_471_043, 1_832_124_416, 5_131_523, 4_122_279_936),

@@ -26,12 +26,9 @@ from utils.metrics.generator import noise_sampler
 CPU = torch.device("cpu")
 BACKENDS = torch.backends
 SWITCHES = (
-    BACKENDS.cuda.matmul,
-    BACKENDS.cudnn.conv,
-    BACKENDS.cudnn.rnn,
-    BACKENDS.mkldnn.matmul,
+    BACKENDS.cuda.matmul, BACKENDS.cudnn.conv, BACKENDS.cudnn.rnn, BACKENDS.mkldnn.matmul,
     BACKENDS.mkldnn.conv,
-)
+)  # fmt: skip
 needs_compiler = pytest.mark.skipif(
     not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler"
 )
@@ -49,7 +46,7 @@ def test_the_precision_holds_inside_and_is_restored_outside(precision, flag):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_older_flags_agree_so_that_the_compiler_can_read_them(precision):
-    """PyTorch 2.10 compiles nothing for a GPU where they contradict the newer ones; found without a GPU in its sources."""
+    """PyTorch 2.10 compiles nothing for a GPU if they contradict the newer ones (read in its sources)."""
 
     def older():
         return (
@@ -77,16 +74,13 @@ def test_flags_that_somebody_else_has_mixed_do_no_harm():
 def test_a_call_in_bfloat16_answers_in_float32():
     layer, x = nn.Linear(64, 8), torch.randn(4, 64)
     rough = in_precision(layer, "bfloat16", CPU)(x)
-    assert (
-        rough.dtype == torch.float32
-        and not torch.equal(rough, layer(x))
-        and torch.allclose(rough, layer(x), atol=0.05)
-    )
+    assert rough.dtype == torch.float32 and not torch.equal(rough, layer(x))
+    assert torch.allclose(rough, layer(x), atol=0.05)
     assert in_precision(layer, "float32", CPU) is layer
 
 
 def test_bfloat16_reads_the_weights_as_they_are_now():
-    """Autocast's cache would hold a weight's first cast until the outermost context ends, which is after a hundred steps."""
+    """Autocast's cache would keep a weight's first cast until the outermost context ends, steps later."""
     layer, x = nn.Linear(4, 4), torch.ones(1, 4)
     with multiplying("bfloat16", CPU, autocast=False):
         call = in_precision(layer, "bfloat16", CPU)
@@ -134,10 +128,9 @@ class Brightness(nn.Module):
         return maps.mean((2, 3)), maps.amax((2, 3))
 
 
-def feature_net(**how):
-    return FeatureNet(
-        "tiny", Brightness(), weights_sha256="", feature_dim=4, num_classes=4, device="cpu", **how
-    )
+def feature_net(**options):
+    sizes = dict(feature_dim=4, num_classes=4)
+    return FeatureNet("tiny", Brightness(), weights_sha256="", device="cpu", **sizes, **options)
 
 
 def test_scores_of_another_precision_carry_its_name():
@@ -145,11 +138,8 @@ def test_scores_of_another_precision_carry_its_name():
     exact, rough = feature_net(), feature_net(precision="bfloat16")
     assert (exact.name, rough.name) == ("tiny", "tiny in bfloat16")
     for mine, theirs in zip(rough(images), exact(images)):
-        assert (
-            mine.dtype == torch.float32
-            and not torch.equal(mine, theirs)
-            and torch.allclose(mine, theirs, atol=0.02)
-        )
+        assert mine.dtype == torch.float32 and not torch.equal(mine, theirs)
+        assert torch.allclose(mine, theirs, atol=0.02)
 
 
 def test_tensorflow_has_no_other_precision():
@@ -166,7 +156,7 @@ def test_a_compiled_feature_network_gives_the_same_features():
 
 @needs_compiler
 def test_compiled_networks_train_like_the_networks():
-    """In float64, over three steps of both: images, gradients, batch norm's statistics and spectral norm's vectors."""
+    """Three steps of both in float64: losses, weights, batch norm's statistics, spectral norm's vectors."""
     losses, states, options = [], [], training_options(g_lr=1e-3, d_lr=1e-3)
     for compiled in (False, True):
         torch.manual_seed(0)
@@ -193,7 +183,7 @@ def test_compiled_networks_train_like_the_networks():
 
 
 def test_a_machine_that_cannot_compile_says_so_in_one_line(monkeypatch):
-    def broken(*arguments, **how):
+    def broken(*arguments, **options):
         raise RuntimeError("no compiler found\nwith many lines")
 
     monkeypatch.setattr(torch, "compile", broken)

@@ -1,4 +1,6 @@
-"""The same numbers from the same seed, whatever is scored, logged or drawn beside the training, and from release to release."""
+"""The same numbers from the same seed, whatever is scored, logged or drawn beside the training, and from
+release to release.
+"""
 
 import json
 
@@ -57,7 +59,9 @@ def test_what_is_trained_depends_on_the_seed_and_not_on_scoring_or_logging(
 
 
 def golden_run():
-    """Losses of 100 steps of a shared GAN and rewards of five architectures in it, in float64: see test_fast for why."""
+    """Losses of 100 steps of a shared GAN and rewards of five architectures in it, in float64: see test_fast
+    for why.
+    """
     drawn = torch.Generator().manual_seed(0)
     architectures = [random_architecture(1, drawn) for _ in range(100)]
     (d_losses, g_losses), gan = losses_of(fast=True, architectures=architectures, dtype=torch.float64)

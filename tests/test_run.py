@@ -1,4 +1,6 @@
-"""A run's folder when things go wrong: a full disk, a folder that is taken away, several runs at once, logs cut short."""
+"""A run's folder when things go wrong: a full disk, a folder that is taken away, several runs at once, logs
+cut short.
+"""
 
 import json
 import os

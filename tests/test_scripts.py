@@ -291,7 +291,9 @@ def test_a_training_logs_a_line_every_so_many_steps(tmp_path, monkeypatch):
 def test_a_dynamic_reset_stops_at_the_step_of_the_rule_however_often_the_losses_are_looked_at(
     type_command, tmp_path
 ):
-    """A threshold that any losses fall below: the reset comes at the same step with another --print_freq, and the run is the same."""
+    """A threshold that any losses fall below: the reset comes at the same step with another --print_freq, and
+    the run is the same.
+    """
     for name, print_freq in (("often", 1), ("seldom", 100)):
         command = TINY_SEARCH.replace("--print_freq 3", f"--print_freq {print_freq}").replace(
             "--exp_name s", f"--exp_name {name}"

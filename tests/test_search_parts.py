@@ -21,7 +21,9 @@ from models_search.search_space import random_architecture
 
 
 def toy_reward(architecture):
-    """A fixed function of the architecture with interactions between cells, so that greedy choices per token are not enough."""
+    """A fixed function of the architecture with interactions between cells, so that greedy choices per token
+    are not enough.
+    """
     tokens = architecture.tokens
     matches = sum(
         token == wanted for token, wanted in zip(tokens, Architecture.parse("autogan_cifar10_b").tokens)
@@ -32,7 +34,9 @@ def toy_reward(architecture):
 
 
 def toy_search(seed, updates=120, candidates=10, k=5):
-    """The search of three levels with the toy reward; returns (final beam, mean reward of the last policy, architectures scored)."""
+    """The search of three levels with the toy reward; returns (final beam, mean reward of the last policy,
+    architectures scored).
+    """
     torch.manual_seed(seed)
     drawn, beam, scored = torch.Generator().manual_seed(seed), first_beam(32), 0
     for level in range(3):
@@ -102,7 +106,9 @@ def test_a_levels_controller_starts_from_a_beam_entry_and_extends_its_architectu
 
 
 def test_the_surrogate_of_reinforce_has_the_gradient_of_reward_and_entropy():
-    """The surrogate's gradient, averaged over all cells with their probabilities, is that of the expected reward plus entropy."""
+    """The surrogate's gradient, averaged over all cells with their probabilities, is that of the expected
+    reward plus entropy.
+    """
     torch.manual_seed(0)
     controller = Controller(0, 6).double()
     actions = torch.cartesian_prod(*[torch.arange(size) for size in controller.heads])

@@ -1,4 +1,6 @@
-"""Recorded training steps are the steps themselves. The recorder of these tests replays in Python what a GPU replays as a CUDA graph."""
+"""Recorded training steps are the steps themselves. The recorder of these tests replays in Python what a GPU
+replays as a CUDA graph.
+"""
 
 from contextlib import contextmanager
 from functools import partial
@@ -22,7 +24,8 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 
 class ReplayingRecorder:
-    """Like a CUDA graph, a recording reads inputs where they lay when it was made, and updates the tensors that it found then.
+    """Like a CUDA graph, a recording reads inputs where they lay when it was made, and updates the tensors
+    that it found then.
 
     `gan`: if given, a replay that should update others fails.
     """
@@ -52,8 +55,10 @@ class ReplayingRecorder:
         return replay
 
     def updated_by(self, call):
-        """Addresses of what lasts from step to step: the averages that the optimiser of this update works on, and the generator's
-        gradients. The discriminator's are every step's own, which a recording allocates anew."""
+        """Addresses of what lasts from step to step: the averages that the optimiser of this update works on,
+        and the generator's gradients. The discriminator's are every step's own, which a recording allocates
+        anew.
+        """
         if self.gan is None:
             return None
         is_generator = call.func.__name__ == "generator_step"
@@ -154,7 +159,9 @@ def test_a_call_that_cannot_be_recorded_takes_the_recordings_with_it():
 
 
 def test_an_optimiser_that_has_come_to_train_more_parameters_is_recorded_anew(monkeypatch):
-    """Adam also moves the averages of what an architecture does not use, so the same architecture is another step from there on."""
+    """Adam also moves the averages of what an architecture does not use, so the same architecture is another
+    step from there on.
+    """
     first, second = small_architectures(2, distinct=40)
     assert first != second
     order = [first] * 11 + [second] * 5 + [first] * 15
@@ -286,8 +293,10 @@ def test_adams_averages_take_on_the_parameters_memory_format():
 
 @needs_cuda
 def test_cuda_graphs_replay_exactly_what_they_recorded(monkeypatch):
-    """The same kernels in the same order: bitwise the same losses and weights as one kernel at a time, where the kernels are
-    deterministic, which the gradient of bilinear upsampling never is and cuDNN is if told to."""
+    """The same kernels in the same order: bitwise the same losses and weights as one kernel at a time, where
+    the kernels are deterministic, which the gradient of bilinear upsampling never is and cuDNN is if told
+    to.
+    """
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     architectures = [each for each in small_architectures(150, distinct=12) if each.cells[0].up != "bilinear"]
     recorded, gan = losses_of(fast=True, architectures=architectures, steps=len(architectures), device="cuda")
@@ -303,7 +312,9 @@ def test_cuda_graphs_replay_exactly_what_they_recorded(monkeypatch):
 
 @needs_cuda
 def test_recordings_survive_each_other_and_the_allocator():
-    """What breaks if one recording alone is dropped: the workspace of the others' matrix products is given to someone else."""
+    """What breaks if one recording alone is dropped: the workspace of the others' matrix products is given to
+    someone else.
+    """
     recorder = CudaRecorder(torch.device("cuda"))
     factors = torch.randn(2, 512, 512, device="cuda")
     graphs = StepGraphs(recorder, capacity=2)

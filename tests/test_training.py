@@ -1,4 +1,6 @@
-"""Training as the scripts do it: how long, at which rates, from which weights after a dynamic reset, and that it learns."""
+"""Training as the scripts do it: how long, at which rates, from which weights after a dynamic reset, and that
+it learns.
+"""
 
 import dataclasses
 from types import SimpleNamespace
@@ -85,7 +87,8 @@ def updates(gan):
     ]
 
 
-# Dynamic reset: the generator's window of three losses is full after step 4, its third; then any losses are below the threshold 1e6.
+# Dynamic reset: the generator's window of three losses is full after step 4, its third; then any losses are
+# below the threshold 1e6.
 
 
 def new_search(command):
@@ -186,7 +189,9 @@ def test_without_decay_learning_rates_stay(digits):
 
 
 def search(command, images):
-    """The same of a search command: the shared GAN after an iteration's training, and the figures it recorded."""
+    """The same of a search command: the shared GAN after an iteration's training, and the figures it
+    recorded.
+    """
     figures = []
     state, plan = new_search(command)
     train_shared(state, plan, images, run_that_records(figures), NoSavePoint())
@@ -242,7 +247,9 @@ def test_the_average_forgets_as_fast_as_asked(digits):
 
 
 def test_a_short_training_brings_fid_far_below_the_untrained_generators(digits):
-    """By EfficientNet-Lite0 on 60 images: from 1415, 1357 and 1329 to 659, 667 and 663, for the seeds 12345, 1 and 2."""
+    """By EfficientNet-Lite0 on 60 images: from 1415, 1357 and 1329 to 659, 667 and 663, for the seeds 12345,
+    1 and 2.
+    """
     few = dataclasses.replace(load_images("digits"), num_images=60).resized(8)
     net = load_feature_net("efficientnet-lite0", device=CPU)
     real, fids = real_statistics(few, net), []

@@ -159,10 +159,10 @@ class Script:
         """What --help says of an option: nothing where it would be refused."""
         if field.name in self.refused:
             return argparse.SUPPRESS
-        if field.name in self.tolerated:
-            return "without effect here; the authors' command lines have it"
         words, replaced = [field.metadata["help"]], field.metadata["instead_of"]
-        if group_class.methods and self.switch:
+        if field.name in self.tolerated:
+            words = ["without effect here; the authors' command lines have it"]
+        elif group_class.methods and self.switch:
             words.append(f"({self.switch} {' and '.join(group_class.methods)})")
         if replaced:
             words.append(f"(instead of {' and '.join(f'--{name}' for name in replaced)})")

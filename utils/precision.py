@@ -1,5 +1,6 @@
-"""The precision of multiplications: exact float32, or what is faster and moves results. In one place, because PyTorch's own defaults
-differ: on a GPU its float32 convolutions are TF32.
+"""The precision of multiplications: exact float32, or something faster that moves results.
+
+PyTorch's own defaults are not used: its float32 convolutions on a GPU are TF32.
 """
 
 from contextlib import contextmanager
@@ -13,41 +14,33 @@ PRECISIONS = ("float32", "tf32", "bfloat16")
 
 @contextmanager
 def multiplying(precision, device, autocast=True):
-    """Inside, whatever the global flags and autocast say, convolutions and matrix products multiply in `precision`; then all is as before.
+    """Convolutions and matrix products inside multiply in `precision`, whatever the global flags and autocast
+    say.
 
-    "float32" is exact; "tf32" keeps 10 bits of each factor; "bfloat16" is autocast, left to `in_precision` if not `autocast`.
+    "float32" is exact; "tf32" keeps 10 bits of each factor; "bfloat16" is autocast. With autocast=False,
+    "bfloat16" only applies where `in_precision` is used. Flags and autocast are restored afterwards.
     """
     older, newer = _older_flags(), [switch.fp32_precision for switch in _switches()]
+    is_tf32, enabled = precision == "tf32", autocast and precision == "bfloat16"
     try:
-        _set_flags(
-            ("high", True) if precision == "tf32" else ("highest", False),
-            ["tf32" if precision == "tf32" else "ieee"] * len(newer),
-        )
-        with torch.autocast(
-            device.type, torch.bfloat16, enabled=autocast and precision == "bfloat16", cache_enabled=False
-        ):
+        _set_flags(("high" if is_tf32 else "highest", is_tf32), ["tf32" if is_tf32 else "ieee"] * len(newer))
+        with torch.autocast(device.type, torch.bfloat16, enabled=enabled, cache_enabled=False):
             yield
     finally:
         _set_flags(older, newer)
 
 
-# PyTorch has two generations of flags for this. The newer ones decide, but torch.compile reads the older ones (2.10), and reading them
-# fails where they contradict the newer. So both are set.
+# PyTorch has two generations of flags. The newer ones decide, but torch.compile (2.10) reads the older ones,
+# and reading those fails if they contradict the newer ones. So set both.
 
 
 def _switches():
-    backends = torch.backends
-    return (
-        backends.cuda.matmul,
-        backends.cudnn.conv,
-        backends.cudnn.rnn,
-        backends.mkldnn.matmul,
-        backends.mkldnn.conv,
-    )
+    cuda, cudnn, mkldnn = torch.backends.cuda, torch.backends.cudnn, torch.backends.mkldnn
+    return cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv
 
 
 def _older_flags():
-    """(precision of matrix products, whether convolutions may be TF32), or None where somebody has set the newer flags alone."""
+    """(precision of matrix products, whether convolutions may be TF32); None if only newer flags are set."""
     try:
         return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     except RuntimeError:
@@ -63,9 +56,10 @@ def _set_flags(older, newer):
 
 
 def in_precision(call, precision, device):
-    """`call` under autocast if `precision` is "bfloat16"; it returns float32 all the same.
+    """`call` under autocast if `precision` is "bfloat16". It returns float32 in any case.
 
-    Without autocast's cache of weights: it outlives a step where contexts are nested, and a recorded step would read it after its end.
+    Autocast's cache of weights is off: in nested contexts it outlives a step, and a recorded step would read
+    it after it is freed.
     """
     if precision != "bfloat16":
         return call
@@ -78,15 +72,17 @@ def in_precision(call, precision, device):
 
 
 def fast_memory_format(precision, device):
-    """How images lie in memory where convolutions are fast: channels last, but for a GPU's exact float32 kernels, which are made for the
-    usual order (reported by others for older GPUs, not measured here)."""
+    """The memory format for fast convolutions: channels last, except for exact float32 on a GPU.
+
+    That exact kernels on a GPU prefer the usual order is reported by others for older GPUs, and not measured
+    here.
+    """
     is_usual = device.type == "cuda" and precision == "float32"
     return torch.contiguous_format if is_usual else torch.channels_last
 
 
 def check_precision(option, precision, device):
-    """Refuse a precision that the device does not have."""
+    """Raise UserError if the device cannot compute in this precision."""
     if precision == "tf32" and device.type != "cuda":
-        raise UserError(
-            f"{option}: tf32 is arithmetic of NVIDIA GPUs, the device is {device}; use float32 or bfloat16"
-        )
+        reason = f"tf32 is arithmetic of NVIDIA GPUs, the device is {device}"
+        raise UserError(f"{option}: {reason}; use float32 or bfloat16")

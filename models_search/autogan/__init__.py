@@ -1,4 +1,6 @@
-"""AutoGAN: cells by a controller, level by level, in a shared GAN. search.py needs these four functions of a search."""
+"""AutoGAN: cells by a controller, level by level, in a shared GAN. search.py needs these four functions of a
+search.
+"""
 
 from models_search.autogan.plan import make_plan
 from models_search.autogan.search import load_materials, new_state, run_search

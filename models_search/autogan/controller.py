@@ -1,4 +1,6 @@
-"""The LSTM controller of one level, drawing a cell token by token, and its REINFORCE update (sections 3.3.2 and 3.3.3)."""
+"""The LSTM controller of one level, drawing a cell token by token, and its REINFORCE update (sections 3.3.2
+and 3.3.3).
+"""
 
 from typing import NamedTuple
 
@@ -10,7 +12,9 @@ from models.autogan.architecture import Architecture, CellSpec, head_sizes
 
 
 class BeamEntry(NamedTuple):
-    """An architecture that a level has kept, its reward, and the LSTM state (hidden, cell) after its last token."""
+    """An architecture that a level has kept, its reward, and the LSTM state (hidden, cell) after its last
+    token.
+    """
 
     architecture: Architecture
     score: float
@@ -27,7 +31,8 @@ class Rollout(NamedTuple):
 
 
 class Controller(nn.Module):
-    """Policy over the cells of one level: each token is drawn from a softmax over the LSTM's output and fed back in.
+    """Policy over the cells of one level: each token is drawn from a softmax over the LSTM's output and fed
+    back in.
 
     It is tiny and lives on the CPU, so drawing architectures never waits for a GPU.
     """
@@ -40,10 +45,11 @@ class Controller(nn.Module):
         self.decoders = nn.ModuleList(nn.Linear(hidden_size, size) for size in self.heads)
 
     def forward(self, state, uniforms=None, actions=None):
-        """Roll out from `state` (hidden and cell, (N, hidden_size)): draw tokens by `uniforms` (N, T) in [0, 1), or force `actions` (N, T).
+        """Roll out from `state` (hidden and cell, (N, hidden_size)): draw tokens by `uniforms` (N, T) in [0,
+        1), or force `actions` (N, T).
 
-        A token is the inverse of its distribution function at the uniform number, so each row's draw is its own, however many rows
-        are drawn together.
+        A token is the inverse of its distribution function at the uniform number, so each row's draw is its
+        own, however many rows are drawn together.
         """
         token_input = torch.zeros_like(state[0])
         first_token_of_head, steps = 0, []
@@ -84,7 +90,8 @@ def first_beam(hidden_size=100):
 def sample_architectures(controller, beam, count, generator):
     """Sample `count` architectures: each extends a random entry of the beam by one cell of the controller.
 
-    The entry's LSTM state starts the controller. Returns (architectures, Rollout). `generator`: a torch.Generator on the CPU.
+    The entry's LSTM state starts the controller. Returns (architectures, Rollout). `generator`: a
+    torch.Generator on the CPU.
     """
     uniforms = torch.rand(count, 1 + len(controller.heads), generator=generator)
     parents = [beam[int(u * len(beam))] for u in uniforms[:, 0].tolist()]
@@ -95,10 +102,12 @@ def sample_architectures(controller, beam, count, generator):
 
 
 def reinforce(optimizer, rollout, rewards, baseline, entropy_coeff=1e-4, baseline_decay=0.9):
-    """One policy-gradient step on a rollout of N architectures with `rewards` (N,); returns (new baseline, figures to log).
+    """One policy-gradient step on a rollout of N architectures with `rewards` (N,); returns (new baseline,
+    figures to log).
 
-    The entropy of the controller's output is part of the reward (section 4), so it counts twice in the gradient: as reward of the tokens
-    drawn, and by its own dependence on the policy. `baseline` is the moving average of rewards, None before the first.
+    The entropy of the controller's output is part of the reward (section 4), so it counts twice in the
+    gradient: as reward of the tokens drawn, and by its own dependence on the policy. `baseline` is the moving
+    average of rewards, None before the first.
     """
     entropy = rollout.entropies.sum(1)
     log_prob = rollout.log_probs.sum(1)

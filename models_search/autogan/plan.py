@@ -125,7 +125,8 @@ def _growing_iterations(options):
     last = autogan.max_search_iter
     if list(steps) != sorted(set(steps)) or (steps and not 0 < min(steps) <= max(steps) < last):
         raise UserError(
-            f"{name}: {list(steps)} must rise between 0 and --max_search_iter {last}; give smaller or distinct steps"
+            f"{name}: {list(steps)} must rise between 0 and --max_search_iter {last}; "
+            "give smaller or distinct steps"
         )
     cure = " or change --grow_steps (an iteration for each cell but the first) or --bottom_width"
     maker = f"{1 + len(steps)} cells ({name}) on --bottom_width {bottom_width}"

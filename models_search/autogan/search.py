@@ -40,7 +40,7 @@ def search(state, plan, images, reward, run, save_point):
         if plan.ends_level(iteration):
             state.beam = best_architectures(state, plan, reward, run)
             if not plan.is_last(iteration):
-                # Both networks grow by being called with longer architectures: their cells are there from the start.
+                # Both networks grow by being called with longer architectures: all their cells exist already.
                 state.policy = new_policy(plan, level + 1)
                 state.shared.gan.graphs.clear()
         if state.shared.collapsed:
@@ -60,7 +60,9 @@ def train_shared(state, plan, images, run, save_point):
 
 
 def train_controller(state, plan, reward, run, save_point):
-    """Train the controller by REINFORCE, the shared GAN fixed (section 3.3.2). Returns the mean reward of each update."""
+    """Train the controller by REINFORCE, the shared GAN fixed (section 3.3.2). Returns the mean reward of
+    each update.
+    """
     steps, policy, rewards = plan.controller_steps, state.policy, []
     with tqdm(
         total=steps,
@@ -87,7 +89,9 @@ def train_controller(state, plan, reward, run, save_point):
 
 
 def update_controller(state, plan, reward, step, rollbacks):
-    """One update of the controller. Returns the figures to log; raises Diverged where one of them is not finite."""
+    """One update of the controller. Returns the figures to log; raises Diverged where one of them is not
+    finite.
+    """
     autogan, policy = plan.autogan, state.policy
     random = random_generator(seed_after(rollbacks, plan.run.random_seed), "rollout", state.iteration, step)
     architectures, rollout = sample_architectures(
@@ -105,7 +109,9 @@ def update_controller(state, plan, reward, step, rollbacks):
 
 
 def best_architectures(state, plan, reward, run):
-    """Sample --num_candidate distinct architectures, score them and keep the --topk best with their LSTM states (section 3.3.3)."""
+    """Sample --num_candidate distinct architectures, score them and keep the --topk best with their LSTM
+    states (section 3.3.3).
+    """
     candidates = sample_distinct(state, plan, plan.autogan.num_candidate)
     generator, scored = state.shared.gan.generator, []
     for architecture, lstm_state in tqdm(candidates.items(), "  candidates", leave=False, disable=None):
@@ -119,7 +125,9 @@ def best_architectures(state, plan, reward, run):
 
 
 def sample_distinct(state, plan, count):
-    """{architecture: its LSTM state} of `count` architectures of the policy; fewer if 20 times as many samples hold no more."""
+    """{architecture: its LSTM state} of `count` architectures of the policy; fewer if 20 times as many
+    samples hold no more.
+    """
     random = random_generator(plan.run.random_seed, "candidates", state.iteration)
     found = {}
     for _ in range(20):
@@ -154,7 +162,9 @@ def sample_grid(state, plan, run):
 
 
 def iteration_line(plan, iteration, figures, seconds):
-    """The log's line on an iteration. The time left is that of its level: at the next one an iteration takes several times as long."""
+    """The log's line on an iteration. The time left is that of its level: at the next one an iteration takes
+    several times as long.
+    """
     level, place = plan.level_at(iteration), ""
     left = sum(plan.level_at(later) == level for later in range(iteration + 1, plan.iterations))
     if level < plan.levels - 1:
@@ -194,7 +204,9 @@ def new_state(plan, materials, saved):
 
 
 def run_search(state, plan, materials, run, stop):
-    """Search to the end. Returns (ranked architectures, results) as plain data for derived.json and results.json."""
+    """Search to the end. Returns (ranked architectures, results) as plain data for derived.json and
+    results.json.
+    """
     save_point = SavePoint(lambda: run.save(state.to_saved(), state.iteration), stop, stop.hint)
     reward = Reward(
         plan.search, plan.scoring, plan.run.random_seed, materials.feature_net, materials.images, run.log,

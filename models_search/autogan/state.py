@@ -16,7 +16,9 @@ CONTROLLERS = {"controller": Controller, "random": UniformController}
 
 @dataclass
 class Policy:
-    """The controller of a level, its optimiser (None: it learns nothing) and the moving average of its rewards."""
+    """The controller of a level, its optimiser (None: it learns nothing) and the moving average of its
+    rewards.
+    """
 
     controller: torch.nn.Module
     optimizer: torch.optim.Optimizer | None

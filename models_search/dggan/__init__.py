@@ -1,4 +1,6 @@
-"""DGGAN: grow both networks while they train; ProgGAN is its fixed list. search.py needs these four functions of a search."""
+"""DGGAN: grow both networks while they train; ProgGAN is its fixed list. search.py needs these four functions
+of a search.
+"""
 
 from models_search.dggan.plan import make_plan
 from models_search.dggan.search import load_materials, new_state, run_search

@@ -7,7 +7,7 @@ from functools import reduce
 import torch
 
 from models.growing.networks import parameter_counts
-from models.growing.architecture import Conv, GrowingArchitecture, doubled
+from models.growing.architecture import Conv, doubled
 
 
 class GrowthError(ValueError):
@@ -16,9 +16,11 @@ class GrowthError(ValueError):
 
 @dataclass(frozen=True)
 class GrowGenerator:
-    """Add a convolution to the generator, at its highest resolution. Text: `G 3x128`, with a place `G 3x128 after 1`.
+    """Add a convolution to the generator, at its highest resolution. Text: `G 3x128`, with a place `G 3x128
+    after 1`.
 
-    It comes after the first `place` convolutions of that resolution, counted from the latent; None: nearest the image.
+    It comes after the first `place` convolutions of that resolution, counted from the latent; None: nearest
+    the image.
     """
 
     conv: Conv
@@ -30,7 +32,9 @@ class GrowGenerator:
 
 @dataclass(frozen=True)
 class GrowDiscriminator:
-    """Add a convolution to the discriminator, as `GrowGenerator` does. Text: `D 3x128`, with a place `D 3x128 after 1`."""
+    """Add a convolution to the discriminator, as `GrowGenerator` does. Text: `D 3x128`, with a place `D 3x128
+    after 1`.
+    """
 
     conv: Conv
     place: int | None = None
@@ -45,14 +49,18 @@ def _place_text(action):
 
 @dataclass(frozen=True)
 class GrowResolution:
-    """ProgGAN's step: both networks get a block of two 3x3 convolutions at twice the resolution. Text: `double`."""
+    """ProgGAN's step: both networks get a block of two 3x3 convolutions at twice the resolution. Text:
+    `double`.
+    """
 
     def __str__(self):
         return "double"
 
 
 def every_action(kernels=(3, 7), filters=(32, 64, 128, 256, 512, 1024)):
-    """A convolution of every kernel and number of filters for each network, and the doubling: 25 actions by default, as in the paper."""
+    """A convolution of every kernel and number of filters for each network, and the doubling: 25 actions by
+    default, as in the paper.
+    """
     convs = [Conv(kernel, count) for kernel in kernels for count in filters]
     return tuple(grow(conv) for grow in (GrowGenerator, GrowDiscriminator) for conv in convs) + (
         GrowResolution(),
@@ -79,7 +87,9 @@ def parse_action(text):
 
 
 def apply(action, architecture):
-    """The architecture grown by one action; raises GrowthError for a place that the highest resolution does not have."""
+    """The architecture grown by one action; raises GrowthError for a place that the highest resolution does
+    not have.
+    """
     if isinstance(action, GrowResolution):
         return doubled(architecture)
     network = "generator" if isinstance(action, GrowGenerator) else "discriminator"
@@ -101,9 +111,11 @@ def apply_all(actions, architecture):
 def legal_actions(
     actions, architecture, final_resolution, maximum_parameters=None, latent_dim=512, steps_left=None
 ):
-    """Those actions that exceed neither the final resolution nor this number of parameters of both networks, if one is set.
+    """Those actions that exceed neither the final resolution nor this number of parameters of both networks,
+    if one is set.
 
-    Once the growing steps left, this one included, are only enough for the doublings, only a doubling is legal.
+    Once the growing steps left, this one included, are only enough for the doublings, only a doubling is
+    legal.
     """
     missing = doublings(architecture.resolution, final_resolution)
 
@@ -120,10 +132,11 @@ def legal_actions(
 
 
 def draw_actions(actions, probability, generator):
-    """Each action with this probability, in order; if none was drawn, one of them at random. Of no actions none are drawn.
+    """Each action with this probability, in order; if none was drawn, one of them at random. Of no actions
+    none are drawn.
 
-    The second draw is there because a parent without a child would end its line by chance, not by its score. An action's share is
-    p + (1 - p)^n / n of n actions. `generator`: a torch.Generator on the CPU.
+    The second draw is there because a parent without a child would end its line by chance, not by its score.
+    An action's share is p + (1 - p)^n / n of n actions. `generator`: a torch.Generator on the CPU.
     """
     drawn = (torch.rand(len(actions), generator=generator) < probability).tolist()
     if actions and not any(drawn):
@@ -132,7 +145,9 @@ def draw_actions(actions, probability, generator):
 
 
 def doublings(start_resolution, final_resolution):
-    """How often the resolution doubles from start to final (in pixels); raises GrowthError if doubling does not lead there."""
+    """How often the resolution doubles from start to final (in pixels); raises GrowthError if doubling does
+    not lead there.
+    """
     if start_resolution < 4 or final_resolution < start_resolution:
         raise GrowthError(
             f"growth goes from 4 pixels or more upwards, not from {start_resolution} to {final_resolution}"

@@ -1,22 +1,23 @@
 """Training and scoring one node of the growth tree: a pair of networks, of which a part may have just grown.
 
-The new part fades in, everything trains on, and the average generator is scored. What becomes of a node depends on the tree and the
-plan alone, so any process can do it, and each node has a file of its own to go on from.
+The new part fades in, everything trains on, and the average generator is scored. What becomes of a node
+depends on the tree and the plan alone, so any process can do it, and each node has a file of its own to go on
+from.
 """
 
 import contextlib
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
 import torch
 from tqdm import tqdm
 
-from models.growing.growth import fade_images, inherit
+from models.growing.growth import inherit
 from models.growing.networks import growing_networks
-from models_search.dggan.actions import GrowResolution
-from models_search.dggan.tree import path_actions
+from models_search.dggan.fade import Fade, FadedInputs
+from models_search.dggan.node import node_file
 from utils.cli import UserError
 from utils.data.load import load_images
 from utils.images import save_grid
@@ -28,7 +29,6 @@ from utils.randomness import derived_seed, global_seed, random_generator
 from utils.run.checkpoint import DamagedCheckpoint, load_checkpoint, previous_of, save_checkpoint
 from utils.run.progress import progress_line
 from utils.run.save_point import SavePoint
-from utils.training.adversarial import StepFunctions
 from utils.training.gan import new_gan, place
 from utils.training.inputs import StepInputs
 from utils.training.loop import Diverged, look_steps, train
@@ -38,74 +38,13 @@ SECONDS_PER_LINE = 600  # of the console: training a node may take hours
 SECONDS_PER_SAVE = 300
 
 
-@dataclass(frozen=True)
-class Node:
-    """A node of the growth tree to be trained: its place in the tree and its files."""
-
-    tree: tuple
-    index: int
-    folder: object  # Path of the run
-
-    @property
-    def entry(self):
-        return self.tree[self.index]
-
-    @property
-    def architecture(self):
-        return self.entry.architecture
-
-    @property
-    def parent_architecture(self):
-        """What it grew from; None for the root."""
-        return None if self.entry.parent is None else self.tree[self.entry.parent].architecture
-
-    @property
-    def doubled(self):
-        """Whether its resolution grew: then real images fade, too."""
-        return self.entry.action == str(GrowResolution())
-
-    @property
-    def path(self):
-        """The root's architecture and the actions since: the purpose of every random number."""
-        return (self.tree[0].architecture, *path_actions(self.tree, self.index))
-
-    @property
-    def file(self):
-        """Its weights and scores, there once it is trained and scored."""
-        return node_file(self.folder, self.index)
-
-    @property
-    def partial_file(self):
-        """Its checkpoint while it trains."""
-        return self.file.with_name(f"{self.file.stem}_partial.pth")
-
-    @property
-    def picture(self):
-        """Its grid of samples."""
-        return node_picture(self.folder, self.index)
-
-    @property
-    def hint(self):
-        """What to type to go on after a stop."""
-        return f"go on with --load_path {self.folder}"
-
-
-def node_file(folder, index):
-    """The weights of a node of a run."""
-    return folder / "Model" / f"node_{index:03d}.pth"
-
-
-def node_picture(folder, index):
-    """The samples of a node of a run."""
-    return folder / "Samples" / f"node_{index:03d}.png"
-
-
 def train_node(node, device, stop, *, plan, show_progress=False):
-    """Train and score a Node, or read the result if that has been done: {"figures", "failure", "losses", "rollbacks"}.
+    """Train and score a Node, or read the result if that has been done: {"figures", "failure", "losses",
+    "rollbacks"}.
 
-    A node that diverges, or makes images that are not finite, has failed: that is a result, and no weights are kept. Optimisers start
-    anew; the average generator goes on from the parent's. stop: see SavePoint; a signal saves what is done so far and raises
-    StopRequested.
+    A node that diverges, or makes images that are not finite, has failed: that is a result, and no weights
+    are kept. Optimisers start anew; the average generator goes on from the parent's. stop: see SavePoint; a
+    signal saves what is done so far and raises StopRequested.
     """
     if node.file.is_file():
         return load_checkpoint(node.file)["result"]
@@ -134,17 +73,19 @@ def train_node(node, device, stop, *, plan, show_progress=False):
     return result
 
 
+@dataclass
 class NodeTraining:
     """Where the training of a node stands."""
 
-    def __init__(self):
-        self.step = 0
-        self.losses = []  # (step, loss of the discriminator, loss of the generator) at every look
-        self.rollbacks = []  # a message for each
+    step: int = 0
+    losses: list = field(default_factory=list)  # (step, discriminator's loss, generator's loss) at every look
+    rollbacks: list = field(default_factory=list)  # a message for each
 
 
 def _train(training, node, plan, device, stop, show_progress):
-    """The networks of a node, on the CPU, trained to the end; goes on from the partial checkpoint if there is one."""
+    """The networks of a node, on the CPU, trained to the end. Goes on from its partial checkpoint if there is
+    one.
+    """
     gan = _grown_gan(node, plan, device)
     _restore(training, gan, node.partial_file)
     total, seed = plan.growth.growth_iterations, derived_seed(plan.run.random_seed, "growth", *node.path)
@@ -176,9 +117,8 @@ def _train(training, node, plan, device, stop, show_progress):
                 seconds, done, left = time.monotonic() - started, look.step - first, total - look.step
                 tqdm.write(progress_line(f"{name}: step {look.step}", total, figures, seconds, done, left))
                 sys.stdout.flush()
-            save_point.reached(
-                due=look.step == total
-            )  # once trained to the end, a node only needs to be scored
+            # Saved when trained to the end, so that after a stop it only needs to be scored.
+            save_point.reached(due=look.step == total)
     return _without_bypass(gan, node, plan)
 
 
@@ -193,46 +133,8 @@ def _restore(training, gan, file):
         with contextlib.suppress(DamagedCheckpoint):
             saved = load_checkpoint(file)
             gan.load_state_dict(saved["gan"])
-            training.step, training.losses, training.rollbacks = (
-                saved["step"],
-                saved["losses"],
-                saved["rollbacks"],
-            )
-
-
-class Fade:
-    """How a growth fades in: from 0 at step 0 along a line to 1 at step `steps`, and 1 from there on."""
-
-    def __init__(self, steps, device):
-        self.steps = steps
-        self._now = torch.zeros((), device=device)  # a recorded step reads it from the device
-
-    def at(self, step):
-        """The fade at a step, a float in [0, 1]."""
-        return min(1.0, step / self.steps) if self.steps else 1.0
-
-    def functions_at(self, gan, loss_at, step):
-        """The StepFunctions of a step: both networks fade alike."""
-        fade = self.at(step)
-        if fade == 1:
-            return StepFunctions(gan.generator, gan.discriminator, loss_at(step), key="grown")
-        self._now.fill_(fade)
-        generate, discriminate = (
-            partial(network, fade=self._now) for network in (gan.generator, gan.discriminator)
-        )
-        return StepFunctions(generate, discriminate, loss_at(step), key="fading")
-
-
-@dataclass
-class FadedInputs:
-    """The batches of StepInputs, their real images as the networks see them while a new resolution fades in."""
-
-    inputs: StepInputs
-    fade: Fade
-
-    def batches(self, first, last, rollbacks=0):
-        for batch in self.inputs.batches(first, last, rollbacks):
-            yield batch._replace(real=fade_images(batch.real, self.fade.at(batch.step)))
+            training.step, training.losses = saved["step"], saved["losses"]
+            training.rollbacks = saved["rollbacks"]
 
 
 def _networks(plan, architecture, parent=None):
@@ -291,10 +193,11 @@ def _score(average, node, plan, device, save_point):
         load_net(plan.scoring, plan.run.compile, device),
     )
     metrics = ("is", "fid", "swd") if plan.search.reward == "swd" else ("is", "fid")
+    scoring, reals = plan.scoring, [real_statistics(images, feature_net)]
     scores, _ = score_generator(
-        average, [feature_net], [real_statistics(images, feature_net)], num_images=plan.search.rl_num_eval_img,
-        seed=plan.run.random_seed, batch_size=plan.scoring.eval_batch_size, splits=plan.scoring.is_splits, metrics=metrics,
-        real_images=images, stop_if_asked=save_point.stop_if_asked,
+        average, [feature_net], reals, num_images=plan.search.rl_num_eval_img, seed=plan.run.random_seed,
+        batch_size=scoring.eval_batch_size, splits=scoring.is_splits, metrics=metrics, real_images=images,
+        stop_if_asked=save_point.stop_if_asked,
     )  # fmt: skip
     figures = {name: getattr(scores, name) for name in ("fid", "is_mean", "is_std", "swd")}
     return {name: value for name, value in figures.items() if value is not None}
@@ -314,8 +217,8 @@ def _one_thread_on_cpu(device):
 
 @contextlib.contextmanager
 def _memory_errors(node, device):
-    """Out of memory ends the run. It is no failed node: with fewer processes on the device it may fit, and the result must not
-    depend on their number."""
+    """Out of memory ends the run. It is no failed node: with fewer processes on the device it may fit, and
+    the result must not depend on their number."""
     try:
         yield
     except torch.OutOfMemoryError:

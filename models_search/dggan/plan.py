@@ -1,6 +1,7 @@
 """What a search by growth is going to do, checked before anything is read or built.
 
-DGGAN tries actions by chance and keeps the best K networks; ProgGAN is the case of a fixed list of actions, one a growing step.
+DGGAN tries actions by chance and keeps the best K networks; ProgGAN is the case of a fixed list of actions,
+one a growing step.
 """
 
 from contextlib import contextmanager
@@ -11,8 +12,8 @@ import torch
 from models.growing.architecture import ArchitectureError, GrowingArchitecture, proggan_architecture
 from models.growing.networks import growing_networks, parameter_counts
 from models_search.dggan.actions import (
-    ACTIONS, GrowResolution, GrowthError, apply, apply_all, doublings, draw_actions, every_action, legal_actions, parse_action,
-    progressive_actions,
+    ACTIONS, GrowResolution, GrowthError, apply, apply_all, doublings, draw_actions, every_action,
+    legal_actions, parse_action, progressive_actions,
 )  # fmt: skip
 from models_search.dggan.tree import path_actions
 from utils.cli import UserError
@@ -50,7 +51,9 @@ class Plan:
         return self.growth.growth_iterations * self.training.dis_batch_size
 
     def actions_for(self, tree, parent, step):
-        """The actions to try on node `parent` in a growing step. By chance in DGGAN: it depends on seed and the parent's path alone."""
+        """The actions to try on node `parent` in a growing step. By chance in DGGAN: it depends on seed and
+        the parent's path alone.
+        """
         if self.action_probability is None:
             return self.actions[step - 1 : step]
         architecture = GrowingArchitecture.parse(tree[parent].architecture)
@@ -133,7 +136,7 @@ def _blaming(option):
 
 
 def check_choice(actions, root, final_resolution):
-    """Actions to choose from: different ones, each possible on the root, with a way to the final resolution."""
+    """Actions to choose from: distinct, possible on the root, and enough to reach the final resolution."""
     if not actions:
         raise GrowthError("a search needs one action or more")
     if len(set(actions)) < len(actions):
@@ -148,11 +151,11 @@ def check_choice(actions, root, final_resolution):
 
 def check_list(actions, root, final_resolution):
     """A list of actions that, one after the other, are possible and end at the final resolution."""
-    needed = doublings(root.resolution, final_resolution)
+    start, needed = root.resolution, doublings(root.resolution, final_resolution)
     count = sum(action == GrowResolution() for action in actions)
     if count != needed:
         raise GrowthError(
-            f"the list doubles {count} times: from {root.resolution} to {final_resolution} pixels takes {needed}"
+            f"the list doubles {count} times: from {start} to {final_resolution} pixels takes {needed}"
         )
     apply_all(actions, root)
 
@@ -160,15 +163,12 @@ def check_list(actions, root, final_resolution):
 def check_steps(growing_steps, start_resolution, final_resolution, actions=ACTIONS):
     """So many growing steps reach the final resolution, and each of them has an action."""
     needed = doublings(start_resolution, final_resolution)
+    way = f"from {start_resolution} to {final_resolution} pixels"
     if growing_steps < needed:
-        raise GrowthError(
-            f"from {start_resolution} to {final_resolution} pixels takes {needed} growing steps, not {growing_steps}"
-        )
+        raise GrowthError(f"{way} takes {needed} growing steps, not {growing_steps}")
     if growing_steps > needed and set(actions) == {GrowResolution()}:
-        raise GrowthError(
-            f"'double' alone makes {needed} growing steps from {start_resolution} to {final_resolution} pixels, "
-            f"not {growing_steps}; set --growing_steps {needed} or add actions"
-        )
+        cure = f"set --growing_steps {needed} or add actions"
+        raise GrowthError(f"'double' alone makes {needed} growing steps {way}, not {growing_steps}; {cure}")
 
 
 def check_memory(actions, root, final_resolution, is_list, available_bytes, latent_dim=512):
@@ -188,7 +188,8 @@ def check_memory(actions, root, final_resolution, is_list, available_bytes, late
 
 
 def training_bytes(architecture, latent_dim=512):
-    """The least memory that training takes: weights, gradients, Adam's two averages and the average generator, in float32.
+    """The least memory that training takes: weights, gradients, Adam's two averages and the average
+    generator, in float32.
 
     Activations and the bypass of a growth that fades in are not counted.
     """

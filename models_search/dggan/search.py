@@ -1,4 +1,6 @@
-"""DGGAN's search: both networks and the resolution grow while they train, and the best K stay. ProgGAN is one action a growing step."""
+"""DGGAN's search: both networks and the resolution grow while they train, and the best K stay. ProgGAN is one
+action a growing step.
+"""
 
 import shutil
 from dataclasses import dataclass
@@ -6,11 +8,12 @@ from functools import partial
 
 from tqdm import tqdm
 
-from models_search.dggan.pair import Node, load_net, node_file, node_picture, train_node
+from models_search.dggan.node import Node, node_file, node_picture
+from models_search.dggan.pair import load_net, train_node
 from models_search.dggan.picture import save_growth_picture, tree_boxes
 from models_search.dggan.tree import (
-    best_nodes, best_of_resolutions, kept_nodes, node_line, path_actions, planted, pruned, tree_from_json, tree_to_json,
-    with_children, with_failure, with_score,
+    best_nodes, best_of_resolutions, kept_nodes, node_line, path_actions, planted, pruned, tree_from_json,
+    tree_to_json, with_children, with_failure, with_score,
 )  # fmt: skip
 from utils.data.load import load_images
 from utils.metrics.scores import figure_name
@@ -28,7 +31,8 @@ REWARD_FIGURES = {
 
 
 def search(tree, plan, trainer):
-    """Train the root; then in every growing step try actions on the kept networks, train their children and keep the best.
+    """Train the root; then in every growing step try actions on the kept networks, train their children and
+    keep the best.
 
     trainer: a NodeTrainer, or anything with its `train` and `save`. Returns the growth tree.
     """
@@ -55,7 +59,9 @@ class NodeTrainer:
     names: dict  # {figure of a node: how it is printed}
 
     def train(self, tree, step):
-        """The tree with scores, or failures, for the nodes of a growing step. Raises Diverged if all of them fail."""
+        """The tree with scores, or failures, for the nodes of a growing step. Raises Diverged if all of them
+        fail.
+        """
         indices = [index for index, node in enumerate(tree) if node.step == step]
         work = partial(train_node, plan=self.plan, show_progress=self.plan.growth.workers == 1)
         results = self.workers.in_order(work, [Node(tree, index, self.run.folder) for index in indices])
@@ -81,7 +87,9 @@ class NodeTrainer:
         return value if reward == "is" else -value
 
     def save(self, tree):
-        """Save the tree to go on from, as JSON and as a picture; remove the weights of networks that pruning has dropped."""
+        """Save the tree to go on from, as JSON and as a picture; remove the weights of networks that pruning
+        has dropped.
+        """
         run, step = self.run, tree[-1].step
         run.save({"tree": tree_to_json(tree)}, step)
         write_atomically(
@@ -114,7 +122,9 @@ class Materials:
 
 
 def load_materials(plan):
-    """Find the devices, load the feature network and the images once, so that a mistake shows now; raises UserError."""
+    """Find the devices, load the feature network and the images once, so that a mistake shows now; raises
+    UserError.
+    """
     devices = worker_devices(pick_device(plan.run.device), plan.growth.workers)
     net = load_net(plan.scoring, plan.run.compile, devices[0]).name
     load_images(plan.data.dataset, plan.data.data_path, image_size=plan.data.img_size, fewest=2)
@@ -129,7 +139,9 @@ def new_state(plan, materials, saved):
 
 
 def run_search(tree, plan, materials, run, stop):
-    """Search to the end. Returns (ranked architectures, results) as plain data for derived.json and results.json."""
+    """Search to the end. Returns (ranked architectures, results) as plain data for derived.json and
+    results.json.
+    """
     save_point = SavePoint(None, stop, stop.hint)  # every node and every growing step is saved where it ends
     with workers(materials.devices, save_point) as pool:
         trainer = NodeTrainer(plan, run, pool, materials.names)
@@ -140,20 +152,22 @@ def run_search(tree, plan, materials, run, stop):
     resolutions = best_of_resolutions(tree, plan.images_per_node)
     figure = REWARD_FIGURES[plan.search.reward]
     for resolution, entry in resolutions.items():
-        path = ", ".join(entry["actions"]) or "the root"
-        run.log(
-            f"best at {resolution} px: {materials.names[figure]} {entry[figure]:.2f}, node {entry['node']}, {path}"
+        path, score = (
+            ", ".join(entry["actions"]) or "the root",
+            f"{materials.names[figure]} {entry[figure]:.2f}",
         )
-    run.log(
-        f"growth tree {run.folder / 'growth_tree.png'}, samples {node_picture(run.folder, beam[0].index)}"
-    )
+        run.log(f"best at {resolution} px: {score}, node {entry['node']}, {path}")
+    samples = node_picture(run.folder, beam[0].index)
+    run.log(f"growth tree {run.folder / 'growth_tree.png'}, samples {samples}")
     ranked = [
         {
-            "architecture": best.architecture, "reward": best.score, "actions": list(path_actions(tree, best.index)),
+            "architecture": best.architecture,
+            "reward": best.score,
+            "actions": list(path_actions(tree, best.index)),
             "weights": str(node_file(run.folder, best.index).relative_to(run.folder)),
         }
         for best in beam
-    ]  # fmt: skip
+    ]
     results = {
         "method": plan.search.method,
         "feature_net": plan.scoring.feature_net,

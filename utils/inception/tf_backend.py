@@ -1,4 +1,4 @@
-"""The frozen Inception graph executed by TensorFlow in a process of its own (`utils/tf_inception.py`)."""
+"""The frozen Inception graph executed by TensorFlow, in a process of its own (`tf_worker.py`)."""
 
 import select
 import subprocess
@@ -9,8 +9,8 @@ import weakref
 import numpy as np
 import torch
 
-from utils.inception import tf_worker as worker
 from utils.cli import Ending, UserError
+from utils.inception import tf_worker as worker
 from utils.inception.network import check_images
 
 GREETING_SECONDS = 60
@@ -18,21 +18,21 @@ CLOSING_SECONDS = 5
 
 
 class TensorFlowDied(Ending):
-    """The TensorFlow process ended without a word: killed, or out of memory."""
+    """The TensorFlow process ended without an error message: it was killed, or out of memory."""
 
 
 class TensorFlowFeatureNet:
-    """The same interface as `utils.inception.feature_net.FeatureNet`; the network runs in TensorFlow, the answers come back to `device`.
+    """The interface of `FeatureNet`, computed by TensorFlow. The results are put on `device`.
 
-    The process ends with `close()`, at the end of a `with` block, when this object is collected, or when the caller dies. What
-    goes wrong in it is raised here: UserError (no TensorFlow, a graph that it cannot run) or TensorFlowDied.
+    The process ends at `close()`, at the end of a `with` block, when this object is garbage-collected, or
+    when the caller dies. Raises UserError (no TensorFlow, or a graph that it cannot run) or TensorFlowDied.
     """
 
     name, backend = "inception", "tf"
     feature_dim, num_classes = worker.FEATURES, worker.CLASSES
 
     def __init__(self, graph, *, weights_sha256, tf_python=None, device="cpu", inner_batch=64):
-        """`graph`: the bytes of classify_image_graph_def.pb; `tf_python`: a Python that has TensorFlow (default: this one)."""
+        """graph: content of classify_image_graph_def.pb. tf_python: a Python with TensorFlow, or this one."""
         self.weights_sha256 = weights_sha256
         self.device = torch.device(device)
         self.tf_python = str(tf_python or sys.executable)
@@ -45,9 +45,8 @@ class TensorFlowFeatureNet:
             )
         except OSError as error:
             self._errors.close()
-            raise UserError(
-                f"--tf_python: {self.tf_python} cannot be run ({error.strerror}); name a Python that has TensorFlow"
-            ) from None
+            reason = f"{self.tf_python} cannot be run ({error.strerror})"
+            raise UserError(f"--tf_python: {reason}; name a Python that has TensorFlow") from None
         self.close = weakref.finalize(self, _end, self._process, self._errors)
         try:
             self._greet()
@@ -64,7 +63,7 @@ class TensorFlowFeatureNet:
         self.close()
 
     def __call__(self, images):
-        """uint8 images (N, 3, H, W) -> pool_3 float32 (N, 2048) and logits without biases float32 (N, 1008), on `device`."""
+        """uint8 images (N, 3, H, W) -> pool_3 (N, 2048), logits without biases (N, 1008); float32."""
         check_images(images)
         if not self.close.alive:
             raise ValueError("the TensorFlow process was closed")
@@ -73,9 +72,8 @@ class TensorFlowFeatureNet:
 
     def _score(self, images):
         number, _, height, width = images.shape
-        self._send(
-            worker.IMAGES.pack(number, height, width), images.permute(0, 2, 3, 1).cpu().numpy().tobytes()
-        )
+        pixels = images.permute(0, 2, 3, 1).cpu().numpy().tobytes()
+        self._send(worker.IMAGES.pack(number, height, width), pixels)
         values = np.frombuffer(self._receive(worker.RESULT), "<f4").astype(np.float32)
         features, logits = np.split(values, [number * self.feature_dim])
         return torch.from_numpy(features.reshape(number, -1)), torch.from_numpy(logits.reshape(number, -1))
@@ -83,9 +81,8 @@ class TensorFlowFeatureNet:
     def _greet(self):
         ready, _, _ = select.select([self._process.stdout], [], [], GREETING_SECONDS)
         if not ready or self._process.stdout.read(len(worker.GREETING)) != worker.GREETING:
-            raise UserError(
-                f"--tf_python: {self.tf_python} does not run as a Python 3.8 or later{self._last_words()}"
-            )
+            reason = f"{self.tf_python} does not run as a Python 3.8 or later"
+            raise UserError(f"--tf_python: {reason}{self._last_line()}")
 
     def _send(self, *parts):
         try:
@@ -107,33 +104,34 @@ class TensorFlowFeatureNet:
         message = body.decode(errors="replace")
         if message.startswith("ModuleNotFoundError"):
             raise UserError(
-                f"--inception_backend: {self.tf_python} cannot run TensorFlow ({message}); pip install tensorflow there, or "
-                "name a Python that has it with --tf_python, or use --inception_backend torch"
+                f"--inception_backend: {self.tf_python} cannot run TensorFlow ({message}); "
+                "pip install tensorflow there, or name a Python that has it with --tf_python, "
+                "or use --inception_backend torch"
             )
         raise UserError(f"--inception_backend: TensorFlow failed in {self.tf_python}: {message}")
 
     def _death(self):
-        """The error for a worker that ended without a word."""
+        """The TensorFlowDied of a worker that ended without an error message."""
         try:
             code = self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        error = TensorFlowDied(
-            f"--inception_backend: the TensorFlow process {how}; run again, or use --inception_backend torch{self._last_words()}"
-        )
+        ending = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        cure = f"run again, or use --inception_backend torch{self._last_line()}"
+        error = TensorFlowDied(f"--inception_backend: the TensorFlow process {ending}; {cure}")
         self.close()
         return error
 
-    def _last_words(self):
+    def _last_line(self):
+        """The last line that the worker wrote to stderr, for an error message."""
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         return f" (its last line: {lines[-1][:300]})" if lines else ""
 
 
 def _end(process, errors):
-    """End the worker: it leaves when its stdin closes, and is killed if it does not."""
+    """End the worker. It ends when its stdin closes; if it does not, it is killed."""
     try:
         process.stdin.close()
     except BrokenPipeError:

@@ -1,13 +1,16 @@
-"""The TensorFlow side of `--inception_backend tf`: a process that runs the frozen Inception graph and never imports torch.
+"""The TensorFlow process of `--inception_backend tf`: runs the frozen Inception graph and never imports
+torch.
 
-TensorFlow and torch abort each other in one process, so `utils.inception.tf_backend` starts this file by its path, in any
-environment that has tensorflow and numpy. Over stdin and stdout, all integers little-endian:
+TensorFlow and torch crash in one process. So `utils.inception.tf_backend` starts this file by its path, in
+any environment that has tensorflow and numpy. The two talk over stdin and stdout, all integers little-endian:
 
     worker -> GREETING
     caller -> uint64 length, the bytes of classify_image_graph_def.pb
     worker -> reply READY (TensorFlow's version)
-    caller -> uint32 N, H, W, then N * H * W * 3 uint8 values; worker -> reply RESULT; and so on until stdin ends
-    reply  =  uint8 kind, uint64 length, body; RESULT: float32 pool_3 (N, 2048), then float32 logits without biases (N, 1008);
+    caller -> uint32 N, H, W, then N * H * W * 3 uint8 values; worker -> reply RESULT; and so on until stdin
+ends
+    reply  =  uint8 kind, uint64 length, body
+              RESULT: float32 pool_3 (N, 2048), then float32 logits without biases (N, 1008)
               FAILED: one line of UTF-8, after which the worker ends
 """
 
@@ -24,7 +27,7 @@ FEATURES, CLASSES = 2048, 1008
 
 
 def read_exactly(stream, length):
-    """`length` bytes of `stream`; EOFError if it ends before."""
+    """`length` bytes of `stream`. EOFError if it ends earlier."""
     data = stream.read(length)
     if len(data) != length:
         raise EOFError
@@ -32,7 +35,10 @@ def read_exactly(stream, length):
 
 
 def open_session(graph_bytes, threads):
-    """TensorFlow's version and a function uint8 (N, H, W, 3) -> [pool_3 (N, 1, 1, 2048), logits without biases (N, 1008)]."""
+    """TensorFlow's version, and a function that runs the graph.
+
+    The function: uint8 images (N, H, W, 3) -> [pool_3 (N, 1, 1, 2048), logits without biases (N, 1008)].
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow as tf
 
@@ -45,7 +51,7 @@ def open_session(graph_bytes, threads):
     with graph.as_default():
         images = v1.placeholder(tf.uint8, [None, None, None, 3])
         v1.import_graph_def(graph_def, name="", input_map={"ExpandDims:0": tf.cast(images, tf.float32)})
-        # pool_3/_reshape holds a batch of one for ever, so the logits are computed beside it.
+        # The graph's own logits come after a reshape to a batch of one, so compute them from pool_3 here.
         pool_3, weights = graph.get_tensor_by_name("pool_3:0"), graph.get_tensor_by_name("softmax/weights:0")
         logits = tf.matmul(tf.reshape(pool_3, [-1, FEATURES]), weights)
     config = v1.ConfigProto(allow_soft_placement=True, intra_op_parallelism_threads=threads)
@@ -55,7 +61,7 @@ def open_session(graph_bytes, threads):
 
 
 def serve(requests, replies, threads):
-    """Answer until `requests` ends."""
+    """Answer requests until the stream `requests` ends."""
 
     def reply(kind, *bodies):
         replies.write(REPLY.pack(kind, sum(map(len, bodies))))
@@ -78,20 +84,18 @@ def serve(requests, replies, threads):
             pool_3, logits = network(batch.reshape(number, height, width, 3))
             reply(RESULT, pool_3.astype("<f4").tobytes(), logits.astype("<f4").tobytes())
     except (EOFError, BrokenPipeError):
-        return  # the caller is gone
-    except Exception as error:  # whatever TensorFlow raises goes to the caller, who has the user's ear
+        return  # the caller has ended
+    except Exception as error:  # the caller reports to the user whatever TensorFlow raises
         reply(FAILED, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".encode())
 
 
 def main():
-    # Run by its path, Python puts this folder first in its search list, where files such as metrics.py would hide other packages.
+    # Python searches the folder of a started file first. Files such as graph.py would hide other packages.
     here = Path(__file__).resolve().parent
     sys.path[:] = [folder for folder in sys.path if Path(folder or ".").resolve() != here]
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C is the caller's business; the worker ends when its stdin does
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the caller; when it ends, stdin ends
     replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # nothing that TensorFlow prints may reach the replies
+    os.dup2(2, 1)  # what TensorFlow prints goes to stderr, not into the replies
     serve(sys.stdin.buffer, replies, threads=int(sys.argv[1]) if len(sys.argv) > 1 else 0)
 
 

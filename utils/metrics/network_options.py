@@ -3,7 +3,7 @@
 from utils.inception.feature_net import FEATURE_NETS
 from utils.metrics.generator import load_feature_nets
 from utils.precision import PRECISIONS
-from utils.run.folder import pick_device
+from utils.run.machine import pick_device
 
 
 def add_network_options(parser):

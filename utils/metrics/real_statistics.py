@@ -16,7 +16,7 @@ from tqdm import tqdm
 from utils.cli import UserError
 from utils.inception.files import cache_folder
 from utils.metrics.sums import FeatureSums
-from utils.run.checkpoint import write_atomically
+from utils.run.files import write_atomically
 
 
 @dataclass(frozen=True, eq=False)

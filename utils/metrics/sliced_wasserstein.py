@@ -95,7 +95,7 @@ def _random_patches(images, generator):
 
 
 def _pyramid_level(images, level, num_levels):
-    """One level of the Laplacian pyramid of uint8 images: what a blur removes; at the last level, the rest."""
+    """One level of the Laplacian pyramid of uint8 images: what blurring removes, or at last what is left."""
     images = images.float()
     for _ in range(level):
         images = _half(images)

@@ -1,4 +1,5 @@
-"""Checkpoints: plain data and tensors, written so that no moment of a crash loses the last good one, read without running anything.
+"""Checkpoints: plain data and tensors, written so that no moment of a crash loses the last good one, read
+without running anything.
 
 The authors' released files are read too; models.autogan.authors renames their weights.
 """
@@ -20,7 +21,8 @@ class DamagedCheckpoint(UserError):
 
 
 def save_checkpoint(path, state):
-    """Write `state` (tensors in dicts, lists and built-in types) to `path`; the file that stood there is kept as `*_previous.pth`.
+    """Write `state` (tensors in dicts, lists and built-in types) to `path`; the file that stood there is kept
+    as `*_previous.pth`.
 
     Written beside, flushed to the disk and renamed, so a kill at any moment leaves a whole file.
     """
@@ -36,16 +38,16 @@ def save_checkpoint(path, state):
 
 
 def load_checkpoint(path, option="--load_path"):
-    """The state that `save_checkpoint` wrote, on the CPU. Raises DamagedCheckpoint for any other file, naming the option."""
+    """The state that `save_checkpoint` wrote, on the CPU. Raises DamagedCheckpoint for any other file, naming
+    the option.
+    """
     content = _read(path, option)
     if not isinstance(content, dict) or content.keys() != {"format", "sha256", "state"}:
-        raise DamagedCheckpoint(
-            f"{option}: {path} is not a checkpoint of this project; give a run's folder or its Model/checkpoint.pth"
-        )
+        cure = "give a run's folder or its Model/checkpoint.pth"
+        raise DamagedCheckpoint(f"{option}: {path} is not a checkpoint of this project; {cure}")
     if content["format"] != FORMAT:
-        raise DamagedCheckpoint(
-            f"{option}: {path} has format {content['format']}, this version reads {FORMAT}; use the version that wrote it"
-        )
+        formats = f"has format {content['format']}, this version reads {FORMAT}"
+        raise DamagedCheckpoint(f"{option}: {path} {formats}; use the version that wrote it")
     if _digest(content["state"]) != content["sha256"]:
         raise DamagedCheckpoint(
             f"{option}: {path} is damaged (its sha256 differs); use another checkpoint of the run"
@@ -54,7 +56,9 @@ def load_checkpoint(path, option="--load_path"):
 
 
 def load_latest(folder, option="--load_path"):
-    """(state, path) of the newest good checkpoint of a run's Model folder: checkpoint.pth, or the one before it if that is damaged."""
+    """(state, path) of the newest good checkpoint of a run's Model folder: checkpoint.pth, or the one before
+    it if that is damaged.
+    """
     newest = Path(folder) / "checkpoint.pth"
     first_error = None
     for path in (newest, previous_of(newest)):
@@ -74,7 +78,8 @@ def previous_of(path):
 
 
 def read_authors_weights(path, option="--load_path"):
-    """State dict, under the authors' names, of a generator that their code saved: plain or as avg_gen_state_dict.
+    """State dict, under the authors' names, of a generator that their code saved: plain or as
+    avg_gen_state_dict.
 
     Raises DamagedCheckpoint for any other file, naming the option.
     """
@@ -82,9 +87,8 @@ def read_authors_weights(path, option="--load_path"):
     if isinstance(content, dict) and "avg_gen_state_dict" in content:
         content = content["avg_gen_state_dict"]
     if not isinstance(content, dict) or "l1.weight" not in content:
-        raise DamagedCheckpoint(
-            f"{option}: {path} holds no AutoGAN generator; give a checkpoint of this project or of the authors' code"
-        )
+        cure = "give a checkpoint of this project or of the authors' code"
+        raise DamagedCheckpoint(f"{option}: {path} holds no AutoGAN generator; {cure}")
     return content
 
 
@@ -99,7 +103,7 @@ def _read(path, option):
         raise DamagedCheckpoint(
             f"{option}: {path} holds more than tensors and plain data, and is not opened for safety"
         ) from None
-    except Exception as error:  # what torch's reader raises on damaged bytes is open-ended: IndexError and MemoryError were seen
+    except Exception as error:  # torch's reader raises nearly anything on damaged bytes
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise DamagedCheckpoint(
             f"{option}: {path} cannot be read ({reason}); use another checkpoint"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 
 def write_atomically(path, write, keep_as=None):
-    """Call `write(binary file)` on a temporary file beside `path`, then rename it to `path`; what stood there moves to `keep_as`.
+    """Call `write(binary file)` on a temporary file beside `path`, then rename it to `path`; what stood there
+    moves to `keep_as`.
 
     Flushed to the disk before it is renamed, so a kill at any moment leaves a whole file.
     """
@@ -32,7 +33,11 @@ def write_atomically(path, write, keep_as=None):
         os.close(folder)
 
 
+def write_text(path, text):
+    """Write UTF-8 text whole or not at all."""
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
 def write_json(path, content):
     """Write JSON whole or not at all."""
-    text = json.dumps(content, indent=2, default=str) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_text(path, json.dumps(content, indent=2, default=str) + "\n")

@@ -1,4 +1,5 @@
-"""A run's folder: configuration, log, figures, pictures, checkpoints and results, so that a result explains itself.
+"""A run's folder: configuration, log, figures, pictures, checkpoints and results, so that a result explains
+itself.
 
 logs/EXP_NAME_TIME/
     config.json    every option as resolved, versions, machine
@@ -23,12 +24,13 @@ from tqdm import tqdm
 from utils.cli import UserError
 from utils.images import save_grid, to_uint8
 from utils.run.checkpoint import load_latest, save_checkpoint
-from utils.run.files import write_json
+from utils.run.files import write_json, write_text
 from utils.run.machine import environment
 
 
 class Run:
-    """Where one run writes. Make it with `Run.create` or `Run.reopen`, after everything the user gave has been checked.
+    """Where one run writes. Make it with `Run.create` or `Run.reopen`, after everything the user gave has
+    been checked.
 
     options: {option: value}, plain data; part of every checkpoint.
     """
@@ -65,7 +67,8 @@ class Run:
 
     @classmethod
     def reopen(cls, path, saved, options=None):
-        """The folder of a checkpoint that `load_run` read. Figures recorded after it are dropped: they come again.
+        """The folder of a checkpoint that `load_run` read. Figures recorded after it are dropped: they come
+        again.
 
         options: those to go on with, by default the saved ones.
         """
@@ -87,8 +90,9 @@ class Run:
             raise UserError(f"--load_path: {message}") from None
         self.metrics.touch()
         os.truncate(self.metrics, min(metrics_bytes, self.metrics.stat().st_size))
-        # Not SummaryWriter: its thread dies of a full disk, and the program then waits for it for ever. And no event that marks a
-        # new session: TensorBoard would drop everything at later steps, and different tags count different things.
+        # Not SummaryWriter: its thread dies of a full disk, and the program then waits for it for ever. And
+        # no event that marks a new session: TensorBoard would drop everything at later steps, and different
+        # tags count different things.
         self._tensorboard = EventsWriter(str(self.logs / "events"))
 
     def seconds(self):
@@ -107,7 +111,9 @@ class Run:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
 
     def record(self, step, figures, prefix=""):
-        """Figures {name: number or None} of one step: a line of metrics.jsonl and TensorBoard scalars `prefix/name`, without None."""
+        """Figures {name: number or None} of one step: a line of metrics.jsonl and TensorBoard scalars
+        `prefix/name`, without None.
+        """
         named = {
             f"{prefix}/{name}" if prefix else name: value
             for name, value in figures.items()
@@ -130,7 +136,9 @@ class Run:
         self._tensorboard.flush()
 
     def save(self, state, step, best=False):
-        """Write `state` as Model/checkpoint.pth, or checkpoint_best.pth, with options, step, time and length of metrics.jsonl."""
+        """Write `state` as Model/checkpoint.pth, or checkpoint_best.pth, with options, step, time and length
+        of metrics.jsonl.
+        """
         position = {"step": step, "metrics_bytes": self.metrics.stat().st_size, "seconds": self.seconds()}
         name = "checkpoint_best.pth" if best else "checkpoint.pth"
         save_checkpoint(self.models / name, {"options": self.options, **state, **position})
@@ -163,13 +171,13 @@ def load_run(path):
 def open_run(options, values, saved, device):
     """The Run of a script: a new one, or the one that --load_path goes on with.
 
-    options: the run options. values: all options as plain data. saved: the checkpoint to go on from, or None. With --folder_file the
-    folder's path is written there.
+    options: the run options. values: all options as plain data. saved: the checkpoint to go on from, or None.
+    With --folder_file the folder's path is written there.
     """
     if saved:
         run = Run.reopen(options.load_path, saved, values)
     else:
         run = Run.create("logs", options.exp_name, values, device)
     if options.folder_file:
-        Path(options.folder_file).write_text(f"{run.folder}\n", encoding="utf-8")
+        write_text(options.folder_file, f"{run.folder}\n")
     return run

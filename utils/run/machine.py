@@ -47,7 +47,7 @@ def device_memory(device):
 
 
 def environment(device=None):
-    """Versions and machine, for config.json. device: the one that computes, by default that of --device auto."""
+    """Versions and machine, for config.json. device: what computes, by default that of --device auto."""
     device = device or pick_device("auto")
     return {
         "python": platform.python_version(),
@@ -63,7 +63,9 @@ def environment(device=None):
 
 
 def code_commit(folder=Path(__file__).resolve().parents[2]):
-    """The git commit of the code, with "(modified)" where files differ from it; None for a copy without history."""
+    """The git commit of the code, with "(modified)" where files differ from it; None for a copy without
+    history.
+    """
     command = ["git", f"--git-dir={folder / '.git'}", f"--work-tree={folder}", "describe"]
     command += ["--always", "--abbrev=40", "--exclude=*", "--dirty= (modified)"]
     try:

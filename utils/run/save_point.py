@@ -19,10 +19,12 @@ class StopRequested(Ending):
 
 
 class StopSignal:
-    """Inside a `with` block, SIGINT and SIGTERM set `number` and the program goes on; a second one ends it at once.
+    """Inside a `with` block, SIGINT and SIGTERM set `number` and the program goes on; a second one ends it at
+    once.
 
-    An error after a signal counts as the stop: Ctrl-C reaches all processes of a terminal, so it may have ended a compiler that was
-    at work. hint: what to type to go on. note(line): called with the line of a stop, for the log.
+    An error after a signal counts as the stop: Ctrl-C reaches all processes of a terminal, so it may have
+    ended a compiler that was at work. hint: what to type to go on. note(line): called with the line of a
+    stop, for the log.
     """
 
     number = None
@@ -58,8 +60,8 @@ class StopSignal:
 class SavePoint:
     """Call `reached` wherever the run could be saved and stopped.
 
-    save(): writes a checkpoint; None where there is nothing to save. stop: a StopSignal, or anything with its `number`.
-    hint: what to type to go on.
+    save(): writes a checkpoint; None where there is nothing to save. stop: a StopSignal, or anything with its
+    `number`. hint: what to type to go on.
     """
 
     def __init__(self, save, stop, hint, interval_seconds=600):
@@ -67,7 +69,7 @@ class SavePoint:
         self._last_save = time.monotonic()
 
     def reached(self, due=False):
-        """Save if it is due, by time or because the caller says so; raise StopRequested if a signal has come."""
+        """Save if it is due, by time or by the caller's word; raise StopRequested if a signal has come."""
         is_due = due or self.stop.number or time.monotonic() - self._last_save > self.interval_seconds
         if self.save and is_due:
             self.save()

@@ -1,4 +1,6 @@
-"""Independent tasks in several processes: results in the order of the tasks, an orderly stop, no process left behind."""
+"""Independent tasks in several processes: results in the order of the tasks, an orderly stop, no process left
+behind.
+"""
 
 import contextlib
 import multiprocessing
@@ -16,11 +18,12 @@ from utils.run.save_point import StopRequested
 
 @contextlib.contextmanager
 def workers(devices, save_point):
-    """Gives an object whose `in_order(work, tasks)` yields work(task, device, stop) of every task, in the order of the tasks.
+    """Gives an object whose `in_order(work, tasks)` yields work(task, device, stop) of every task, in the
+    order of the tasks.
 
-    One process for each of `devices` does the work; if there is only one, this process does. `work`, tasks and results are pickled.
-    `save_point` is reached after every result, and every second while workers are awaited. Where it ends the run, `stop.number` is
-    the signal's number in all workers, and they are awaited.
+    One process for each of `devices` does the work; if there is only one, this process does. `work`, tasks
+    and results are pickled. `save_point` is reached after every result, and every second while workers are
+    awaited. Where it ends the run, `stop.number` is the signal's number in all workers, and they are awaited.
     """
     if len(devices) == 1:
         yield ThisProcess(devices[0], save_point)

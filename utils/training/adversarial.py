@@ -1,6 +1,7 @@
 """The adversarial step: one update of the discriminator, one update of the generator.
 
-Networks come as functions, `generate(noise) -> images` and `discriminate(images) -> logits (N, 1)`, so the step knows no architecture.
+Networks come as functions, `generate(noise) -> images` and `discriminate(images) -> logits (N, 1)`, so the
+step knows no architecture.
 """
 
 from typing import Callable, Hashable, NamedTuple
@@ -34,8 +35,9 @@ class StepFunctions(NamedTuple):
 def discriminator_step(gan, functions, real, noise, *random, max_grad_norm=0.0):
     """Update the discriminator once, on as many generated images as real ones.
 
-    real (N, 3, R, R), noise (N, latent_dim), `random`: the tensors of functions.loss.draw(real). Gradients longer than
-    `max_grad_norm` are shortened to it; 0: never. Returns (loss, norm of the gradient) as a tensor (2,) on the device.
+    real (N, 3, R, R), noise (N, latent_dim), `random`: the tensors of functions.loss.draw(real). Gradients
+    longer than `max_grad_norm` are shortened to it; 0: never. Returns (loss, norm of the gradient) as a
+    tensor (2,) on the device.
     """
     with torch.no_grad():
         fake = functions.generate(noise)
@@ -54,7 +56,8 @@ def generator_step(gan, functions, noise, *, max_grad_norm=0.0, ema_decay=0.999)
 
     noise (M, latent_dim); the rest and the result as for `discriminator_step`.
     """
-    # Zeros, not None: Adam's averages of what this architecture does not use decay, as in the authors' search.
+    # Zeros, not None: Adam's averages of what this architecture does not use decay, as in the authors'
+    # search.
     gan.generator_optimizer.zero_grad(set_to_none=False)
     frozen = list(gan.discriminator.parameters())  # their gradients would be computed for nothing
     for parameter in frozen:

@@ -1,6 +1,7 @@
 """Training steps recorded as CUDA graphs and replayed.
 
-At 8x8 a step is several hundred kernels, and Python takes longer to start each than it runs. A recorded step starts with one call.
+At 8x8 a step is several hundred kernels, and Python takes longer to start each than it runs. A recorded step
+starts with one call.
 """
 
 import contextlib
@@ -27,10 +28,12 @@ class NoGraphs:
 
 
 class StepGraphs:
-    """Runs calls that read their inputs, update tensors in place and return one tensor: plainly the first time, recorded after that.
+    """Runs calls that read their inputs, update tensors in place and return one tensor: plainly the first
+    time, recorded after that.
 
-    Equal keys mean equal work on the same tensors. Beyond `capacity` recordings, or where memory is short, all are dropped at once:
-    in PyTorch 2.14, dropping one frees the workspace that the matrix products of the others write to.
+    Equal keys mean equal work on the same tensors. Beyond `capacity` recordings, or where memory is short,
+    all are dropped at once: in PyTorch 2.14, dropping one frees the workspace that the matrix products of the
+    others write to.
     """
 
     def __init__(self, recorder, capacity=CAPACITY):
@@ -82,7 +85,8 @@ def recorded_stream(device):
 class CudaRecorder:
     """Records calls as CUDA graphs.
 
-    All graphs share one memory pool, as none needs its memory once it has run, and the tensors that inputs are copied to.
+    All graphs share one memory pool, as none needs its memory once it has run, and the tensors that inputs
+    are copied to.
     """
 
     failed = False  # once a step could not be recorded, no other is tried in this process
@@ -100,7 +104,9 @@ class CudaRecorder:
         self._pool = torch.cuda.graph_pool_handle()
 
     def is_short_of_memory(self):
-        """Whether there is too little memory to record. Asking the device takes long, so a 'yes' holds for a minute."""
+        """Whether there is too little memory to record. Asking the device takes long, so a 'yes' holds for a
+        minute.
+        """
         if time.monotonic() < self._paused_until:
             return True
         if self._free_share() < self.LEAST_FREE_MEMORY:
@@ -122,7 +128,8 @@ class CudaRecorder:
         static = self._inputs[kinds]
         graph = torch.cuda.CUDAGraph()
         try:
-            # Not torch.cuda.graph: it empties the allocator's cache for every recording, and there are hundreds.
+            # Not torch.cuda.graph: it empties the allocator's cache for every recording, and there are
+            # hundreds.
             graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
             try:
                 output = call(*static)
@@ -151,7 +158,7 @@ class CudaRecorder:
 
     @contextlib.contextmanager
     def stream(self):
-        """Run everything inside on the stream that is recorded, in order with the work before and after it."""
+        """Run what is inside on the stream that is recorded, in order with the work before and after it."""
         outside = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(outside)
         try:

@@ -1,4 +1,6 @@
-"""Two networks, their optimisers and the moving average of the generator: what is trained, saved and reset together."""
+"""Two networks, their optimisers and the moving average of the generator: what is trained, saved and reset
+together.
+"""
 
 import copy
 from dataclasses import dataclass, field
@@ -13,7 +15,8 @@ from utils.training.cuda_graphs import CudaRecorder, NoGraphs, StepGraphs
 class Gan:
     """State of a GAN in training.
 
-    average: the moving average generator, or None. graphs: recorded training steps, on a GPU; no part of the state.
+    average: the moving average generator, or None. graphs: recorded training steps, on a GPU; no part of the
+    state.
     """
 
     generator: torch.nn.Module
@@ -23,25 +26,35 @@ class Gan:
     average: torch.nn.Module | None = None
     graphs: StepGraphs | NoGraphs = field(default_factory=NoGraphs)
 
-    def parts(self):
-        """{name: part} of every part that has a state."""
-        return {name: part for name, part in vars(self).items() if part is not None and name != "graphs"}
+    def networks(self):
+        """{name: network}."""
+        networks = {"generator": self.generator, "discriminator": self.discriminator}
+        return networks if self.average is None else {**networks, "average": self.average}
+
+    def optimizers(self):
+        """{name: optimiser}."""
+        return {
+            "generator_optimizer": self.generator_optimizer,
+            "discriminator_optimizer": self.discriminator_optimizer,
+        }
 
     def state_dict(self):
         """The state of every part; its tensors are the live ones, not copies."""
-        return {name: part.state_dict() for name, part in self.parts().items()}
+        parts = {**self.networks(), **self.optimizers()}
+        return {name: part.state_dict() for name, part in parts.items()}
 
     def load_state_dict(self, state):
         """Load the state of equal networks; how the optimisers compute (fused, recorded) stays as it is."""
-        for name, part in self.parts().items():
-            if isinstance(part, torch.optim.Optimizer):
-                _load_optimizer(part, state[name])
-            else:
-                part.load_state_dict(state[name])
+        for name, network in self.networks().items():
+            network.load_state_dict(state[name])
+        for name, optimizer in self.optimizers().items():
+            _load_optimizer(optimizer, state[name])
         self.graphs.clear()
 
     def snapshot(self, earlier=None):
-        """A copy of the state, to go back to; reuses the memory of an `earlier` snapshot if it has equal shapes."""
+        """A copy of the state, to go back to; reuses the memory of an `earlier` snapshot if it has equal
+        shapes.
+        """
         state = self.state_dict()
         live, kept = [], []
         _map_tensors(live.append, state)
@@ -57,7 +70,7 @@ class Gan:
 
     def scale_learning_rates(self, factor):
         """Set both learning rates to `factor` times the initial ones."""
-        for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
+        for optimizer in self.optimizers().values():
             for group in optimizer.param_groups:
                 _set_lr(group, group["initial_lr"] * factor)
 
@@ -74,11 +87,11 @@ def new_gan(generator, discriminator, device, training, *, with_average=False, f
     recorded = fast and device.type == "cuda"
     optimizers = []
     for network, lr in ((generator, training.g_lr), (discriminator, training.d_lr)):
-        adam = torch.optim.Adam(
-            [{"params": list(network.parameters()), "initial_lr": lr}],
-            lr=torch.tensor(lr, device=device) if recorded else lr,  # a recorded step reads a changing rate from the device
-            betas=(training.beta1, training.beta2), fused=fast, capturable=recorded,
-        )  # fmt: skip
+        group = {"params": list(network.parameters()), "initial_lr": lr}
+        # A recorded step reads the rate, which may change, from the device.
+        rate = torch.tensor(lr, device=device) if recorded else lr
+        betas = (training.beta1, training.beta2)
+        adam = torch.optim.Adam([group], lr=rate, betas=betas, fused=fast, capturable=recorded)
         adam._warned_capturable_if_run_uncaptured = (
             True  # the first run of a step is not recorded, on purpose
         )
@@ -88,9 +101,11 @@ def new_gan(generator, discriminator, device, training, *, with_average=False, f
 
 
 def place(network, device, fast, precision="float32"):
-    """The network on the device, if `fast` in the memory format in which convolutions of this precision are fastest.
+    """The network on the device, if `fast` in the memory format in which convolutions of this precision are
+    fastest.
 
-    A generator must be scored in the format it was trained in: another order of sums changes pixels where values are truncated.
+    A generator must be scored in the format it was trained in: another order of sums changes pixels where
+    values are truncated.
     """
     memory_format = fast_memory_format(precision, device) if fast else torch.contiguous_format
     return network.to(device).to(memory_format=memory_format)
@@ -134,10 +149,11 @@ def _load_optimizer(optimizer, state):
 
 @torch.no_grad()
 def update_average(average, network, decay=0.999):
-    """Move the average generator a step towards the trained one: average = decay * average + (1 - decay) * trained.
+    """Move the average generator a step towards the trained one: average = decay * average + (1 - decay) *
+    trained.
 
-    Parameters and batch norm's running statistics are averaged. Other buffers (batch norm's step counter, spectral norm's vectors)
-    are copied, as their average means nothing.
+    Parameters and batch norm's running statistics are averaged. Other buffers (batch norm's step counter,
+    spectral norm's vectors) are copied, as their average means nothing.
     """
     averages, values = list(average.parameters()), list(network.parameters())
     for (name, buffer), value in zip(average.named_buffers(), network.buffers()):

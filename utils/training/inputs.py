@@ -27,7 +27,8 @@ class Batch(NamedTuple):
 class StepInputs:
     """The batches of any range of steps on `images` (a ResizedImages), in epochs of `steps_per_epoch` steps.
 
-    training: the training options; batch sizes and n_critic are read here. Step 0 and every n_critic-th step train the generator.
+    training: the training options; batch sizes and n_critic are read here. Step 0 and every n_critic-th step
+    train the generator.
     """
 
     def __init__(self, images, seed, training, latent_dim):
@@ -38,7 +39,8 @@ class StepInputs:
     def batches(self, first, last, rollbacks=0):
         """Yield the Batch of each step, first <= step < last.
 
-        The last batch of an epoch has the images that are left, as in the authors' code. After a rollback the noise is another.
+        The last batch of an epoch has the images that are left, as in the authors' code. After a rollback the
+        noise is another.
         """
         batch_size, generator_batch_size = self.training.dis_batch_size, self.training.gen_batch_size
         for step in range(first, last):
@@ -52,7 +54,9 @@ class StepInputs:
             yield Batch(step, real, noise, generator_noise)
 
     def _images(self, step):
-        """The uint8 images of a step. Reading goes on from step to step; it starts anew for an epoch or after a jump."""
+        """The uint8 images of a step. Reading goes on from step to step; it starts anew for an epoch or after
+        a jump.
+        """
         epoch, position = divmod(step, self.steps_per_epoch)
         batch_size = self.training.dis_batch_size
         if step != self._next_step or position == 0:
@@ -62,7 +66,7 @@ class StepInputs:
         return next(self._batches)
 
     def _noise(self, network, update, count, rollbacks):
-        """(count, latent_dim) for the network's update of this number, out of a block that is drawn at once."""
+        """(count, latent_dim) for the network's update of this number, from a block that is drawn at once."""
         block, position = divmod(update, NOISE_BLOCK)
         purpose = seed_after(rollbacks, self.seed), network, "noise", block
         if self._noise_blocks.get(network, (None, None))[0] != purpose:

@@ -49,15 +49,16 @@ def look_steps(first, total, *frequencies):
 
 
 def train(
-    gan, inputs, functions_at, looks, options, *, first=0, rollbacks=0, log=print, ema_decay=0.999, lr_factor=None
+    gan, inputs, functions_at, looks, options, *, first=0, rollbacks=0, log=print, ema_decay=0.999,
+    lr_factor=None,
 ):  # fmt: skip
     """Train from step `first` to each step of `looks` in turn, and yield a Look there.
 
     inputs: a StepInputs, or anything with its `batches`. functions_at(step): the StepFunctions of a step.
     options: the training options; `precision`, `max_grad_norm` and `on_nan` are read here.
     rollbacks: how often the run has rolled back before; log(message) is called at each further one.
-    ema_decay: of the average generator, per generator step. lr_factor(step): factor of both learning rates after a generator step.
-    Raises Diverged at NaN or infinity, unless `on_nan` is "rollback".
+    ema_decay: of the average generator, per generator step. lr_factor(step): factor of both learning rates
+    after a generator step. Raises Diverged at NaN or infinity, unless `on_nan` is "rollback".
     """
     for last in looks:
 
@@ -71,39 +72,29 @@ def train(
 
 
 def train_steps(gan, batches, functions_at, options, *, ema_decay=0.999, lr_factor=None):
-    """Train on some batches. Returns the losses of both networks as lists of floats, see Look; raises Diverged."""
-    device = next(gan.generator.parameters()).device
-    max_grad_norm, precision = options.max_grad_norm, options.precision
+    """Train on some batches; see `train`. Returns the losses of both networks as lists, see Look."""
+    device, max_grad_norm = next(gan.generator.parameters()).device, options.max_grad_norm
+    way = (options.precision, max_grad_norm, ema_decay, gan.generator.training)  # in which steps are recorded
     steps, d_results, g_results = [], [], []
-    with multiplying(precision, device, autocast=False), gan.graphs.stream():
+    with multiplying(options.precision, device, autocast=False), gan.graphs.stream():
         for batch in batches:
-            functions = functions_at(batch.step).in_precision(precision, device)
-            key = functions.key and (
-                functions.key,
-                precision,
-                max_grad_norm,
-                ema_decay,
-                gan.generator.training,
-            )
+            functions = functions_at(batch.step).in_precision(options.precision, device)
+            key = functions.key and (functions.key, *way)
             steps.append(batch.step)
 
             # Update the discriminator.
             update = partial(discriminator_step, gan, functions, max_grad_norm=max_grad_norm)
-            random = functions.loss.draw(batch.real)
-            result = gan.graphs.run(
-                _name("D", key, gan.discriminator_optimizer), update, batch.real, batch.noise, *random
-            )
-            d_results.append(result)
+            inputs = batch.real, batch.noise, *functions.loss.draw(batch.real)
+            name = _recording("D", key, gan.discriminator_optimizer)
+            d_results.append(gan.graphs.run(name, update, *inputs))
 
             # Update the generator and its average.
             g_results.append(None)
             if batch.generator_noise is not None:
-                update = partial(
-                    generator_step, gan, functions, max_grad_norm=max_grad_norm, ema_decay=ema_decay
-                )
-                g_results[-1] = gan.graphs.run(
-                    _name("G", key, gan.generator_optimizer), update, batch.generator_noise
-                )
+                rates = {"max_grad_norm": max_grad_norm, "ema_decay": ema_decay}
+                update = partial(generator_step, gan, functions, **rates)
+                name = _recording("G", key, gan.generator_optimizer)
+                g_results[-1] = gan.graphs.run(name, update, batch.generator_noise)
                 if lr_factor:
                     gan.scale_learning_rates(lr_factor(batch.step))
 
@@ -120,10 +111,11 @@ FIGURES = (
 )  # fmt: skip
 
 
-def _name(network, key, optimizer):
-    """The name of a recording; None where there is no key.
+def _recording(network, key, optimizer):
+    """The name under which an update is recorded; None where there is no key.
 
-    Once an architecture is the first to use some parameter, the optimiser updates that one in every later step too: another recording.
+    Once an architecture is the first to use some parameter, the optimiser updates that one in every later
+    step too: another recording.
     """
     return key and (network, key, len(optimizer.state))
 
@@ -143,11 +135,13 @@ def refuse_non_finite(figures, where):
 
 
 def train_or_roll_back(part, attempt, rollbacks, on_nan, log):
-    """Call attempt(rollbacks), which trains `part` (anything with a state dict). Returns (its result, number of rollbacks).
+    """Call attempt(rollbacks), which trains `part` (anything with a state dict). Returns (its result, number
+    of rollbacks).
 
-    Where it raises Diverged and `on_nan` is "rollback", `part` goes back to its state before and is trained again, with one rollback
-    more. The attempt must draw its noise by that number: the same noise would diverge again. The number is saved with the run, so a
-    run that stops and goes on takes the same way. After three rollbacks Diverged is raised.
+    Where it raises Diverged and `on_nan` is "rollback", `part` goes back to its state before and is trained
+    again, with one rollback more. The attempt must draw its noise by that number: the same noise would
+    diverge again. The number is saved with the run, so a run that stops and goes on takes the same way. After
+    three rollbacks Diverged is raised.
     """
     before = copy.deepcopy(part.state_dict()) if on_nan == "rollback" else None
     while True:

@@ -1,4 +1,4 @@
-"""The adversarial losses. A loss knows the discriminator as a function: images (N, 3, R, R) -> logits (N, 1)."""
+"""The adversarial losses. They know the discriminator as a function: images (N, 3, R, R) -> logits (N, 1)."""
 
 from typing import Callable, NamedTuple
 
@@ -17,7 +17,9 @@ class AdversarialLoss(NamedTuple):
 
     discriminator: Callable  # (discriminate, real, fake, *random) -> scalar
     generator: Callable  # (discriminate, fake) -> scalar
-    draw: Callable = _draw_nothing  # (real) -> the random tensors of a discriminator step, so that the step can be recorded
+    draw: Callable = (
+        _draw_nothing  # (real) -> the random tensors of a step, drawn outside so that it can be recorded
+    )
 
 
 def _hinge_discriminator(discriminate, real, fake):
@@ -28,16 +30,16 @@ def _minus_mean_logit(discriminate, fake):
     return -discriminate(fake).mean()
 
 
-# Section 3.3.1. The generator's term is that of the authors' code: the paper's min(0, D(G(z))) has no gradient where the
-# discriminator is fooled.
+# Section 3.3.1. The generator's term is that of the authors' code: the paper's min(0, D(G(z))) has no
+# gradient where the discriminator is fooled.
 hinge = AdversarialLoss(_hinge_discriminator, _minus_mean_logit)
 
 
 def wasserstein_gradient_penalty(penalty=10.0, drift=0.001, generator=None):
     """WGAN-GP (Gulrajani et al. 2017) with ProgGAN's drift term.
 
-    Penalty: mean over the batch of (||grad D(x)|| - 1)^2 at random points x between real and generated images; they are drawn from
-    `generator`, a torch.Generator on the images' device.
+    Penalty: mean over the batch of (||grad D(x)|| - 1)^2 at random points x between real and generated
+    images; they are drawn from `generator`, a torch.Generator on the images' device.
     """
 
     def draw(real):
@@ -55,7 +57,9 @@ def wasserstein_gradient_penalty(penalty=10.0, drift=0.001, generator=None):
 
 
 def loss_schedule(name, seed, *purpose, device):
-    """A function step -> AdversarialLoss for "hinge" or "wgan-gp"; random points depend on seed, purpose and step alone."""
+    """A function step -> AdversarialLoss for "hinge" or "wgan-gp"; random points depend on seed, purpose and
+    step alone.
+    """
     if name == "hinge":
         return lambda step: hinge
 

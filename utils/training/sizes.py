@@ -40,7 +40,9 @@ def network_sizes(generator, discriminator, resolution):
 
 
 def refuse_too_large(sizes, available_bytes):
-    """Raise UserError if networks of these `network_sizes` cannot be trained in this memory, even with a batch of one."""
+    """Raise UserError if networks of these `network_sizes` cannot be trained in this memory, even with a
+    batch of one.
+    """
     needed = TRAINING_BYTES * (sizes["generator_parameters"] + sizes["discriminator_parameters"])
     if needed > available_bytes:
         raise UserError(

@@ -1,0 +1,69 @@
+"""A node of the growth tree as a task: what to train, and its files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from models_search.dggan.actions import GrowResolution
+from models_search.dggan.tree import path_actions
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of the growth tree to be trained: its place in the tree and its files."""
+
+    tree: tuple
+    index: int
+    folder: Path  # of the run
+
+    @property
+    def entry(self):
+        return self.tree[self.index]
+
+    @property
+    def architecture(self):
+        return self.entry.architecture
+
+    @property
+    def parent_architecture(self):
+        """What it grew from; None for the root."""
+        return None if self.entry.parent is None else self.tree[self.entry.parent].architecture
+
+    @property
+    def doubled(self):
+        """Whether its resolution grew: then real images fade, too."""
+        return self.entry.action == str(GrowResolution())
+
+    @property
+    def path(self):
+        """The root's architecture and the actions since: the purpose of every random number."""
+        return (self.tree[0].architecture, *path_actions(self.tree, self.index))
+
+    @property
+    def file(self):
+        """Its weights and scores, there once it is trained and scored."""
+        return node_file(self.folder, self.index)
+
+    @property
+    def partial_file(self):
+        """Its checkpoint while it trains."""
+        return self.file.with_name(f"{self.file.stem}_partial.pth")
+
+    @property
+    def picture(self):
+        """Its grid of samples."""
+        return node_picture(self.folder, self.index)
+
+    @property
+    def hint(self):
+        """What to type to go on after a stop."""
+        return f"go on with --load_path {self.folder}"
+
+
+def node_file(folder, index):
+    """The weights of a node of a run."""
+    return folder / "Model" / f"node_{index:03d}.pth"
+
+
+def node_picture(folder, index):
+    """The samples of a node of a run."""
+    return folder / "Samples" / f"node_{index:03d}.png"

@@ -33,7 +33,11 @@ def write_atomically(path, write, keep_as=None):
         os.close(folder)
 
 
+def write_text(path, text):
+    """Write UTF-8 text whole or not at all."""
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
 def write_json(path, content):
     """Write JSON whole or not at all."""
-    text = json.dumps(content, indent=2, default=str) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_text(path, json.dumps(content, indent=2, default=str) + "\n")

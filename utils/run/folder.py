@@ -23,7 +23,7 @@ from tqdm import tqdm
 from utils.cli import UserError
 from utils.images import save_grid, to_uint8
 from utils.run.checkpoint import load_latest, save_checkpoint
-from utils.run.files import write_json
+from utils.run.files import write_json, write_text
 from utils.run.machine import environment
 
 
@@ -186,5 +186,5 @@ def open_run(options, values, saved, device):
     else:
         run = Run.create("logs", options.exp_name, values, device)
     if options.folder_file:
-        Path(options.folder_file).write_text(f"{run.folder}\n", encoding="utf-8")
+        write_text(options.folder_file, f"{run.folder}\n")
     return run

@@ -77,7 +77,7 @@ class GrowingArchitecture:
                 )
             if int(match[1]) != FIRST_RESOLUTION << index:
                 raise ArchitectureError(
-                    f"resolutions are 4, 8, 16, ...: {FIRST_RESOLUTION << index} comes next, not {match[1]}"
+                    f"resolutions are 4, 8, 16, ...: {FIRST_RESOLUTION << index} is due, not {match[1]}"
                 )
             generator.append(tuple(Conv.parse(conv) for conv in match[2].split()))
             discriminator.append(tuple(Conv.parse(conv) for conv in match[3].split()))

@@ -155,7 +155,7 @@ def doublings(start_resolution, final_resolution):
     """
     if start_resolution < 4 or final_resolution < start_resolution:
         raise GrowthError(
-            f"growth goes up from 4 pixels or more, not from {start_resolution} to {final_resolution}"
+            f"growth goes upwards from 4 pixels or more, not from {start_resolution} to {final_resolution}"
         )
     ratio, rest = divmod(final_resolution, start_resolution)
     if rest or ratio & (ratio - 1):

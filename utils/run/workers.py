@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 import torch
 
 from utils.cli import Ending
+from utils.progress import use_lines
 from utils.run.save_point import StopRequested
 
 
@@ -97,6 +98,7 @@ def _become_worker(stop, free_devices):
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches every process: the first one tells the workers to stop
+    use_lines()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -1,5 +1,6 @@
-"""Train one architecture, from scratch or from a search's weights: a published one, a vector, or one that a
-search found.
+"""Train one architecture, from scratch or from a search's weights.
+
+It is a published one, a vector, or one that a search found.
 
 python train_derived.py --gen_model autogan_cifar10_a --dataset cifar10 --exp_name autogan_cifar10_a
 """
@@ -44,11 +45,11 @@ class TrainingState:
     step: int = 0
     best: dict | None = None  # scores of the checkpoint with the best FID
     history: list = field(default_factory=list)  # {"iteration", "is_mean", "fid", ...} of every scoring
-    scored_step: int = -1  # where it was scored last
+    scored_step: int = -1  # the step at which it was scored last
     rollbacks: int = 0
 
     def to_saved(self):
-        """Plain data and tensors, for `restore`; test.py needs no more than this."""
+        """Plain data and tensors, for `restore`. test.py reads them too."""
         return {
             "architecture": str(self.architecture),
             "gan": self.gan.state_dict(),
@@ -76,7 +77,10 @@ class Scorer:
     run: object
 
     def score(self, state, stop_if_asked):
-        """Score now. stop_if_asked(): called before every batch, raises where a signal has come."""
+        """Score the average generator now.
+
+        stop_if_asked(): called before every batch; raises if a signal has come.
+        """
         scoring, images, seed = (
             self.options.scoring,
             self.options.evaluation.num_eval_imgs,
@@ -100,8 +104,9 @@ class Scorer:
 
 
 def train_generator(state, options, inputs, total, scorer, run, save_point):
-    """Train for `total` discriminator steps, with a generator step every --n_critic of them; draw and score
-    the average generator.
+    """Train for `total` discriminator steps, drawing and scoring the average generator on the way.
+
+    The generator takes a step in every --n_critic-th of them.
     """
     gan, derive, n_critic, epoch = (
         state.gan,
@@ -184,7 +189,10 @@ def new_state(options, architecture, device):
 
 
 def start_from(gan, path, architecture):
-    """Load the weights, not the optimisers, of a checkpoint of the same architecture (--init_from)."""
+    """Load the weights, but not the optimisers, of a checkpoint of the same architecture (--init_from).
+
+    Raises UserError if the checkpoint does not fit.
+    """
     saved = load_checkpoint(path, "--init_from")
     found = saved.get("architecture", "no architecture")
     if found != str(architecture):
@@ -201,8 +209,9 @@ def start_from(gan, path, architecture):
 
 
 def total_steps(options, num_images):
-    """Discriminator steps of the whole training. --max_epoch counts passes over the data as the authors' code
-    does.
+    """Discriminator steps of the whole training.
+
+    --max_epoch counts as the authors' code does: n_critic passes over the data are one epoch.
     """
     derive, training = options.derive, options.training
     if derive.max_epoch is not None:
@@ -228,7 +237,7 @@ def describe(options, architecture):
 
 
 def write_results(run, state, options):
-    """results.json, a GIF of the sample grids, and the closing lines."""
+    """Write results.json and a GIF of the sample grids, and log where they are."""
     resolved = describe(options, state.architecture)
     pictures = sorted(run.samples.glob("iteration_*.png"))
     gif = save_gif(pictures, run.samples / "training.gif")

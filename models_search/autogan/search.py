@@ -49,7 +49,7 @@ def search(state, plan, images, reward, run, save_point):
 
 
 def train_shared(state, plan, images, run, save_point):
-    """Train the shared GAN, the policy fixed: an architecture is sampled for every step (section 3.3.1)."""
+    """Train the shared GAN with a fixed policy, on one sampled architecture per step (section 3.3.1)."""
     random = random_generator(plan.run.random_seed, "architectures", state.iteration)
     steps = plan.shared_steps(images.num_images)
     with torch.no_grad():
@@ -58,8 +58,9 @@ def train_shared(state, plan, images, run, save_point):
 
 
 def train_controller(state, plan, reward, run, save_point):
-    """Train the controller by REINFORCE, the shared GAN fixed (section 3.3.2). Returns the mean reward of
-    each update.
+    """Train the controller by REINFORCE with a fixed shared GAN (section 3.3.2).
+
+    Returns the mean reward of each update.
     """
     steps, policy, rewards = plan.controller_steps, state.policy, []
     if state.controller_steps == steps:  # random search learns nothing
@@ -82,8 +83,9 @@ def train_controller(state, plan, reward, run, save_point):
 
 
 def update_controller(state, plan, reward, step, rollbacks):
-    """One update of the controller. Returns the figures to log; raises Diverged where one of them is not
-    finite.
+    """Update the controller once and return the figures to log.
+
+    Raises Diverged if one of them is not finite.
     """
     autogan, policy = plan.autogan, state.policy
     random = random_generator(seed_after(rollbacks, plan.run.random_seed), "rollout", state.iteration, step)
@@ -102,8 +104,9 @@ def update_controller(state, plan, reward, step, rollbacks):
 
 
 def best_architectures(state, plan, reward, run):
-    """Sample --num_candidate distinct architectures, score them and keep the --topk best with their LSTM
-    states (section 3.3.3).
+    """Sample --num_candidate distinct architectures and keep the --topk best (section 3.3.3).
+
+    Returns them as the new beam, best first, with their rewards and LSTM states.
     """
     candidates = sample_distinct(state, plan, plan.autogan.num_candidate)
     generator, scored = state.shared.gan.generator, []
@@ -120,8 +123,9 @@ def best_architectures(state, plan, reward, run):
 
 
 def sample_distinct(state, plan, count):
-    """{architecture: its LSTM state} of `count` architectures of the policy; fewer if 20 times as many
-    samples hold no more.
+    """Sample `count` distinct architectures from the policy: {architecture: its LSTM state}.
+
+    There are fewer if 20 times as many samples hold no more.
     """
     random = random_generator(plan.run.random_seed, "candidates", state.iteration)
     found = {}
@@ -145,7 +149,7 @@ def reset(state, plan, run):
 
 
 def sample_grid(state, plan, run):
-    """A row of ten images for each of five architectures of the policy, on fixed noise."""
+    """Draw ten images, on fixed noise, of each of five architectures sampled from the policy."""
     generator = state.shared.gan.generator.eval()
     device = next(generator.parameters()).device
     fixed = random_generator(plan.run.random_seed, "grid")
@@ -157,8 +161,10 @@ def sample_grid(state, plan, run):
 
 
 def iteration_line(plan, iteration, figures, seconds):
-    """The log's line on an iteration. The time left is that of its level: at the next one an iteration takes
-    several times as long.
+    """The log line of an iteration.
+
+    The time left is that to the end of the level, because the next level's iterations take several times as
+    long.
     """
     level, place = plan.level_at(iteration), ""
     left = sum(plan.level_at(later) == level for later in range(iteration + 1, plan.iterations))
@@ -172,7 +178,7 @@ def iteration_line(plan, iteration, figures, seconds):
 
 @dataclass
 class Materials:
-    """What the search works with: everything that can be missing or unreadable."""
+    """What a search needs to work with: whatever may be missing or unreadable."""
 
     device: torch.device
     feature_net: object
@@ -180,7 +186,7 @@ class Materials:
 
 
 def load_materials(plan):
-    """Check the device, load the feature network and find the images; raises UserError."""
+    """Check the device, load the feature network and find the images. Raises UserError."""
     device = pick_device(plan.run.device)
     check_precision("--precision", plan.training.precision, device)
     refuse_too_large(plan.network_sizes(), device_memory(device))
@@ -192,7 +198,7 @@ def load_materials(plan):
 
 
 def new_state(plan, materials, saved):
-    """The state to search from: that of a checkpoint, or the first one. Reads the images of its level."""
+    """The state to start from: that of the checkpoint `saved`, or a new one. Reads its level's images."""
     if saved:
         state = SearchState.restore(saved, plan, materials.device)
     else:
@@ -202,8 +208,9 @@ def new_state(plan, materials, saved):
 
 
 def run_search(state, plan, materials, run, stop):
-    """Search to the end. Returns (ranked architectures, results) as plain data for derived.json and
-    results.json.
+    """Search to the end. Returns (ranked architectures, results).
+
+    Both are plain data, the first for derived.json, the second for results.json.
     """
     save_point = SavePoint(lambda: run.save(state.to_saved(), state.iteration), stop, stop.hint)
     reward = Reward(

@@ -6,7 +6,7 @@ from utils.metrics.real_statistics import real_statistics
 
 
 class LevelImages:
-    """Gives the images of a level and their statistics; those of the level asked for last are kept.
+    """The real images of each level and their statistics; only the level used last stays in memory.
 
     image_set: an ImageSet. resolutions: in pixels, one per level.
     """

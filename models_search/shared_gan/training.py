@@ -1,4 +1,4 @@
-"""Training the shared GAN, and where that stands (sections 3.2 and 3.3.1)."""
+"""Trains the shared GAN, and knows where that training stands (sections 3.2 and 3.3.1)."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -29,9 +29,9 @@ def train_shared_gan(shared, plan, architectures, images, iteration, run, save_p
     """Train the shared GAN for one search iteration, on one architecture per step.
 
     plan: of any search that shares weights; the option groups network, training and run are read here.
-    architectures: one per step, all of one level. images: ResizedImages of that level. The losses are looked
-    at every --print_freq steps. Where the reset rule held at a step before the look, the networks end at
-    exactly that step. Returns the losses of the last look, see Look.figures.
+    architectures: one per step, all of one level. images: ResizedImages of that level. The losses are read
+    every --print_freq steps. If the GAN collapsed in between, the networks go back and are trained again up
+    to exactly the step of the collapse. Returns the latest losses, see Look.figures.
     """
     if shared.collapsed:  # before the run was stopped
         return {}
@@ -62,7 +62,7 @@ def train_shared_gan(shared, plan, architectures, images, iteration, run, save_p
             first, shared.steps, shared.rollbacks = shared.steps, look.step, look.rollbacks
             collapsed_at = shared.collapse.first_collapse(look.d_losses, look.g_losses)
             if collapsed_at is not None:
-                # Back to the last look, and on to the step at which the rule held.
+                # Go back to the last look, then on to the step at which the rule held.
                 shared.collapsed = True
                 gan.load_state_dict(before)
                 list(train_to([first + collapsed_at + 1], first=first, rollbacks=look.rollbacks))

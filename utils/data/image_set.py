@@ -1,5 +1,4 @@
-"""A data set's images at one resolution, as uint8 tensors (N, 3, R, R), without labels and without
-augmentation.
+"""A data set's images at one resolution: uint8 (N, 3, R, R), without labels or augmentation.
 
 Images are resized as in the authors' code: torchvision's Resize on PIL images, antialiased bilinear on 8
 bits. This is done once for each resolution, image by image. It takes seconds (about ten for STL-10's 105,000
@@ -26,7 +25,7 @@ CHUNK_BYTES = 1 << 22  # of resized images that a worker passes on at once while
 def epoch_order(num_images, seed, epoch):
     """A permutation of range(num_images), int64, that depends only on seed and epoch.
 
-    Both are non-negative.
+    seed and epoch are not negative.
     """
     mixed = int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint32)[0])
     return torch.randperm(num_images, generator=torch.Generator().manual_seed(mixed))
@@ -52,7 +51,7 @@ class ImageSet:
         If they take at most `max_resident_bytes` (default: half of the free memory of `device`), they are
         resized now and kept there as one tensor. Otherwise each batch is read from the source again.
         `num_workers` processes read, but no more than there are cores; 0 means that this process reads.
-        Raises UserError with the name of a file that cannot be read.
+        Raises UserError, which names the file, if one cannot be read.
         """
         device = torch.device(device)
         limit = _free_bytes(device) // 2 if max_resident_bytes is None else max_resident_bytes

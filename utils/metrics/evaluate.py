@@ -1,4 +1,4 @@
-"""Score the images of a callable `sample(n) -> images` in one pass: all metrics from the same images."""
+"""Score the images of a callable `sample(n) -> images`: all metrics in one pass over them."""
 
 import torch
 
@@ -21,7 +21,7 @@ class NonFiniteImages(Ending):
 
 
 class BackendsDiffer(Ending):
-    """Two backends of one network differ by more than rounding explains."""
+    """Two backends of one network differ by more than rounding."""
 
 
 @torch.inference_mode()
@@ -31,21 +31,19 @@ def evaluate(
 ):  # fmt: skip
     """Score `num_images` images of a generator in one pass.
 
-    sample: sample(n) -> n images (n, 3, H, W), uint8, or float in [-1, 1], which are truncated to uint8 here
-    as
-        in the authors' code.
+    sample: sample(n) -> n images (n, 3, H, W), uint8, or float in [-1, 1]. Floats are truncated to uint8
+    here, as in the authors' code.
     feature_net: a FeatureNet, or None if "swd" is the only metric. metrics: some of METRICS.
-    real: RealStatistics for "fid"; with a sample of features also for "kid" and "precision_recall". What
-    cannot
-        be computed for lack of them is None in the result.
-    real_images: ResizedImages for "swd", at the resolution of the generated ones. seed: recorded only.
-    share: (index, count) of this process in a `torch.distributed` run. It makes the images
-        index * num_images // count to (index + 1) * num_images // count - 1; all processes return the same
-    scores.
+    real: RealStatistics for "fid"; with a sample of features also for "kid" and "precision_recall". Without
+    them these scores are None in the result.
+    real_images: ResizedImages for "swd", at the resolution of the generated ones. seed: only recorded.
+    share: (index, count) of this process in a `torch.distributed` run. It makes the images index * num_images
+    // count to (index + 1) * num_images // count - 1. All processes return the same scores.
     progress: what the work is called where progress is shown.
+
     Memory does not grow with num_images. Scores depend on batch_size and count only by float64 rounding. The
-    global random state and the module behind `sample` are not touched.
-    Raises NonFiniteImages: such images get no score.
+    global random state and the module behind `sample` are not touched. Raises NonFiniteImages for images with
+    NaN or infinity, which get no score.
     """
     scoring = _Scoring(num_images, feature_net, real, real_images, splits, metrics)
     _one_pass(sample, num_images, scoring.add, batch_size, share, progress)
@@ -92,7 +90,10 @@ def evaluate_both(
 
 
 def _one_pass(sample, num_images, add, batch_size, share, progress):
-    """Call add(uint8 images, index of the first one) for each batch of this process's share of the images."""
+    """Call add(uint8 images, index of the first one) for each batch of this process's share.
+
+    Raises NonFiniteImages.
+    """
     index, count = share
     first, last = index * num_images // count, (index + 1) * num_images // count
     if first == last:
@@ -108,8 +109,8 @@ def _one_pass(sample, num_images, add, batch_size, share, progress):
             finite = finite.to(images.device)
             if images.is_floating_point():
                 finite = torch.minimum(finite, all_finite(images).float())
-                # Reading the flag makes a GPU wait, so read it rarely there. Several processes may only stop
-                # together, which is at the end.
+                # Reading the flag waits for the GPU, so read it rarely there. Several processes can only stop
+                # together, at the end.
                 if count == 1 and (images.device.type == "cpu" or number % 32 == 31):
                     _check_finite(finite)
                 images = to_uint8(images)
@@ -126,7 +127,7 @@ def _check_finite(finite):
 
 
 class _Scoring:
-    """Scores of the images of one pass by one feature network."""
+    """Collects what one feature network needs to score the images of one pass."""
 
     def __init__(self, num_images, feature_net, real, real_images, splits, metrics):
         unknown = set(metrics) - set(METRICS)
@@ -142,7 +143,7 @@ class _Scoring:
         self.with_swd = "swd" in metrics and real_images is not None
         needs_network = self.splits or self.with_fid or self.with_kid or self.with_precision
         if not (needs_network or self.with_swd):
-            raise ValueError(f"none of {metrics} can be had: real statistics or real images are missing")
+            raise ValueError(f"none of {metrics} can be computed: real statistics or real images are missing")
         if num_images < max(self.splits, 4 if self.with_precision else 2):
             raise ValueError(f"{num_images} images are too few for {self.splits} splits and {metrics}")
         self.sums = self.images = None

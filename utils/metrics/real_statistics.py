@@ -27,10 +27,10 @@ LABEL = "statistics of the real images"
 
 @dataclass(frozen=True, eq=False)
 class RealStatistics:
-    """Real images as the scores need them.
+    """What the scores need to know about the real images.
 
     mu (D,), sigma (D, D): float64 arrays. sample (k, D): float32 features for KID, precision and recall, or
-    None. The other fields say where they come from; they are None if a file does not state it.
+    None. The other fields say where they come from, and are None if a file does not say it.
     """
 
     mu: np.ndarray
@@ -57,11 +57,12 @@ CACHE_KEY = ("num_images", "resolution", "data_sha256", "feature_net", "backend"
 
 @torch.inference_mode()
 def real_statistics(images, feature_net, *, cache_dir=None, batch_size=100, sample_size=0, progress=LABEL):
-    """RealStatistics of `images` (ResizedImages) under a FeatureNet, from the cache or computed and cached.
+    """The RealStatistics of `images` (ResizedImages) under a FeatureNet.
 
+    They are read from the cache, or computed and cached.
     sample_size: images whose features are kept for KID, precision and recall (`sums.FEATURE_SAMPLE`), 0 for
     none.
-    cache_dir: default is the user's cache folder. If a cache file is damaged, it is written anew.
+    cache_dir: default is the user's cache folder. A damaged cache file is written anew.
     progress: what the work is called where progress is shown.
     """
     provenance = {
@@ -131,7 +132,7 @@ def _save_partial(sums, file, batch_size, start):
 
 
 def _cache_file(cache_dir, provenance):
-    """One file for the same images under the same network, whatever the name of the data set."""
+    """The cache file: the same for the same images and network, whatever the data set's name."""
     key = hashlib.sha256(json.dumps([provenance[name] for name in CACHE_KEY]).encode()).hexdigest()
     return Path(cache_dir or cache_folder()) / f"real-{key[:24]}.npz"
 
@@ -155,7 +156,10 @@ def _read_cache(path, feature_dim, provenance):
 
 
 def save_statistics(statistics, path):
-    """Write RealStatistics as `.npz`: `mu`, `sigma`, perhaps `sample`, and `provenance` as JSON. Atomic."""
+    """Write RealStatistics as `.npz`, whole or not at all.
+
+    It holds `mu`, `sigma`, `provenance` as JSON, and if there is one, `sample`.
+    """
     arrays = {
         "mu": statistics.mu,
         "sigma": statistics.sigma,
@@ -168,11 +172,11 @@ def save_statistics(statistics, path):
 
 
 def load_fid_stat(path, feature_dim, feature_net=None, *, data=None, split=None, resolution=None):
-    """RealStatistics from an `.npz` with `mu` and `sigma`: this project's, TTUR's or the AutoGAN authors'.
+    """RealStatistics from an `.npz` with `mu` and `sigma`.
 
-    feature_net, data, split, resolution: how the generated images are scored. A file that says that it was
-    made otherwise is refused. Raises UserError naming --fid_stat if the file is not as it should be.
-    Unpickles nothing, and reads nothing larger than expected.
+    The file may be this project's, TTUR's or the AutoGAN authors'. feature_net, data, split, resolution: how
+    the generated images are scored; a file that says it was made differently is refused. Raises UserError,
+    which names --fid_stat, for an unsound file. Unpickles nothing, and reads nothing larger than expected.
     """
     statistics = _read_npz(path, feature_dim)
     mu, sigma = statistics.mu, statistics.sigma
@@ -196,9 +200,9 @@ def load_fid_stat(path, feature_dim, feature_net=None, *, data=None, split=None,
 
 
 def _read_npz(path, feature_dim):
-    """The RealStatistics in an `.npz` file, their values not checked yet.
+    """The RealStatistics in an `.npz` file, before their values are checked.
 
-    Raises UserError naming --fid_stat.
+    Raises UserError, which names --fid_stat.
     """
     try:
         with zipfile.ZipFile(path) as archive:

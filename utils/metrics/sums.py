@@ -11,7 +11,7 @@ FEATURE_SAMPLE = 10_000
 
 
 def sample_indices(num_rows, size, seed=0):
-    """`size` random numbers of 0 .. num_rows - 1, ascending.
+    """`size` random indices below `num_rows`, in ascending order.
 
     Random, because the first images of a sorted folder may all be of one class.
     """
@@ -19,7 +19,7 @@ def sample_indices(num_rows, size, seed=0):
 
 
 class RowSample:
-    """A random sample of `size` of `num_rows` rows, collected batch by batch. All rows if there are fewer."""
+    """A random sample of `size` of `num_rows` rows (at most all), collected batch by batch."""
 
     def __init__(self, num_rows, size):
         self.indices = sample_indices(num_rows, size)
@@ -46,7 +46,7 @@ class RowSample:
 class FeatureSums:
     """Sums over the features and logits of `num_images` images, as the metrics need them.
 
-    splits: splits of the Inception score, 0 for no score. covariance: whether mean and covariance are needed.
+    splits: of the Inception score, 0 for no score. covariance: whether mean and covariance are needed.
     sample_size: images whose features are kept, 0 for none. The sums stay on `device`, and adding a batch
     never waits for a GPU.
     """
@@ -100,7 +100,7 @@ class FeatureSums:
             self.sample.load(state["rows"].to(self.device))
 
     def all_reduce(self):
-        """Sum over the processes of a `torch.distributed` run. Each has added its own share of the images."""
+        """Sum over the processes of a `torch.distributed` run, each with its share of the images."""
         for sums in (self.class_sum, self.entropy_sum, self.feature_sum, self.outer_sum):
             if sums is not None:
                 torch.distributed.all_reduce(sums)
@@ -119,7 +119,10 @@ class FeatureSums:
         return scores.mean().item(), scores.std(correction=0).item()
 
     def mean_and_covariance(self):
-        """Mean (D,) and unbiased covariance (D, D), as in numpy.cov, of the features: float64, on the CPU."""
+        """Mean (D,) and unbiased covariance (D, D) of the features, as in numpy.cov.
+
+        Both are float64, on the CPU.
+        """
         total = self.feature_sum
         scatter = self.outer_sum - torch.outer(total, total) / self.num_images
         scatter = (scatter + scatter.T) / 2

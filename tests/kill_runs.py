@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parent)]
 
-from running import (
+from running import (  # noqa: E402
     SHORT_RUNS,
     assert_equal_states,
     load_script,
@@ -24,7 +24,7 @@ from running import (
     short_run,
     use_tiny_net,
     write_pictures,
-)  # noqa: E402
+)
 
 from utils.run.checkpoint import load_checkpoint  # noqa: E402
 from utils.cli import run_script  # noqa: E402

@@ -10,6 +10,7 @@ FIRST_PAUSE, LATER_PAUSE, LATER = (
     60,
     600,
 )  # seconds between lines; seconds after which they come less often
+SHORT = 5  # seconds; work that takes no longer says nothing
 
 
 class Progress:

@@ -133,8 +133,8 @@ class Run:
     def record(self, step, figures, prefix="", iteration=None):
         """Record figures {name: number or None} of one step, without the None.
 
-        They become a line of metrics.jsonl, with the run's `iteration` if there is one and the `seconds` since
-        its start, and TensorBoard scalars `prefix/name` over the steps.
+        They become a line of metrics.jsonl, with the `iteration`, if there is one, and the `seconds` since
+        the run's start, and TensorBoard scalars `prefix/name` over the steps.
         """
         named = {
             f"{prefix}/{name}" if prefix else name: value

@@ -33,9 +33,10 @@ def main():
         print(json.dumps({"script": "search.py", "options": options.flat(), **plan.describe()}, indent=2))
         return
     materials = method.load_materials(plan)
-    state = method.new_state(plan, materials, saved)
 
     run = open_run(options.run, options.flat(), saved, materials.device)
+    with run.removed_if_refused():
+        state = method.new_state(plan, materials, saved)
     with StopSignal(f"go on with --load_path {run.folder}", run.note) as stop:
         ranked, results = method.run_search(state, plan, materials, run, stop)
 

@@ -136,20 +136,23 @@ def main():
     data, scoring, metrics = options.data, options.scoring, {"is", "fid", *options.test.metrics}
     device = pick_device(options.run.device)
     feature_nets = load_feature_nets(**scoring.network(), compiled=options.run.compile, device=device)
-    images = None
+    image_set = None
     if not options.evaluation.fid_stat or "swd" in metrics:
         image_set = load_images(data.dataset, data.data_path, options.test.split, data.img_size, fewest=2)
-        images = image_set.resized(data.img_size, device, num_workers=data.num_workers)
-    reals = load_real_statistics(
-        feature_nets, images, fid_stat=options.evaluation.fid_stat, data=DATASETS[data.dataset],
-        sample_size=FEATURE_SAMPLE if {"kid", "precision_recall"} & metrics else 0,
-        split=options.test.split, resolution=data.img_size,
-    )  # fmt: skip
 
-    # Draw and score.
     run = Run.create("logs_eval", options.run.exp_name, options.flat(), device)
     if options.run.folder_file:
         write_text(options.run.folder_file, f"{run.folder}\n")
+    # Read the images, which can take long.
+    with run.removed_if_refused():
+        images = image_set and image_set.resized(data.img_size, device, num_workers=data.num_workers)
+        reals = load_real_statistics(
+            feature_nets, images, fid_stat=options.evaluation.fid_stat, data=DATASETS[data.dataset],
+            sample_size=FEATURE_SAMPLE if {"kid", "precision_recall"} & metrics else 0,
+            split=options.test.split, resolution=data.img_size,
+        )  # fmt: skip
+
+    # Draw and score.
     is_fast = options.run.is_fast
     generator = place(fast_form(generator) if is_fast else generator, device, is_fast, precision).eval()
     run.log(f"loaded {source}: architecture {architecture}, {count_parameters(generator):,} parameters")

@@ -10,7 +10,6 @@ import time
 from dataclasses import dataclass, field
 
 import torch
-from tqdm import tqdm
 
 import cfg
 from models.families import family
@@ -20,11 +19,11 @@ from utils.data.load import DATASETS, load_images
 from utils.images import save_gif
 from utils.metrics.generator import load_feature_nets, load_real_statistics, score_generator
 from utils.precision import check_precision
+from utils.progress import Progress, progress_line
 from utils.randomness import global_seed, random_generator
 from utils.run.checkpoint import load_checkpoint
 from utils.run.folder import load_run, open_run
 from utils.run.machine import device_memory, pick_device
-from utils.run.progress import progress_line
 from utils.run.save_point import SavePoint, StopSignal
 from utils.training.adversarial import StepFunctions
 from utils.training.compiled import compile_discriminator, compile_generator, compiles_discriminator
@@ -34,7 +33,7 @@ from utils.training.loop import look_steps, train
 from utils.training.losses import loss_schedule
 from utils.training.sizes import count_parameters, network_sizes, refuse_too_large
 
-STEPS_PER_LINE = 1000  # of the log
+SECONDS_PER_LINE = 60  # of the log
 
 
 @dataclass
@@ -95,7 +94,7 @@ class Scorer:
         self.run.log(f"iteration {iteration}: {scores.text()}")
         figures = {"IS": scores.is_mean, "IS_std": scores.is_std, "FID": scores.fid}
         named = {f"{scores.feature_net}_{name}": value for name, value in figures.items()}
-        self.run.record(state.step, named, "score")
+        self.run.record(state.step, named, "score", iteration)
         entry = {"iteration": iteration, **scores.as_dict(), "backend_differences": differences}
         state.history.append(entry)
         state.scored_step = state.step
@@ -135,26 +134,23 @@ def train_generator(state, options, inputs, total, scorer, run, save_point):
     score_if_due()
     gan.generator.train()
     gan.discriminator.train()
-    first, started = state.step, time.monotonic()
+    first, started, last_line = state.step, time.monotonic(), time.monotonic()
     steps = look_steps(first, total, options.training.print_freq, epoch)
-    looks = train(
-        gan, inputs, functions_at, steps, options.training, first=first, rollbacks=state.rollbacks,
-        log=run.log, ema_decay=derive.ema_decay, lr_factor=lr_factor,
-    )  # fmt: skip
-    bar = tqdm(
-        total=total // n_critic, initial=first // n_critic, desc="training", unit="iteration", disable=None
-    )
-    with bar:
+    with Progress(total, "training", "iteration", first, n_critic, stays=True) as progress:
+        looks = train(
+            gan, inputs, functions_at, steps, options.training, first=first, rollbacks=state.rollbacks,
+            log=run.log, ema_decay=derive.ema_decay, lr_factor=lr_factor, progress=progress,
+        )  # fmt: skip
         for look in looks:
-            ends_line = look.step // STEPS_PER_LINE > state.step // STEPS_PER_LINE
             state.step, state.rollbacks = look.step, look.rollbacks
             figures = {**look.figures(), "g_lr": float(gan.generator_optimizer.param_groups[0]["lr"])}
-            run.record(state.step, figures, "train")
-            if ends_line:
-                position, seconds = f"iteration {state.step // n_critic}", time.monotonic() - started
+            run.record(state.step, figures, "train", state.step // n_critic)
+            progress.show(figures)
+            if time.monotonic() - last_line > SECONDS_PER_LINE:
+                last_line = time.monotonic()
+                position, total_iterations = f"iteration {state.step // n_critic}", total // n_critic
                 done, left = state.step - first, total - state.step
-                run.log(progress_line(position, total // n_critic, figures, seconds, done, left))
-            bar.update(state.step // n_critic - bar.n)
+                run.log(progress_line(position, total_iterations, figures, last_line - started, done, left))
             if is_due(derive.sample_freq):
                 sample_grid(state, options, run)
             save_point.reached()
@@ -270,32 +266,31 @@ def main():
         return
 
     # What can be missing or too large.
-    data, training = options.data, options.training
+    data, training, derive = options.data, options.training, options.derive
     device = pick_device(options.run.device)
     check_precision("--precision", training.precision, device)
     refuse_too_large(describe(options, architecture), device_memory(device))
     feature_nets = load_feature_nets(**options.scoring.network(), compiled=options.run.compile, device=device)
     image_set = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2)
-    images = image_set.resized(data.img_size, device, num_workers=data.num_workers)
-    reals = load_real_statistics(
-        feature_nets, images, fid_stat=options.evaluation.fid_stat, data=DATASETS[data.dataset],
-        split="train", resolution=data.img_size,
-    )  # fmt: skip
-
-    # Where the training stands.
     state = new_state(options, architecture, device)
     if saved:
         state.restore(saved)
-    elif options.derive.init_from:
-        start_from(state.gan, options.derive.init_from, architecture)
+    elif derive.init_from:
+        start_from(state.gan, derive.init_from, architecture)
+
+    # What takes long: reading the images, and their statistics.
+    run = open_run(options.run, options.flat(), saved, device)
+    parameters, count = count_parameters(state.gan.generator), image_set.num_images
+    run.log(f"architecture {architecture}, {parameters:,} parameters, {count} images of {image_set.name}")
+    with run.removed_if_refused():
+        images = image_set.resized(data.img_size, device, num_workers=data.num_workers)
+        reals = load_real_statistics(
+            feature_nets, images, fid_stat=options.evaluation.fid_stat, data=DATASETS[data.dataset],
+            split="train", resolution=data.img_size,
+        )  # fmt: skip
+
     inputs = StepInputs(images, options.run.random_seed, training, options.network.latent_dim)
     total = total_steps(options, images.num_images)
-
-    run = open_run(options.run, options.flat(), saved, device)
-    parameters = count_parameters(state.gan.generator)
-    run.log(
-        f"architecture {architecture}, {parameters:,} parameters, {images.num_images} images of {images.name}"
-    )
     hint = f"go on with --load_path {run.folder}"
     with StopSignal(hint, run.note) as stop:
         save_point = SavePoint(lambda: run.save(state.to_saved(), state.step), stop, hint)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from tqdm import tqdm
 
 from models_search.autogan.controller import BeamEntry, reinforce, sample_architectures
 from models_search.autogan.state import SearchState, new_policy
@@ -17,9 +16,9 @@ from models_search.shared_gan.training import train_shared_gan
 from utils.data.load import load_images
 from utils.inception.feature_net import load_feature_net
 from utils.precision import check_precision
+from utils.progress import Progress, progress_line
 from utils.randomness import random_generator, seed_after
 from utils.run.machine import device_memory, pick_device
-from utils.run.progress import progress_line
 from utils.run.save_point import SavePoint
 from utils.training.loop import refuse_non_finite, train_or_roll_back
 from utils.training.sizes import refuse_too_large
@@ -27,8 +26,7 @@ from utils.training.sizes import refuse_too_large
 
 def search(state, plan, images, reward, run, save_point):
     """Algorithm 1. Returns the beam: the best architectures, best first."""
-    iterations = range(state.iteration, plan.iterations)
-    for iteration in tqdm(iterations, "search", initial=state.iteration, total=plan.iterations, disable=None):
+    for iteration in range(state.iteration, plan.iterations):
         level, started = plan.level_at(iteration), time.monotonic()
         figures = train_shared(state, plan, images.at(level), run, save_point)
         rewards = train_controller(state, plan, reward, run, save_point)
@@ -65,26 +63,21 @@ def train_controller(state, plan, reward, run, save_point):
     Returns the mean reward of each update.
     """
     steps, policy, rewards = plan.controller_steps, state.policy, []
-    with tqdm(
-        total=steps,
-        desc="  controller",
-        initial=state.controller_steps,
-        leave=False,
-        disable=None if steps else True,
-    ) as bar:
+    if state.controller_steps == steps:  # random search learns nothing
+        return rewards
+    with Progress(steps, "  controller", "update", state.controller_steps) as progress:
         while state.controller_steps < steps:
             step = state.controller_steps
             update = partial(update_controller, state, plan, reward, step)
             figures, state.shared.rollbacks = train_or_roll_back(
                 policy, update, state.shared.rollbacks, plan.training.on_nan, run.log
             )
-            run.record(
-                state.iteration * steps + step, {**figures, "level": policy.controller.level}, "controller"
-            )
+            recorded = {**figures, "level": policy.controller.level}
+            run.record(state.iteration * steps + step, recorded, "controller", state.iteration + 1)
             rewards.append(figures["reward"])
             state.controller_steps += 1
-            bar.update()
-            bar.set_postfix(reward=f"{figures['reward']:.4g}", refresh=False)
+            progress.show({"reward": figures["reward"], "best": max(rewards)})
+            progress.update()
             save_point.reached()
     return rewards
 
@@ -117,9 +110,11 @@ def best_architectures(state, plan, reward, run):
     """
     candidates = sample_distinct(state, plan, plan.autogan.num_candidate)
     generator, scored = state.shared.gan.generator, []
-    for architecture, lstm_state in tqdm(candidates.items(), "  candidates", leave=False, disable=None):
-        score = reward(generator, architecture, "candidate", state.iteration)
-        scored.append(BeamEntry(architecture, score, lstm_state))
+    with Progress(len(candidates), "  candidates", "architecture") as progress:
+        for architecture, lstm_state in candidates.items():
+            score = reward(generator, architecture, "candidate", state.iteration)
+            scored.append(BeamEntry(architecture, score, lstm_state))
+            progress.update()
     beam = top_k(scored, plan.beam.topk)
     run.log(f"level {state.policy.controller.level + 1}: the best of {len(scored)} architectures")
     for rank, entry in enumerate(beam, 1):
@@ -203,10 +198,13 @@ def load_materials(plan):
 
 
 def new_state(plan, materials, saved):
-    """The state to start from: that of the checkpoint `saved`, or a new one."""
+    """The state to start from: that of the checkpoint `saved`, or a new one. Reads its level's images."""
     if saved:
-        return SearchState.restore(saved, plan, materials.device)
-    return SearchState.start(plan, materials.device)
+        state = SearchState.restore(saved, plan, materials.device)
+    else:
+        state = SearchState.start(plan, materials.device)
+    materials.images.at(plan.level_at(min(state.iteration, plan.iterations - 1)))
+    return state
 
 
 def run_search(state, plan, materials, run, stop):

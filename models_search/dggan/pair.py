@@ -6,13 +6,10 @@ file, from which its training can go on.
 """
 
 import contextlib
-import sys
-import time
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
 import torch
-from tqdm import tqdm
 
 from models.growing.growth import inherit
 from models.growing.networks import growing_networks
@@ -25,20 +22,19 @@ from utils.inception.feature_net import load_feature_net
 from utils.metrics.evaluate import NonFiniteImages
 from utils.metrics.generator import score_generator
 from utils.metrics.real_statistics import real_statistics
+from utils.progress import Progress
 from utils.randomness import derived_seed, global_seed, random_generator
 from utils.run.checkpoint import DamagedCheckpoint, load_checkpoint, previous_of, save_checkpoint
-from utils.run.progress import progress_line
 from utils.run.save_point import SavePoint
 from utils.training.gan import new_gan, place
 from utils.training.inputs import StepInputs
 from utils.training.loop import Diverged, look_steps, train
 from utils.training.losses import loss_schedule
 
-SECONDS_PER_LINE = 600  # of the console: training a node may take hours
 SECONDS_PER_SAVE = 300
 
 
-def train_node(node, device, stop, *, plan, show_progress=False):
+def train_node(node, device, stop, *, plan):
     """Train and score a Node, or read the result if that has been done.
 
     Returns {"figures", "failure", "losses", "rollbacks"}. A node fails if it diverges or makes images that
@@ -52,7 +48,7 @@ def train_node(node, device, stop, *, plan, show_progress=False):
     training = NodeTraining()
     with _one_thread_on_cpu(device), _memory_errors(node, device):
         try:
-            networks = _train(training, node, plan, device, stop, show_progress)
+            networks = _train(training, node, plan, device, stop)
             average = place(networks["average"], device, plan.run.is_fast).eval()
             figures = _score(average, node, plan, device, SavePoint(None, stop, node.hint))
             weights = {name: network.state_dict() for name, network in networks.items()}
@@ -82,7 +78,7 @@ class NodeTraining:
     rollbacks: list = field(default_factory=list)  # a message for each
 
 
-def _train(training, node, plan, device, stop, show_progress):
+def _train(training, node, plan, device, stop):
     """Train a node to the end, from its partial checkpoint if there is one.
 
     Returns its networks {"generator", "discriminator", "average"}, on the CPU.
@@ -100,24 +96,18 @@ def _train(training, node, plan, device, stop, show_progress):
     )
     gan.generator.train()
     gan.discriminator.train()
-    name = f"{node.file.stem}, {node.entry.resolution} px"
-    first, started, next_line = training.step, time.monotonic(), time.monotonic() + SECONDS_PER_LINE
-    looks = train(
-        gan, inputs, partial(fade.functions_at, gan, loss_schedule(plan.training.loss, seed, device=device)),
-        look_steps(first, total, plan.training.print_freq), plan.training, first=first,
-        rollbacks=len(training.rollbacks), log=training.rollbacks.append, ema_decay=plan.growth.ema_decay,
-    )  # fmt: skip
-    disable = None if show_progress else True
-    with tqdm(total=total, initial=first, desc=f"  {name}", leave=False, disable=disable) as bar:
+    first, name = training.step, f"  {node.file.stem}, {node.entry.resolution} px"
+    functions_at = partial(fade.functions_at, gan, loss_schedule(plan.training.loss, seed, device=device))
+    with Progress(total, name, first=first) as progress:
+        looks = train(
+            gan, inputs, functions_at, look_steps(first, total, plan.training.print_freq), plan.training,
+            first=first, rollbacks=len(training.rollbacks), log=training.rollbacks.append,
+            ema_decay=plan.growth.ema_decay, progress=progress,
+        )  # fmt: skip
         for look in looks:
-            bar.update(look.step - training.step)
             training.step, figures = look.step, look.figures()
             training.losses.append((look.step, *figures.values()))
-            if time.monotonic() > next_line:
-                next_line += SECONDS_PER_LINE
-                seconds, done, left = time.monotonic() - started, look.step - first, total - look.step
-                tqdm.write(progress_line(f"{name}: step {look.step}", total, figures, seconds, done, left))
-                sys.stdout.flush()
+            progress.show(figures)
             # Save at the end of training too: if scoring is stopped, the node need not be trained again.
             save_point.reached(due=look.step == total)
     return _without_bypass(gan, node, plan)

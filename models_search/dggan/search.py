@@ -7,10 +7,8 @@ import shutil
 from dataclasses import dataclass
 from functools import partial
 
-from tqdm import tqdm
-
 from models_search.dggan.node import Node, node_file, node_picture
-from models_search.dggan.pair import load_net, train_node
+from models_search.dggan.pair import images_at, load_net, train_node
 from models_search.dggan.picture import save_growth_picture, tree_boxes
 from models_search.dggan.tree import (
     best_nodes, best_of_resolutions, kept_nodes, node_line, path_actions, planted, pruned, tree_from_json,
@@ -62,12 +60,11 @@ class NodeTrainer:
         Raises Diverged if all of them fail.
         """
         indices = [index for index, node in enumerate(tree) if node.step == step]
-        work = partial(train_node, plan=self.plan, show_progress=self.plan.growth.workers == 1)
+        work = partial(train_node, plan=self.plan)
         results = self.workers.in_order(work, [Node(tree, index, self.run.folder) for index in indices])
-        bar = tqdm(results, f"growing step {step}", total=len(indices), leave=False, disable=None)
-        for index, result in zip(indices, bar):
+        for index, result in zip(indices, results):
             for steps, d_loss, g_loss in result["losses"]:
-                self.run.record(steps, {"d_loss": d_loss, "g_loss": g_loss}, f"node_{index:03d}")
+                self.run.record(steps, {"d_loss": d_loss, "g_loss": g_loss}, f"node_{index:03d}", step)
             for message in result["rollbacks"]:
                 self.run.log(f"node {index}: {message}")
             if result["failure"]:
@@ -135,8 +132,11 @@ def load_materials(plan):
 
 
 def new_state(plan, materials, saved):
-    """The growth tree to start from: that of the checkpoint `saved`, or the root alone."""
-    return tree_from_json(saved["tree"]) if saved else planted(plan.root)
+    """The growth tree to start from: that of the checkpoint `saved`, or the root, whose images are read."""
+    if saved:
+        return tree_from_json(saved["tree"])
+    images_at(plan.data, plan.root.resolution, materials.device)
+    return planted(plan.root)
 
 
 def run_search(tree, plan, materials, run, stop):

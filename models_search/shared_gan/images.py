@@ -23,4 +23,4 @@ class LevelImages:
         return self._image_set.resized(self._resolutions[level], self._device, num_workers=self._num_workers)
 
     def _statistics_at(self, level):
-        return real_statistics(self.at(level), self._feature_net, progress="statistics of the real images")
+        return real_statistics(self.at(level), self._feature_net)

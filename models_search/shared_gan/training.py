@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from functools import partial
 
-from tqdm import tqdm
-
 from models_search.shared_gan.dynamic_reset import CollapseDetector
+from utils.progress import Progress
 from utils.randomness import derived_seed
 from utils.training.adversarial import StepFunctions
 from utils.training.gan import Gan
@@ -51,14 +50,14 @@ def train_shared_gan(shared, plan, architectures, images, iteration, run, save_p
         generate = partial(gan.generator, architecture=architecture)
         return StepFunctions(generate, discriminate, loss_at(step), key=architecture)
 
-    train_to = partial(train, gan, inputs, functions_at, options=plan.training, log=run.log)
     gan.generator.train()
     gan.discriminator.train()
     before, figures = gan.snapshot(), {}
     looks = look_steps(shared.steps, total, plan.training.print_freq)
-    with tqdm(
-        total=total, desc=f"  GAN {images.resolution} px", initial=shared.steps, leave=False, disable=None
-    ) as bar:
+    with Progress(total, f"  GAN {images.resolution} px", first=shared.steps) as progress:
+        train_to = partial(
+            train, gan, inputs, functions_at, options=plan.training, log=run.log, progress=progress
+        )
         for look in train_to(looks, first=shared.steps, rollbacks=shared.rollbacks):
             first, shared.steps, shared.rollbacks = shared.steps, look.step, look.rollbacks
             collapsed_at = shared.collapse.first_collapse(look.d_losses, look.g_losses)
@@ -68,8 +67,8 @@ def train_shared_gan(shared, plan, architectures, images, iteration, run, save_p
                 gan.load_state_dict(before)
                 list(train_to([first + collapsed_at + 1], first=first, rollbacks=look.rollbacks))
             figures = look.figures()
-            run.record(iteration * total + look.step, figures, "shared_gan")
-            bar.update(look.step - first)
+            progress.show(figures)
+            run.record(iteration * total + look.step, figures, "shared_gan", iteration + 1)
             save_point.reached()
             if shared.collapsed:
                 break

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import functional
-from tqdm import tqdm
 
 from utils.cli import UserError
+from utils.progress import Progress
 
 CHUNK_BYTES = 1 << 22  # of resized images that a worker passes on at once while all images are read
 
@@ -105,11 +105,11 @@ class ResizedImages:
         shape = (self.num_images, 3, self.resolution, self.resolution)
         tensor, done = torch.empty(shape, dtype=torch.uint8, device=self.device), 0
         label = f"{self.name} at {self.resolution} px"
-        with tqdm(total=self.num_images, desc=label, unit="img", delay=2, disable=None) as bar:
+        with Progress(self.num_images, f"reading {label}", "image") as progress:
             for images in self._read(torch.arange(self.num_images), self._chunk):
                 tensor[done : done + len(images)] = images
                 done += len(images)
-                bar.update(len(images))
+                progress.update(len(images))
         return tensor
 
     def _read(self, order, batch_size):

@@ -1,7 +1,6 @@
 """Score the images of a callable `sample(n) -> images`: all metrics in one pass over them."""
 
 import torch
-from tqdm import tqdm
 
 from utils.cli import Ending
 from utils.images import all_finite, to_uint8
@@ -10,6 +9,7 @@ from utils.metrics.distances import frechet_distance, kernel_inception_distance,
 from utils.metrics.scores import METRICS, Scores
 from utils.metrics.sliced_wasserstein import IMAGE_SAMPLE, sliced_wasserstein_distance
 from utils.metrics.sums import FEATURE_SAMPLE, FeatureSums, RowSample, sample_indices
+from utils.progress import Progress
 
 LARGEST_DIFFERENCE = 1e-4  # relative, between two backends of one network
 
@@ -27,7 +27,7 @@ class BackendsDiffer(Ending):
 @torch.inference_mode()
 def evaluate(
     sample, num_images, feature_net, *, real=None, real_images=None, batch_size=100, splits=10,
-    metrics=("is", "fid"), seed=None, share=(0, 1), progress=None,
+    metrics=("is", "fid"), seed=None, share=(0, 1), progress="scoring",
 ):  # fmt: skip
     """Score `num_images` images of a generator in one pass.
 
@@ -39,7 +39,7 @@ def evaluate(
     real_images: ResizedImages for "swd", at the resolution of the generated ones. seed: only recorded.
     share: (index, count) of this process in a `torch.distributed` run. It makes the images index * num_images
     // count to (index + 1) * num_images // count - 1. All processes return the same scores.
-    progress: label of the progress bar; None for no bar.
+    progress: what the work is called where progress is shown.
 
     Memory does not grow with num_images. Scores depend on batch_size and count only by float64 rounding. The
     global random state and the module behind `sample` are not touched. Raises NonFiniteImages for images with
@@ -53,7 +53,7 @@ def evaluate(
 @torch.inference_mode()
 def evaluate_both(
     sample, num_images, feature_nets, *, reals=(None, None), real_images=None, batch_size=100, splits=10,
-    metrics=("is", "fid"), seed=None, progress=None,
+    metrics=("is", "fid"), seed=None, progress="scoring",
 ):  # fmt: skip
     """Score the same images with two backends of one network.
 
@@ -99,8 +99,7 @@ def _one_pass(sample, num_images, add, batch_size, share, progress):
     if first == last:
         raise ValueError(f"{num_images} images are too few for {count} processes")
     finite = torch.ones(())
-    hidden = None if progress else True  # None: shown on a terminal only
-    with tqdm(total=last - first, desc=progress, unit="image", leave=False, disable=hidden) as bar:
+    with Progress(last - first, progress, "image") as bar:
         for number, start in enumerate(range(first, last, batch_size)):
             wanted = min(batch_size, last - start)
             images = sample(wanted)

@@ -47,10 +47,7 @@ def load_real_statistics(
     sample_size: features needed, 0 for none. Raises UserError if the file has none.
     """
     if not fid_stat:
-        return [
-            real_statistics(images, net, sample_size=sample_size, progress="statistics of the real images")
-            for net in feature_nets
-        ]
+        return [real_statistics(images, net, sample_size=sample_size) for net in feature_nets]
     reals = [
         load_fid_stat(fid_stat, net.feature_dim, net.name, data=data, split=split, resolution=resolution)
         for net in feature_nets
@@ -65,7 +62,7 @@ def load_real_statistics(
 
 def score_generator(
     generator, feature_nets, reals, *, num_images, seed, batch_size=100, splits=10, metrics=("is", "fid"),
-    real_images=None, progress=None, stop_if_asked=None,
+    real_images=None, progress="scoring", stop_if_asked=None,
 ):  # fmt: skip
     """Score `num_images` images of a generator in eval mode. Its mode is restored afterwards.
 

@@ -28,11 +28,15 @@ class RowSample:
     def add(self, rows, start):
         """Keep the rows that are in the sample. rows[0] has the index `start`."""
         if self.rows is None:
-            self.rows = rows.new_zeros((len(self.indices), *rows.shape[1:]))
-            # Copied once, because each copy to a GPU waits for it.
-            self._indices = torch.from_numpy(self.indices).to(rows.device)
+            self.load(rows.new_zeros((len(self.indices), *rows.shape[1:])))
         first, last = np.searchsorted(self.indices, (start, start + len(rows)))
         self.rows[first:last] = rows[self._indices[first:last] - start]
+
+    def load(self, rows):
+        """Go on from these rows."""
+        self.rows = rows
+        # Copied once, because each copy to a GPU waits for it.
+        self._indices = torch.from_numpy(self.indices).to(rows.device)
 
     def all_reduce(self):
         """Add the rows that other processes have collected."""
@@ -79,6 +83,21 @@ class FeatureSums:
             self.outer_sum.addmm_(values.T, values)
         if self.sample is not None:
             self.sample.add(features, start)
+
+    def state_dict(self):
+        """The sums so far, to go on from with `load_state_dict`."""
+        state = {
+            name: getattr(self, name) for name in ("class_sum", "entropy_sum", "feature_sum", "outer_sum")
+        }
+        return {**state, "rows": self.sample and self.sample.rows}
+
+    def load_state_dict(self, state):
+        """Go on from the sums of equal images, splits and sample."""
+        for name in ("class_sum", "entropy_sum", "feature_sum", "outer_sum"):
+            if state[name] is not None:
+                getattr(self, name).copy_(state[name])
+        if state["rows"] is not None:
+            self.sample.load(state["rows"].to(self.device))
 
     def all_reduce(self):
         """Sum over the processes of a `torch.distributed` run, each with its share of the images."""

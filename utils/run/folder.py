@@ -11,8 +11,10 @@ logs/EXP_NAME_TIME/
 import fcntl
 import json
 import os
+import shutil
 import sys
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tensorboardX import summary
@@ -22,6 +24,7 @@ from tqdm import tqdm
 
 from utils.cli import UserError
 from utils.images import save_grid, to_uint8
+from utils.progress import spoken
 from utils.run.checkpoint import load_latest, save_checkpoint
 from utils.run.files import write_json, write_text
 from utils.run.machine import environment
@@ -97,6 +100,20 @@ class Run:
         # tag counts its own steps.
         self._tensorboard = EventsWriter(str(self.logs / "events"))
 
+    @contextmanager
+    def removed_if_refused(self):
+        """Inside, a mistake of the user's removes the folder of a run that has just been made."""
+        try:
+            yield
+        except UserError:
+            if not any(self.models.iterdir()):
+                self._tensorboard.close()
+                self._lock.close()
+                shutil.rmtree(self.folder)
+                with suppress(OSError):  # other runs are there
+                    self.folder.parent.rmdir()
+            raise
+
     def seconds(self):
         """How long the run has taken, including earlier processes up to their last checkpoints."""
         return self._earlier_seconds + time.monotonic() - self._started
@@ -105,6 +122,7 @@ class Run:
         """One line on the console, above any progress bar, and in log.txt."""
         tqdm.write(message)
         sys.stdout.flush()  # otherwise a pipe or file gets the line hours later
+        spoken()
         self.note(message)
 
     def note(self, message):
@@ -112,18 +130,21 @@ class Run:
         with open(self.logs / "log.txt", "a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
 
-    def record(self, step, figures, prefix=""):
+    def record(self, step, figures, prefix="", iteration=None):
         """Record figures {name: number or None} of one step, without the None.
 
-        They become a line of metrics.jsonl and TensorBoard scalars `prefix/name`.
+        They become a line of metrics.jsonl, with the `iteration`, if there is one, and the `seconds` since
+        the run's start, and TensorBoard scalars `prefix/name` over the steps.
         """
         named = {
             f"{prefix}/{name}" if prefix else name: value
             for name, value in figures.items()
             if value is not None
         }
+        clock = {"step": step} if iteration is None else {"step": step, "iteration": iteration}
+        line = {**clock, "seconds": round(self.seconds(), 2), **named}
         with open(self.metrics, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **named}) + "\n")
+            file.write(json.dumps(line) + "\n")
         self._show(step, *(summary.scalar(name, value) for name, value in named.items()))
 
     def grid(self, name, images, step):

@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 import torch
 
 from utils.cli import Ending
+from utils.progress import use_lines
 from utils.run.save_point import StopRequested
 
 
@@ -97,6 +98,7 @@ def _become_worker(stop, free_devices):
         torch.cuda.set_device(_device)
     # Ctrl-C reaches every process. The first one tells the workers to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    use_lines()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

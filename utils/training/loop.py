@@ -50,7 +50,7 @@ def look_steps(first, total, *frequencies):
 
 def train(
     gan, inputs, functions_at, looks, options, *, first=0, rollbacks=0, log=print, ema_decay=0.999,
-    lr_factor=None,
+    lr_factor=None, progress=None,
 ):  # fmt: skip
     """Train from step `first` to each step of `looks` in turn, and yield a Look there.
 
@@ -59,17 +59,26 @@ def train(
     rollbacks: how often the run has rolled back before. log(message): called at each further rollback.
     ema_decay: of the average generator, per generator step.
     lr_factor(step): factor of both initial learning rates, set after the generator's update in a step.
+    progress: a Progress that counts the steps.
     Raises Diverged at NaN or infinity, unless `on_nan` is "rollback", which allows three rollbacks.
     """
     for last in looks:
 
         def attempt(rollbacks, first=first, last=last):
-            batches = inputs.batches(first, last, rollbacks)
+            batches = _counted(inputs.batches(first, last, rollbacks), progress)
             return train_steps(gan, batches, functions_at, options, ema_decay=ema_decay, lr_factor=lr_factor)
 
         (d_losses, g_losses), rollbacks = train_or_roll_back(gan, attempt, rollbacks, options.on_nan, log)
         yield Look(last, d_losses, g_losses, rollbacks)
         first = last
+
+
+def _counted(batches, progress):
+    """The batches; after each of them its step is done."""
+    for batch in batches:
+        yield batch
+        if progress:
+            progress.reach(batch.step + 1)
 
 
 def train_steps(gan, batches, functions_at, options, *, ema_decay=0.999, lr_factor=None):

@@ -382,6 +382,7 @@ def resumed(options, saved):
     # Without decay of the learning rates, no step depends on the number of steps.
     if script == TRAIN and not saved["lr_decay"] and saved["max_epoch"] is None:
         free = free | {"max_iter"} if options.derive.max_iter > saved["max_iter"] else free
+    saved = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
     values = {**options.flat(), **saved, **_this_call(options)}
     for name in options.typed - THIS_CALL_ONLY:
         value = options.flat()[name]

@@ -2,6 +2,7 @@
 cut short.
 """
 
+import io
 import json
 import os
 import resource
@@ -17,8 +18,10 @@ from threading import Barrier
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from running import ROOT
 from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
 from utils.run.checkpoint import load_latest, save_checkpoint
 from utils.cli import run_script
@@ -129,22 +132,39 @@ def events_of(path):
     return events
 
 
-def test_tensorboard_shows_figures_and_pictures_at_once(tmp_path):
+def values_of(run):
+    """{tag: (step, value)} of all that a run's TensorBoard files hold; the last one of each tag."""
+    events = [event for path in sorted(run.logs.glob("events*")) for event in events_of(path)]
+    return {value.tag: (event.step, value) for event in events for value in event.summary.value}
+
+
+def test_tensorboard_shows_figures_and_the_very_pictures_at_once(tmp_path):
     run = Run.create(tmp_path, "run", {})
     run.record(3, {"loss": 1.5, "unknown": None}, "train")
-    run.grid("grid", torch.zeros(2, 3, 8, 8), 3)
-    (path,) = run.logs.glob("events*")
-    _, figure, picture = events_of(path)
-    assert (figure.step, figure.summary.value[0].tag, figure.summary.value[0].simple_value) == (
-        3,
-        "train/loss",
-        1.5,
-    )
-    assert (picture.step, picture.summary.value[0].tag, picture.summary.value[0].image.height) == (
-        3,
-        "samples",
-        8,
-    )
+    saved = run.grid("grid", torch.rand(20, 3, 8, 8), 3, ["first row", "second row"])
+    values = values_of(run)
+    assert values["train/loss"][0] == 3 and values["train/loss"][1].simple_value == 1.5
+    step, picture = values["samples"]
+    shown = Image.open(io.BytesIO(picture.image.encoded_image_string))
+    assert step == 3 and np.array_equal(np.asarray(shown), np.asarray(Image.open(saved)))
+    assert not any("unknown" in tag for tag in values)
+
+
+def test_tensorboard_has_the_command_and_the_hyperparameters_and_knows_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["search.py", "--data_path", "two words"])
+    options = {"n_critic": 5, "compile": False, "loss": "hinge", "grow_steps": (3, 9), "fid_stat": None}
+    run = Run.create(tmp_path, "run", options)
+    values = values_of(run)
+    (command,) = values["command/text_summary"][1].tensor.string_val
+    assert command == b"python search.py --data_path 'two words'"
+    content = values["_hparams_/session_start_info"][1].metadata.plugin_data.content
+    shown = HParamsPluginData.FromString(content).session_start_info.hparams
+    assert shown.keys() == {"n_critic", "compile", "loss", "grow_steps"}
+    assert shown["n_critic"].number_value == 5 and shown["compile"].bool_value is False
+    assert shown["loss"].string_value == "hinge" and shown["grow_steps"].string_value == "(3, 9)"
+    assert "_hparams_/session_end_info" not in values
+    run.finish({})
+    assert "_hparams_/session_end_info" in values_of(run)
 
 
 def test_a_run_going_on_loses_nothing_from_before_its_checkpoint_in_tensorboard_or_metrics(tmp_path):
@@ -160,7 +180,8 @@ def test_a_run_going_on_loses_nothing_from_before_its_checkpoint_in_tensorboard_
     again.finish({})
     assert [json.loads(line)["step"] for line in run.metrics.read_text().splitlines()] == [700]
     events = [event for path in sorted(run.logs.glob("events*"), reverse=True) for event in events_of(path)]
-    assert [event.step for event in events if event.summary.value] == [700, 800]
+    scalars = [event for event in events for value in event.summary.value if value.tag == "train/loss"]
+    assert [event.step for event in scalars] == [700, 800]
     assert not any(
         event.HasField("session_log") for event in events
     )  # TensorBoard purges all tags from such an event's step on

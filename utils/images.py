@@ -6,7 +6,9 @@ Networks make and read float images (3, H, W) in [-1, 1]. Stored and scored imag
 from pathlib import Path
 
 import imageio.v3 as imageio
+import numpy as np
 import torch
+from PIL import Image, ImageDraw, ImageFont
 from torchvision.utils import make_grid
 
 
@@ -32,22 +34,68 @@ def from_uint8(images):
     return images.to(torch.float32).div_(127.5).sub_(1.0)
 
 
-def grid(images, columns=10, zoom=2):
+def grid(images, columns=10, zoom=2, labels=()):
     """uint8 or float images (N, 3, H, W) -> one picture, a uint8 array (H', W', 3).
 
-    A row has `columns` images. Each pixel is repeated `zoom` times in both directions.
+    A row has `columns` images. Each pixel is repeated `zoom` times in both directions. labels: a text for
+    each row, which is written above it; none, or as many as there are rows.
     """
     if images.is_floating_point():
         images = to_uint8(images)
     picture = make_grid(images.cpu(), nrow=columns, padding=1)
     picture = picture.repeat_interleave(zoom, 1).repeat_interleave(zoom, 2)
-    return picture.permute(1, 2, 0).contiguous().numpy()
+    picture = picture.permute(1, 2, 0).contiguous().numpy()
+    return label_rows(picture, labels, zoom * (images.shape[2] + 1)) if labels else picture
+
+
+def label_rows(picture, labels, row_height):
+    """A picture (H, W, 3) of rows of this height, with a label above each of them."""
+    if len(picture) // row_height != len(labels):
+        raise ValueError(f"{len(labels)} labels for {len(picture) // row_height} rows of images")
+    parts = []
+    for row, label in enumerate(labels):
+        is_last = row == len(labels) - 1
+        below = picture[row * row_height :] if is_last else picture[row * row_height : (row + 1) * row_height]
+        parts += [write_line(label, picture.shape[1]), below]
+    return np.concatenate(parts)
+
+
+def write_line(text, width):
+    """Text as a picture (H, width, 3), white on black, in as many lines as it needs."""
+    font, margin, lines = ImageFont.load_default(), 2, [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > width - 2 * margin:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    image = Image.new("RGB", (width, 13 * len(lines) + margin))
+    draw = ImageDraw.Draw(image)
+    for number, line in enumerate(lines):
+        draw.text((margin, 13 * number), line, font=font)
+    return np.asarray(image)
+
+
+def save_picture(picture, path):
+    """Write a uint8 array (H, W, 3) as PNG and return its path."""
+    imageio.imwrite(path, picture)
+    return Path(path)
 
 
 def save_grid(images, path, columns=10, zoom=2):
     """Write a grid of images as PNG and return its path."""
-    imageio.imwrite(path, grid(images, columns, zoom))
-    return Path(path)
+    return save_picture(grid(images, columns, zoom), path)
+
+
+def save_images(images, folder, first=0):
+    """Write images (N, 3, H, W), uint8 or float, as PNGs of their own: FOLDER/000000.png and so on.
+
+    first: the number of the first one.
+    """
+    if images.is_floating_point():
+        images = to_uint8(images)
+    for number, image in enumerate(images.permute(0, 2, 3, 1).cpu().numpy(), first):
+        save_picture(image, Path(folder) / f"{number:06d}.png")
 
 
 def save_gif(pictures, path, frames_per_second=4):

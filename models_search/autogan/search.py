@@ -149,7 +149,10 @@ def reset(state, plan, run):
 
 
 def sample_grid(state, plan, run):
-    """Draw ten images, on fixed noise, of each of five architectures sampled from the policy."""
+    """Draw ten images, on fixed noise, of each of five architectures sampled from the policy.
+
+    Each row says which architecture made it.
+    """
     generator = state.shared.gan.generator.eval()
     device = next(generator.parameters()).device
     fixed = random_generator(plan.run.random_seed, "grid")
@@ -157,7 +160,8 @@ def sample_grid(state, plan, run):
         architectures, _ = sample_architectures(state.policy.controller, state.beam, 5, fixed)
         noise = torch.randn(10, generator.latent_dim, generator=fixed).to(device)
         images = torch.cat([generator(noise, architecture) for architecture in architectures])
-    run.grid(f"iteration_{state.iteration + 1:03d}", images, state.iteration + 1)
+    labels = [str(architecture) for architecture in architectures]
+    run.grid(f"iteration_{state.iteration + 1:03d}", images, state.iteration + 1, labels)
 
 
 def iteration_line(plan, iteration, figures, seconds):

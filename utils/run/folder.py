@@ -11,6 +11,7 @@ logs/EXP_NAME_TIME/
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -23,7 +24,7 @@ from tensorboardX.proto.event_pb2 import Event
 from tqdm import tqdm
 
 from utils.cli import UserError
-from utils.images import save_grid, to_uint8
+from utils.images import grid, save_picture
 from utils.progress import spoken
 from utils.run.checkpoint import load_latest, save_checkpoint
 from utils.run.files import write_json, write_text
@@ -68,6 +69,7 @@ class Run:
             sub_folder.mkdir()
         write_json(folder / "config.json", {"options": options, "environment": environment(device)})
         run._open()
+        run._show_options()
         run.log(f"writing to {folder}")
         return run
 
@@ -81,6 +83,7 @@ class Run:
         run = cls(find_run(path), options or saved["options"])
         run._earlier_seconds = saved["seconds"]
         run._open(saved["metrics_bytes"])
+        run._show_options(saved["step"])
         run.log(f"going on with {run.folder} from step {saved['step']}")
         return run
 
@@ -147,11 +150,24 @@ class Run:
             file.write(json.dumps(line) + "\n")
         self._show(step, *(summary.scalar(name, value) for name, value in named.items()))
 
-    def grid(self, name, images, step):
-        """Write images (N, 3, R, R) as Samples/NAME.png and to TensorBoard; returns the path."""
-        path = save_grid(images, self.samples / f"{name}.png", zoom=max(1, 64 // images.shape[-1]))
-        self._show(step, summary.image("samples", to_uint8(images).cpu().numpy(), dataformats="NCHW"))
+    def grid(self, name, images, step, labels=()):
+        """Write images (N, 3, R, R) as Samples/NAME.png, and show the same picture in TensorBoard.
+
+        labels: a text for each row of ten images, see utils.images.grid. Returns the path.
+        """
+        picture = grid(images, zoom=max(1, 64 // images.shape[-1]), labels=labels)
+        path = save_picture(picture, self.samples / f"{name}.png")
+        self._show(step, summary.image("samples", picture, dataformats="HWC"))
         return path
+
+    def _show_options(self, step=0):
+        """Show the command and the options in TensorBoard, under Text and HParams."""
+        plain = bool, int, float, str
+        values = {name: value for name, value in self.options.items() if value is not None}
+        values = {name: value if isinstance(value, plain) else str(value) for name, value in values.items()}
+        _, start, _ = summary.hparams(values, {})
+        command = summary.text("command", shlex.join(["python", *sys.argv]))
+        self._show(step, command, start)
 
     def _show(self, step, *summaries):
         """Write to TensorBoard."""
@@ -171,6 +187,7 @@ class Run:
     def finish(self, results):
         """Write results.json and close the log."""
         write_json(self.folder / "results.json", results)
+        self._show(0, summary.hparams({}, {})[2])  # HParams lists the run as finished
         self._tensorboard.close()
 
 

@@ -4,7 +4,8 @@
     options.beam.topk, options.run.random_seed
 
 A group that a script does not read is None. Values come in layers, of which later ones win: the fields'
-defaults, the script's, the method's, the protocol's, the options of a run that goes on, what is typed.
+defaults, the script's, the method's, the protocol's, those of a search that --arch_file names, --config, the
+options of a run that goes on, what is typed.
 Defaults are the paper's, or those of the authors' scripts where the paper is silent (README, "Differences
 from the paper").
 """
@@ -12,14 +13,16 @@ from the paper").
 import dataclasses
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 
 from models import architectures
 from models.autogan.architecture import PUBLISHED, Architecture
 from models.errors import ArchitectureError
 from utils.cli import UserError
 from utils.options import (
-    Script, boolean, count, folder_name, group, option, output_file, refuse_other_size, share
+    Script, boolean, count, folder_name, group, new_folder, option, output_file, refuse_other_size, share
 )  # fmt: skip
+from utils.run.config import read_config
 from utils.run.derived import read_architecture
 
 SEARCH, TRAIN, TEST = "search", "train_derived", "test"
@@ -128,6 +131,7 @@ class RunOptions:
     exp_name: str = option(
         "run", "the run's folder: logs/EXP_NAME_TIME, of test.py in logs_eval", kind=folder_name
     )
+    config: str = option(None, "a config.json: its options count where none is typed")
     load_path: str = option(None, "a run's folder, to go on with it; test.py: or a .pth file, to score it")
     random_seed: int = option(12345, "seed of everything random", at_least=0)
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
@@ -214,7 +218,9 @@ class DeriveOptions:
         None, "a vector such as 1 0 1 1, a published name, or such as '4: G 3x512 D 3x512'"
     )
     init_from: str = option(None, "weights to start with: a checkpoint such as RUN/Model/node_007.pth")
-    arch_file: str = option(None, "derived.json of a search")
+    arch_file: str = option(
+        None, "a search's derived.json; or its folder, which also names data, resolution and feature network"
+    )
     rank: int = count(1, "which architecture of --arch_file: 1 is the best")
     max_iter: int = count(50000, "generator iterations")
     max_epoch: int = count(
@@ -230,6 +236,12 @@ class DeriveOptions:
 @group(scripts=(TEST,))
 class TestOptions:
     arch: tuple[str, ...] = option(None, "architecture, if neither the checkpoint nor --gen_model names it")
+    checkpoint: str = option("best", "of a training's folder: the best by FID, or the last", ("best", "last"))
+    save_images: str = option(
+        None, "write single images into this new folder, and score nothing", kind=new_folder
+    )
+    num_images: int = count(64, "how many images --save_images writes")
+    interpolate: bool = option(False, "draw walks between noise vectors as a grid, and score nothing")
     metrics: tuple[str, ...] = option(
         (), "scores besides is and fid", ("kid", "precision_recall", "swd"), nargs="*"
     )
@@ -245,11 +257,13 @@ class TestOptions:
 class Options:
     """The resolved options of one script, a group an attribute: None if the script does not read it.
 
-    typed: names of the options on the command line. unread: {option: value} that the script has but ignores.
+    typed: names of the options on the command line. configured: of those that --config sets. unread:
+    {option: value} that the script has but ignores.
     """
 
     script: str
     typed: frozenset
+    configured: frozenset
     unread: dict
     data: DataOptions = None
     authors: AuthorsOptions = None
@@ -282,6 +296,24 @@ class Options:
 
 GROUPS = {field.name: field.type for field in dataclasses.fields(Options) if hasattr(field.type, "scripts")}
 AUTHORS = ("channels", "dis_model")
+# {what is meant: what users of other projects type}. Words of an option's own name, such as seed, need no entry.
+MEANT = {
+    ("load_path",): "resume checkpoint ckpt weights model model_path",
+    ("device",): "gpu gpus gpu_id cuda",
+    ("max_epoch", "shared_epoch", "max_search_iter", "growth_iterations"): "epochs epoch n_epochs",
+    ("max_iter", "max_search_iter", "growth_iterations"): "iterations iters steps max_steps niter",
+    ("gen_batch_size", "dis_batch_size", "eval_batch_size"): "batch_size batch bs",
+    ("g_lr", "d_lr", "ctrl_lr"): "lr learning_rate",
+    ("exp_name",): "output out outdir output_dir save_dir log_dir name",
+    ("data_path",): "data data_dir dataroot dataset_path root",
+    ("img_size",): "size resolution image_size imsize",
+    ("latent_dim",): "nz z_dim noise_dim",
+    ("num_workers",): "threads n_workers nworkers",
+    ("precision",): "fp16 bf16 amp half",
+    ("arch",): "architecture genotype",
+    ("num_images", "num_eval_imgs", "rl_num_eval_img"): "num_samples n_samples",
+}  # fmt: skip
+ALIASES = {word: names for names, words in MEANT.items() for word in words.split()}
 SCRIPTS = {
     SEARCH: Script(
         SEARCH,
@@ -292,14 +324,16 @@ SCRIPTS = {
         # A search has no published architecture, and its reward is one score by one backend.
         choices={"gen_model": ("shared_gan",), "inception_backend": ("torch", "tf")},
         switch="--method",
+        aliases=ALIASES,
     ),
-    TRAIN: Script(TRAIN, "Train one architecture from scratch.", GROUPS, tolerated=AUTHORS),
+    TRAIN: Script(TRAIN, "Train one architecture from scratch.", GROUPS, tolerated=AUTHORS, aliases=ALIASES),
     TEST: Script(
         TEST,
         "Score a checkpoint and draw its samples.",
         GROUPS,
         tolerated=(*AUTHORS, "g_spectral_norm"),
         refused=("d_spectral_norm", "init_type", "precision", "print_freq"),
+        aliases=ALIASES,
     ),
 }
 # The authors search with half the width they retrain with.
@@ -324,7 +358,7 @@ PROTOCOL_DEFAULTS = {"autogan": {}, "sngan": {"num_eval_imgs": 5000, "split": "t
 # Options that may change when a run goes on: where and by what means it computes, not what.
 FREE_ON_RESUME = {"data_path", "exp_name", "print_freq", "inception_path", "tf_python", "on_nan"}
 FREE_ON_RESUME |= {"device", "compile", "num_workers", "workers"}
-THIS_CALL_ONLY = {"load_path", "dry_run", "folder_file"}
+THIS_CALL_ONLY = {"load_path", "dry_run", "folder_file", "config"}
 
 
 def parse(script, arguments=None):
@@ -332,17 +366,105 @@ def parse(script, arguments=None):
 
     A mistake ends the program with one line and exit code 2.
     """
-    defaults, epilog = _defaults(script), None
-    if script in TRAINING:
-        stated = (f"--{name} {value}" for name, value in GROWING_DEFAULTS.items() if name in defaults)
-        kind = "With --method dggan or proggan" if script == SEARCH else "Of a growing architecture"
-        epilog = f"{kind} the defaults are {' '.join(stated)}."
-    typed = SCRIPTS[script].typed(arguments, defaults, epilog)
-    chosen = defaults | typed
-    options = _resolve(script, _defaults(script, _method(chosen), chosen.get("protocol")) | typed, typed)
+    shown = SCRIPTS[script].peek(("method", "protocol"), arguments)  # what --help is about
+    method, protocol = shown.get("method", "autogan" if script == SEARCH else None), shown.get("protocol")
+    defaults = _defaults(script, method, protocol)
+    typed = SCRIPTS[script].typed(arguments, defaults, method, _epilog(script, method))
+    configured = _configured(script, typed)
+    chosen = _defaults(script) | configured | typed
+    values = _defaults(script, _method(chosen), chosen.get("protocol"))
+    searched = _searched(chosen.get("arch_file"), typed.keys() | configured.keys())
+    options = _resolve(script, values | searched | configured | typed, typed, configured)
     if script == TEST or not options.run.load_path:  # `resumed` does it for a run that goes on
         refuse_unread(options)
     return options
+
+
+def _epilog(script, method):
+    """What --help ends with: two examples, and what else there is."""
+    if script == SEARCH:
+        search = f"search.py --method {method}"
+        examples = (
+            f"{search} --dataset cifar10",
+            f"{search} --dataset folder --data_path pictures.zip --dry_run",
+        )
+        others = [name for name in METHOD_DEFAULTS if name not in (method, "growing")]
+        more = f"Other methods: python search.py --method {others[0]} --help, or {', '.join(others[1:])}."
+    elif script == TRAIN:
+        examples = (
+            "train_derived.py --gen_model autogan_cifar10_a --dataset cifar10",
+            "train_derived.py --arch_file logs/search_TIME --exp_name mine",
+        )
+        stated = " ".join(
+            f"--{name} {value}" for name, value in GROWING_DEFAULTS.items() if name in _defaults(TRAIN)
+        )
+        more = f"Of a growing architecture the defaults are\n  {stated}"
+    else:
+        examples = (
+            "test.py --load_path logs/derive_TIME --checkpoint last",
+            "test.py --load_path logs/derive_TIME --save_images samples --num_images 100",
+        )
+        more = "Any run's config.json can be read back: --config logs_eval/test_TIME/config.json"
+    return "\n".join(["examples:", *(f"  python {example}" for example in examples), "", more])
+
+
+def script_of(saved):
+    """The script whose run saved these options {option: value}; None if they do not tell."""
+    marks = {"method": SEARCH, "max_iter": TRAIN, "protocol": TEST}
+    return next((script for name, script in marks.items() if name in saved), None)
+
+
+def _configured(script, typed):
+    """{option: value} of what --config sets: options that are not typed, nor replaced by typed ones."""
+    if "config" not in typed:
+        return {}
+    path = typed["config"]
+    if "load_path" in typed and script != TEST:
+        raise UserError("--config: without effect beside --load_path, whose run has options; leave it out")
+    saved = read_config(path)
+    wrote = script_of(saved) or script
+    if wrote != script:
+        cure = f"type python {wrote}.py --config {shlex.quote(path)}"
+        raise UserError(f"--config: {path} is of {wrote}.py; {cure}")
+    saved = SCRIPTS[script].read_saved(saved, f"--config: {path}")
+    if typed.get("method") not in (None, saved.get("method", "autogan")):
+        problem = f"{path} is of --method {saved.get('method', 'autogan')}, not {typed['method']}"
+        raise UserError(f"--method: {problem}; leave --method out")
+    return _not_replaced(script, saved, typed)
+
+
+def _searched(arch_file, given):
+    """{option: value} of what a search hands on if --arch_file is its folder, without what is given.
+
+    These are the data set, the resolution and the feature network.
+    """
+    if arch_file is None or not Path(arch_file).is_dir():
+        return {}
+    names = ("dataset", "data_path", "img_size", "bottom_width")
+    names += ("feature_net", "inception_path", "inception_backend", "tf_python")
+    saved = read_config(arch_file, "--arch_file")
+    saved = {name: saved[name] for name in names if name in saved}
+    saved = SCRIPTS[TRAIN].read_saved(saved, f"--arch_file: {arch_file}/config.json")
+    return _not_replaced(TRAIN, saved, given)
+
+
+# {given options: what is not taken from another run then}
+REPLACED = {
+    ("dataset",): ("data_path",),
+    ("feature_net", "inception_path", "inception_backend"):
+        ("feature_net", "inception_path", "inception_backend", "tf_python", "feature_precision"),
+    ("arch", "arch_file", "gen_model"): ("arch", "arch_file", "rank", "gen_model"),
+    ("protocol",): ("num_eval_imgs", "split"),
+}  # fmt: skip
+
+
+def _not_replaced(script, values, given):
+    """{option: value} of another run, without options that are given or that given ones replace."""
+    given, known = set(given), SCRIPTS[script].known()
+    left_out = given | {name for name, (_, field) in known.items() if given & {*field.metadata["instead_of"]}}
+    for names, replaced in REPLACED.items():
+        left_out |= set(replaced) if given & set(names) else set()
+    return {name: value for name, value in values.items() if name not in left_out}
 
 
 def _defaults(script, method=None, protocol=None):
@@ -359,14 +481,14 @@ def _method(values):
     return architectures.family_name(text or "")
 
 
-def _resolve(script, values, typed):
-    """Options from {option: value}. typed: names of the options on the command line."""
+def _resolve(script, values, typed, configured=()):
+    """Options from {option: value}. typed, configured: names of the options there, see Options."""
     counted, parts = "rl_num_eval_img" if script == SEARCH else "num_eval_imgs", values["is_splits"]
     if parts > values[counted]:
         images = f"{values[counted]} images (--{counted})"
         raise UserError(f"--is_splits: {images} have no {parts} parts; lower it or score more images")
     groups, unread = SCRIPTS[script].build(values)
-    return Options(script, frozenset(typed), unread, **groups)
+    return Options(script, frozenset(typed), frozenset(configured), unread, **groups)
 
 
 def resumed(options, saved):
@@ -398,16 +520,23 @@ def resumed(options, saved):
 def with_run_options(options, saved):
     """test.py's Options for a run: its widths, seed, images and feature network, from `saved`.
 
-    Typed options stay. If a data set or a feature network is typed, the options that belong to it are not
-    taken from the run either.
+    Typed options stay, and those of --config. If a data set or a feature network is typed, the options that
+    belong to it are not taken from the run either.
     """
-    names = {"img_size", "latent_dim", "gf_dim", "df_dim", "bottom_width", "random_seed", "fast"}
-    if "dataset" not in options.typed:
-        names |= {"dataset", "data_path"}
-    if not options.typed & {"feature_net", "inception_path", "inception_backend"}:
-        names |= {"feature_net", "inception_path", "feature_precision"}
-    values = {name: saved[name] for name in names - options.typed if name in saved}
-    return _resolve(options.script, {**options.flat(), **_this_call(options), **values}, options.typed)
+    names = {
+        "dataset",
+        "data_path",
+        "feature_net",
+        "inception_path",
+        "feature_precision",
+        "random_seed",
+        "fast",
+    }
+    generators = {"img_size", "latent_dim", "gf_dim", "df_dim", "bottom_width"}
+    values = {name: saved[name] for name in names | generators if name in saved}
+    values = _not_replaced(options.script, values, options.typed | options.configured - generators)
+    values = {**options.flat(), **_this_call(options), **values}
+    return _resolve(options.script, values, options.typed, options.configured)
 
 
 def _this_call(options):

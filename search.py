@@ -9,10 +9,15 @@ python search.py --method dggan --dataset cifar10
 """
 
 import json
+from functools import partial
 
 import cfg
-from models_search import autogan, dggan
 from utils.cli import run_script
+
+if __name__ == "__main__":  # answers --help and mistakes before torch is loaded, which takes seconds
+    run_script(partial(cfg.parse, "search"))
+
+from models_search import autogan, dggan
 from utils.run.derived import write_derived
 from utils.run.folder import load_run, open_run
 from utils.run.save_point import StopSignal

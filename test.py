@@ -1,92 +1,44 @@
 """Score a checkpoint, of this project or of the authors' code, and draw its samples.
 
 python test.py --load_path logs/derive_TIME --exp_name test
+python test.py --load_path logs/derive_TIME --save_images samples --num_images 1000    # draws, scores nothing
 """
 
 import json
+from functools import partial
 from pathlib import Path
+
+import cfg
+from utils.cli import UserError, run_script
+
+if __name__ == "__main__":  # answers --help and mistakes before torch is loaded, which takes seconds
+    run_script(partial(cfg.parse, "test"))
 
 import torch
 
-import cfg
-from models import architectures
-from models.autogan import authors
-from models.errors import ArchitectureError
+from library.generators import image_batches, load_generator, walks
 from models.families import family
 from models.layers.fast_form import fast_form
-from utils.cli import UserError, run_script
 from utils.data.load import DATASETS, load_images
+from utils.images import save_images
 from utils.metrics.generator import load_feature_nets, load_real_statistics, score_generator
 from utils.metrics.sums import FEATURE_SAMPLE
 from utils.randomness import random_generator
-from utils.run.checkpoint import DamagedCheckpoint, load_checkpoint, read_authors_weights
 from utils.run.files import write_text
-from utils.run.folder import Run, find_run, load_run
+from utils.run.folder import Run
 from utils.run.machine import pick_device
 from utils.training.gan import place
 from utils.training.sizes import count_parameters, network_sizes
 
 
-def load_generator(path, options):
-    """(generator, options of its run, its file), from a run's folder or a .pth file.
-
-    The file may be of this project or of the authors' code. Raises UserError if it does not fit.
-    """
-    path = Path(path)
-    if path.is_dir():
-        models = find_run(path) / "Model"
-        best = models / "checkpoint_best.pth"
-        path = best if best.is_file() else models / "checkpoint.pth"
-    named = cfg.generator_architecture(options)
-    try:
-        saved = load_checkpoint(path)
-    except DamagedCheckpoint as not_ours:
-        try:
-            weights = authors.rename(read_authors_weights(path))
-        except DamagedCheckpoint:
-            raise not_ours from None
-        if named is None:
-            cure = "name it with --gen_model or --arch"
-            raise UserError(f"--gen_model: {path} does not say which architecture it has; {cure}") from None
-        return build_generator(named, weights, options), {}, path
-    if "architecture" not in saved:
-        raise UserError(
-            f"--load_path: {path} is of a search, not of a generator; train one of its derived.json first"
-        )
-    if saved["gan"] is None:
-        failure = saved["result"]["failure"]
-        raise UserError(f"--load_path: the training of {path} failed ({failure}); give another checkpoint")
-    architecture = architectures.parse(saved["architecture"])
-    if named not in (None, architecture):
-        cure = "leave --arch and --gen_model out"
-        raise UserError(f"--arch: the checkpoint's architecture is {architecture}, not {named}; {cure}")
-    return build_generator(architecture, saved["gan"]["average"], options), run_options(path, saved), path
-
-
-def run_options(path, saved):
-    """The options of the run that wrote a checkpoint.
-
-    A node of a growth tree does not hold them; its run does. {} if that run is not found.
-    """
-    if "options" in saved:
-        return saved["options"]
-    try:
-        return load_run(path)["options"]
-    except UserError:  # the file lies elsewhere
-        return {}
-
-
-def build_generator(architecture, weights, options):
-    """The generator with these weights, from which its widths are read.
-
-    Raises UserError if options on the command line contradict them.
-    """
-    try:
-        generator = family(architecture).load_generator(architecture, weights)
-    except ArchitectureError as error:
-        raise UserError(f"--load_path: {error}; name the right --gen_model or --arch") from None
-    cfg.refuse_unread(options, architecture.family)
-    typed = options.flat()
+def load(options):
+    """(the Loaded generator of --load_path, Options that fit it). Raises UserError if typed ones contradict it."""
+    path, typed = options.run.load_path, options.flat()
+    if "checkpoint" in options.typed and not Path(path).is_dir():
+        raise UserError("--checkpoint: without effect on a file; leave it out or give the run's folder")
+    loaded = load_generator(path, options.test.checkpoint, cfg.generator_architecture(options))
+    generator = loaded.generator
+    cfg.refuse_unread(options, generator.architecture.family)
     for name, value in generator.widths().items():
         if name in options.typed and typed[name] != value:
             raise UserError(f"--{name}: the checkpoint has {value}, not {typed[name]}; leave the option out")
@@ -94,7 +46,18 @@ def build_generator(architecture, weights, options):
     if "img_size" in options.typed and typed["img_size"] != made:
         cure = f"set --img_size {made} or leave it out"
         raise UserError(f"--img_size: the checkpoint makes {made} px images, not {typed['img_size']}; {cure}")
-    return generator
+    known = {**loaded.options, **generator.widths(), "img_size": made}
+    return loaded, cfg.with_run_options(options, known)
+
+
+def refuse_scoring_options(options):
+    """Raise UserError for typed options that only matter for scores."""
+    read = {"eval_batch_size"} | ({"exp_name", "folder_file"} if options.test.interpolate else set())
+    known = cfg.SCRIPTS["test"].known("data", "scoring", "evaluation").keys() - {"img_size"}
+    unread = known | {"metrics", "protocol", "split", "compile", "exp_name", "folder_file"}
+    for name in sorted(options.typed & unread - read):
+        option = "--save_images" if options.test.save_images else "--interpolate"
+        raise UserError(f"--{name}: without effect with {option}, which scores nothing; leave it out")
 
 
 def describe(options, architecture):
@@ -115,34 +78,82 @@ def describe(options, architecture):
     }
 
 
+def placed(loaded, options, device):
+    """The generator on the device, in the form in which it computes fast, as while it was trained."""
+    generator, is_fast = loaded.generator, options.run.is_fast
+    generator = fast_form(generator) if is_fast else generator
+    return place(generator, device, is_fast, loaded.options.get("precision", "float32")).eval()
+
+
+def loaded_line(loaded):
+    """The log line that says which checkpoint was loaded."""
+    of = f", of iteration {loaded.iteration}" if loaded.iteration is not None else ""
+    kind = f" ({loaded.kind}{of})" if loaded.kind else of
+    size = f"{count_parameters(loaded.generator):,} parameters"
+    return f"loaded {loaded.file}{kind}: architecture {loaded.architecture}, {size}"
+
+
+def start_run(options, device):
+    """A new Run in logs_eval. --folder_file gets its path."""
+    run = Run.create("logs_eval", options.run.exp_name, options.flat(), device)
+    if options.run.folder_file:
+        write_text(options.run.folder_file, f"{run.folder}\n")
+    return run
+
+
+def draw(loaded, options, device):
+    """Write single images (--save_images) and a grid of walks (--interpolate); score nothing."""
+    generator, seed, folder = (
+        placed(loaded, options, device),
+        options.run.random_seed,
+        options.test.save_images,
+    )
+    print(loaded_line(loaded), flush=True)
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        count, first = options.test.num_images, 0
+        for images in image_batches(generator, count, seed, options.scoring.eval_batch_size):
+            save_images(images, folder, first)
+            first += len(images)
+        print(f"wrote {count} images to {folder}")
+    if options.test.interpolate:
+        run = start_run(options, device)
+        picture = run.grid("interpolation", walks(generator, seed), 0)
+        run.finish({**describe(options, loaded.architecture), "checkpoint": loaded.describe()})
+        run.log(f"walks between noise vectors {picture}")
+
+
 def main():
-    options, precision = cfg.parse("test"), "float32"
+    options, loaded = cfg.parse("test"), None
+    draws_only = options.test.save_images or options.test.interpolate
+    if options.test.num_images and "num_images" in options.typed and not options.test.save_images:
+        raise UserError("--num_images: without effect without --save_images; give a new folder")
+    if draws_only:
+        refuse_scoring_options(options)
     if not options.run.load_path and not options.run.dry_run:
         raise UserError("--load_path: no checkpoint to score; give a run's folder or a .pth file")
     if options.run.load_path:
-        generator, saved_options, source = load_generator(options.run.load_path, options)
-        known = {**saved_options, **generator.widths(), "img_size": generator.resolution}
-        options = cfg.with_run_options(options, known)
-        architecture, precision = generator.architecture, saved_options.get("precision", precision)
-    else:
-        architecture = cfg.generator_architecture(options)
+        loaded, options = load(options)
+    architecture = loaded.architecture if loaded else cfg.generator_architecture(options)
     if architecture is None:
         raise UserError("--gen_model: no architecture to describe; give --gen_model, --arch or --load_path")
+    checkpoint = {"checkpoint": loaded.describe()} if loaded else {}
     if options.run.dry_run:
-        print(json.dumps(describe(options, architecture), indent=2))
+        print(json.dumps({**describe(options, architecture), **checkpoint}, indent=2))
+        return
+    device = pick_device(options.run.device)
+    if draws_only:
+        draw(loaded, options, device)
         return
 
     # What to compare with.
     data, scoring, metrics = options.data, options.scoring, {"is", "fid", *options.test.metrics}
-    device = pick_device(options.run.device)
     feature_nets = load_feature_nets(**scoring.network(), compiled=options.run.compile, device=device)
     image_set = None
     if not options.evaluation.fid_stat or "swd" in metrics:
         image_set = load_images(data.dataset, data.data_path, options.test.split, data.img_size, fewest=2)
 
-    run = Run.create("logs_eval", options.run.exp_name, options.flat(), device)
-    if options.run.folder_file:
-        write_text(options.run.folder_file, f"{run.folder}\n")
+    run = start_run(options, device)
     # Read the images, which can take long.
     with run.removed_if_refused():
         images = image_set and image_set.resized(data.img_size, device, num_workers=data.num_workers)
@@ -153,9 +164,8 @@ def main():
         )  # fmt: skip
 
     # Draw and score.
-    is_fast = options.run.is_fast
-    generator = place(fast_form(generator) if is_fast else generator, device, is_fast, precision).eval()
-    run.log(f"loaded {source}: architecture {architecture}, {count_parameters(generator):,} parameters")
+    generator = placed(loaded, options, device)
+    run.log(loaded_line(loaded))
     picture = draw_samples(generator, options.run.random_seed, run, device)
     scores, differences = score_generator(
         generator, feature_nets, reals, num_images=options.evaluation.num_eval_imgs, metrics=metrics,
@@ -169,7 +179,7 @@ def main():
         stated = (f"{name} {value:.1e}" for name, value in differences.items() if value is not None)
         run.log(f"torch against TensorFlow: {', '.join(stated)}")
     results = {"scores": scores.as_dict(), "backend_differences": differences}
-    run.finish({**describe(options, architecture), **results})
+    run.finish({**describe(options, architecture), **checkpoint, **results})
     run.log(f"samples {picture}, results {run.folder / 'results.json'}")
 
 

@@ -8,13 +8,18 @@ python train_derived.py --gen_model autogan_cifar10_a --dataset cifar10 --exp_na
 import json
 import time
 from dataclasses import dataclass, field
+from functools import partial
+
+import cfg
+from utils.cli import UserError, run_script
+
+if __name__ == "__main__":  # answers --help and mistakes before torch is loaded, which takes seconds
+    run_script(partial(cfg.parse, "train_derived"))
 
 import torch
 
-import cfg
 from models.families import family
 from models.layers.fast_form import fast_form
-from utils.cli import UserError, run_script
 from utils.data.load import DATASETS, load_images
 from utils.images import save_gif
 from utils.metrics.generator import load_feature_nets, load_real_statistics, score_generator

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 failed while running, 2 bad input, 3 training diverged, 13
 """
 
 import argparse
+import difflib
 import re
 import sys
 
@@ -21,18 +22,58 @@ class UserError(Ending):
     exit_code = 2
 
 
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """States defaults, and leaves the lines of description and epilog as they are."""
+
+
 class Parser(argparse.ArgumentParser):
     """argparse without abbreviations, and with one-line errors.
 
     A mistake prints `error: ...` on stderr and exits with 2.
+    aliases: {name that users type: names of the options they may mean}.
+    source: where the arguments come from, if nobody typed them. A mistake then raises a UserError that begins
+    with it.
     """
 
-    def __init__(self, **kwargs):
-        super().__init__(allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs)
+    def __init__(self, *, aliases=None, source=None, **kwargs):
+        super().__init__(allow_abbrev=False, formatter_class=HelpFormatter, **kwargs)
+        self.aliases, self.source = aliases or {}, source
+
+    def parse_args(self, args=None, namespace=None):
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.error(self._describe_unknown(unknown))
+        return found
 
     def error(self, message):
         message = re.sub(r"^argument (-\w+/)*", "", message)  # name only the long spelling
+        if self.source:
+            raise UserError(f"{self.source}: {message}")
         sys.exit(_report("error", f"{message} (--help lists the options)", UserError.exit_code))
+
+    def _describe_unknown(self, words):
+        """What is wrong with words that no option takes."""
+        option = next((word.partition("=")[0] for word in words if re.match("--?[A-Za-z]", word)), None)
+        if option is None:
+            return f"unrecognized arguments: {' '.join(words)}"
+        meant = [f"--{name}" for name in self._similar(option.lstrip("-").replace("-", "_"))]
+        return f"{option}: no such option" + (f"; did you mean {' or '.join(meant)}?" if meant else "")
+
+    def _similar(self, name):
+        """The options, at most three, that this name may mean."""
+        actions = {
+            spelling[2:]: action
+            for spelling, action in self._option_string_actions.items()
+            if spelling[:2] == "--"
+        }
+        names = [each for each, action in actions.items() if action.help != argparse.SUPPRESS]
+        ways = (
+            [each for each in self.aliases.get(name, ()) if each in names],
+            [each for each in names if f"_{name}_" in f"_{each}_"],
+            [each for each in names if each.startswith(name)],
+            difflib.get_close_matches(name, names, n=1),
+        )
+        return next(filter(None, ways), [])[:3]
 
 
 def run_script(main):

@@ -89,6 +89,16 @@ def output_file(text):
     return text
 
 
+def new_folder(text):
+    """An argparse type: a folder to fill, which does not exist or is empty."""
+    path = Path(text)
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise argparse.ArgumentTypeError(f"{text} holds something already; give a new folder")
+    if not text or not any(parent.is_dir() for parent in path.absolute().parents):
+        raise argparse.ArgumentTypeError(f"'{text}' cannot be made; give a new folder")
+    return text
+
+
 @dataclass(frozen=True)
 class Script:
     """A script's options: those of the groups it reads, and some that it knows but does not read.
@@ -96,6 +106,7 @@ class Script:
     groups: {title: class} of all scripts. tolerated: unread options that are accepted, because the authors'
     command lines have them. refused: unread options that raise an error. choices: {option: choices} where the
     script offers fewer. switch: the option that chooses the method, such as "--method".
+    aliases: see utils.cli.Parser.
     """
 
     name: str
@@ -105,6 +116,7 @@ class Script:
     refused: tuple = ()
     choices: dict = dataclasses.field(default_factory=dict)
     switch: str = None
+    aliases: dict = dataclasses.field(default_factory=dict)
 
     def known(self, *titles):
         """{option: (its group's class, its field)} of these groups, by default of all."""
@@ -127,22 +139,63 @@ class Script:
             values |= {name: value for name, value in layer.items() if name in values}
         return values
 
-    def typed(self, arguments, defaults, epilog=None):
-        """{option: value} of what is on the command line (None: sys.argv). --help states `defaults`."""
-        parser = Parser(
-            prog=f"{self.name}.py",
-            description=self.description,
-            epilog=epilog,
-            argument_default=argparse.SUPPRESS,
-        )
-        for title in self.groups:
-            section = parser.add_argument_group(title)
-            for name, (group_class, field) in self.known(title).items():
-                flags = (*field.metadata["flags"], f"--{name}")
-                help = self._help(field, group_class, defaults[name])
-                section.add_argument(*flags, dest=name, help=help, **self._argument(field))
+    def peek(self, names, arguments):
+        """{option: value} of these options alone; the other arguments are not looked at."""
+        parser = Parser(prog=f"{self.name}.py", argument_default=argparse.SUPPRESS, add_help=False)
+        for name in names:
+            parser.add_argument(f"--{name}")
+        return vars(parser.parse_known_args(arguments)[0])
+
+    def typed(self, arguments, defaults, method=None, epilog=None):
+        """{option: value} of what is on the command line (None: sys.argv).
+
+        --help states `defaults`. It leaves out what is not read with this method (None: nothing).
+        """
+        usage = f"python {self.name}.py [options]"
+        about = {"usage": usage, "description": self.description, "epilog": epilog, "aliases": self.aliases}
+        return self._read(self._parser(defaults, method, **about), arguments)
+
+    def read_saved(self, values, source):
+        """{option: value} of saved options, checked as if they had been typed.
+
+        Raises UserError, which begins with `source`, for one that could not be typed.
+        """
+        words, known = [], self.known()
+        for name, value in values.items():
+            if name not in known:
+                raise UserError(f"{source}: {self.name}.py has no option --{name}; remove it from the file")
+            field = known[name][1]
+            if value is None and field.default is not None:
+                raise UserError(f"{source}: --{name} has no value; give one")
+            if (field.metadata["kind"] or field.type) is bool:
+                if not isinstance(value, bool):
+                    raise UserError(f"{source}: --{name} is neither true nor false")
+                words += [f"--{name}"] * value
+            elif isinstance(value, (list, tuple)):
+                words += [f"--{name}", *map(str, value)]
+            elif value is not None:
+                words.append(f"--{name}={value}")
+        read = self._read(self._parser(source=source), words)
+        return {name: read.get(name, value) for name, value in values.items()}
+
+    def _read(self, parser, arguments):
         found = vars(parser.parse_args(arguments))
         return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+
+    def _parser(self, defaults=None, method=None, **about):
+        parser = Parser(prog=f"{self.name}.py", argument_default=argparse.SUPPRESS, **about)
+        for title in self.groups:
+            section = parser.add_argument_group(title.replace("_", " "))
+            for name, (group_class, field) in self.known(title).items():
+                flags = (*field.metadata["flags"], f"--{name}")
+                is_hidden = name in self.refused or self._is_of_another_method(group_class, method)
+                help = self._help(field, group_class, defaults and defaults[name])
+                help = argparse.SUPPRESS if is_hidden else help
+                section.add_argument(*flags, dest=name, help=help, **self._argument(field))
+        return parser
+
+    def _is_of_another_method(self, group_class, method):
+        return method is not None and group_class.methods and method not in group_class.methods
 
     def _argument(self, field):
         """How argparse reads an option."""
@@ -157,9 +210,7 @@ class Script:
         return {"type": kind, "choices": choices, "metavar": metavar, "nargs": nargs}
 
     def _help(self, field, group_class, default):
-        """What --help says about an option; nothing if the script refuses it."""
-        if field.name in self.refused:
-            return argparse.SUPPRESS
+        """What --help says about an option."""
         words, replaced = [field.metadata["help"]], field.metadata["instead_of"]
         if field.name in self.tolerated:
             words = ["without effect here; the authors' command lines have it"]

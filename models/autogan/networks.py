@@ -52,7 +52,7 @@ class Generator(nn.Module):
         generator = cls.of(architecture, latent_dim=linear.shape[1], gf_dim=gf_dim, bottom_width=bottom_width)
         if normed:
             add_spectral_norm(generator)
-        if all(f"cells.0.first.{conv}.conv.weight" in state for conv in CHOICES["conv"]):
+        if all(any(name.startswith(f"cells.0.first.{conv}.") for name in state) for conv in CHOICES["conv"]):
             state = {name: state[name] for name in generator.state_dict() if name in state}
         try:
             generator.load_state_dict(state)

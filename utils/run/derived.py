@@ -22,20 +22,43 @@ def write_derived(path, reward, feature_net, ranked):
     write_json(path, {"reward": reward, "feature_net": feature_net, "architectures": architectures})
 
 
-def read_architecture(path, rank):
-    """The text of the architecture of this rank, 1 for the best.
+def derived_file(path):
+    """The derived.json of a search, from that file or the search's folder.
 
-    Raises UserError (--arch_file, --rank) if there is none.
+    Raises UserError (--arch_file) if the folder has none.
     """
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    if not (path / "derived.json").is_file():
+        cure = "give the folder of a search that has ended"
+        raise UserError(f"--arch_file: {path} holds no derived.json; {cure}")
+    return path / "derived.json"
+
+
+def read_ranked(path):
+    """The entries of a derived.json, best first: dicts with "architecture" and perhaps more.
+
+    path: the file or the search's folder. Raises UserError (--arch_file).
+    """
+    path = derived_file(path)
     try:
-        ranked = json.loads(Path(path).read_text(encoding="utf-8"))["architectures"]
-        texts = [entry["architecture"] for entry in ranked]
+        ranked = json.loads(path.read_text(encoding="utf-8"))["architectures"]
+        return [{**entry, "architecture": str(entry["architecture"])} for entry in ranked]
     except OSError:
         raise UserError(f"--arch_file: no file {path}; give the derived.json that a search wrote") from None
     except (ValueError, KeyError, TypeError):
         raise UserError(
             f"--arch_file: {path} is not a derived.json; give the one that a search wrote"
         ) from None
-    if not 1 <= rank <= len(texts):
-        raise UserError(f"--rank: {path} holds {len(texts)} architectures; give 1 to {len(texts)}")
-    return str(texts[rank - 1])
+
+
+def read_architecture(path, rank):
+    """The text of the architecture of this rank, 1 for the best. path: see read_ranked.
+
+    Raises UserError (--arch_file, --rank) if there is none.
+    """
+    ranked = read_ranked(path)
+    if not 1 <= rank <= len(ranked):
+        raise UserError(f"--rank: {path} holds {len(ranked)} architectures; give 1 to {len(ranked)}")
+    return ranked[rank - 1]["architecture"]

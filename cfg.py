@@ -15,6 +15,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+import help_texts
 from models import architectures
 from models.autogan.architecture import PUBLISHED, Architecture
 from models.errors import ArchitectureError
@@ -296,24 +297,6 @@ class Options:
 
 GROUPS = {field.name: field.type for field in dataclasses.fields(Options) if hasattr(field.type, "scripts")}
 AUTHORS = ("channels", "dis_model")
-# {what is meant: what users of other projects type}. Words of an option's own name, such as seed, need no entry.
-MEANT = {
-    ("load_path",): "resume checkpoint ckpt weights model model_path",
-    ("device",): "gpu gpus gpu_id cuda",
-    ("max_epoch", "shared_epoch", "max_search_iter", "growth_iterations"): "epochs epoch n_epochs",
-    ("max_iter", "max_search_iter", "growth_iterations"): "iterations iters steps max_steps niter",
-    ("gen_batch_size", "dis_batch_size", "eval_batch_size"): "batch_size batch bs",
-    ("g_lr", "d_lr", "ctrl_lr"): "lr learning_rate",
-    ("exp_name",): "output out outdir output_dir save_dir log_dir name",
-    ("data_path",): "data data_dir dataroot dataset_path root",
-    ("img_size",): "size resolution image_size imsize",
-    ("latent_dim",): "nz z_dim noise_dim",
-    ("num_workers",): "threads n_workers nworkers",
-    ("precision",): "fp16 bf16 amp half",
-    ("arch",): "architecture genotype",
-    ("num_images", "num_eval_imgs", "rl_num_eval_img"): "num_samples n_samples",
-}  # fmt: skip
-ALIASES = {word: names for names, words in MEANT.items() for word in words.split()}
 SCRIPTS = {
     SEARCH: Script(
         SEARCH,
@@ -324,16 +307,18 @@ SCRIPTS = {
         # A search has no published architecture, and its reward is one score by one backend.
         choices={"gen_model": ("shared_gan",), "inception_backend": ("torch", "tf")},
         switch="--method",
-        aliases=ALIASES,
+        aliases=help_texts.ALIASES,
     ),
-    TRAIN: Script(TRAIN, "Train one architecture from scratch.", GROUPS, tolerated=AUTHORS, aliases=ALIASES),
+    TRAIN: Script(
+        TRAIN, "Train one architecture from scratch.", GROUPS, tolerated=AUTHORS, aliases=help_texts.ALIASES
+    ),
     TEST: Script(
         TEST,
         "Score a checkpoint and draw its samples.",
         GROUPS,
         tolerated=(*AUTHORS, "g_spectral_norm"),
         refused=("d_spectral_norm", "init_type", "precision", "print_freq"),
-        aliases=ALIASES,
+        aliases=help_texts.ALIASES,
     ),
 }
 # The authors search with half the width they retrain with.
@@ -369,7 +354,10 @@ def parse(script, arguments=None):
     shown = SCRIPTS[script].peek(("method", "protocol"), arguments)  # what --help is about
     method, protocol = shown.get("method", "autogan" if script == SEARCH else None), shown.get("protocol")
     defaults = _defaults(script, method, protocol)
-    typed = SCRIPTS[script].typed(arguments, defaults, method, _epilog(script, method))
+    methods = [name for name in METHOD_DEFAULTS if name not in (method, "growing")]
+    growing = {name: value for name, value in GROWING_DEFAULTS.items() if name in defaults}
+    epilog = help_texts.epilog(script, method, methods, growing)
+    typed = SCRIPTS[script].typed(arguments, defaults, method, epilog)
     configured = _configured(script, typed)
     chosen = _defaults(script) | configured | typed
     values = _defaults(script, _method(chosen), chosen.get("protocol"))
@@ -378,34 +366,6 @@ def parse(script, arguments=None):
     if script == TEST or not options.run.load_path:  # `resumed` does it for a run that goes on
         refuse_unread(options)
     return options
-
-
-def _epilog(script, method):
-    """What --help ends with: two examples, and what else there is."""
-    if script == SEARCH:
-        search = f"search.py --method {method}"
-        examples = (
-            f"{search} --dataset cifar10",
-            f"{search} --dataset folder --data_path pictures.zip --dry_run",
-        )
-        others = [name for name in METHOD_DEFAULTS if name not in (method, "growing")]
-        more = f"Other methods: python search.py --method {others[0]} --help, or {', '.join(others[1:])}."
-    elif script == TRAIN:
-        examples = (
-            "train_derived.py --gen_model autogan_cifar10_a --dataset cifar10",
-            "train_derived.py --arch_file logs/search_TIME --exp_name mine",
-        )
-        stated = " ".join(
-            f"--{name} {value}" for name, value in GROWING_DEFAULTS.items() if name in _defaults(TRAIN)
-        )
-        more = f"Of a growing architecture the defaults are\n  {stated}"
-    else:
-        examples = (
-            "test.py --load_path logs/derive_TIME --checkpoint last",
-            "test.py --load_path logs/derive_TIME --save_images samples --num_images 100",
-        )
-        more = "Any run's config.json can be read back: --config logs_eval/test_TIME/config.json"
-    return "\n".join(["examples:", *(f"  python {example}" for example in examples), "", more])
 
 
 def script_of(saved):

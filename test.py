@@ -32,11 +32,16 @@ from utils.training.sizes import count_parameters, network_sizes
 
 
 def load(options):
-    """(the Loaded generator of --load_path, Options that fit it). Raises UserError if typed ones contradict it."""
+    """(the Loaded generator of --load_path, Options that fit it).
+
+    Raises UserError if typed options contradict the checkpoint.
+    """
     path, typed = options.run.load_path, options.flat()
     if "checkpoint" in options.typed and not Path(path).is_dir():
         raise UserError("--checkpoint: without effect on a file; leave it out or give the run's folder")
     loaded = load_generator(path, options.test.checkpoint, cfg.generator_architecture(options))
+    if "checkpoint" in options.typed and loaded.kind != options.test.checkpoint:
+        raise UserError("--checkpoint: the run was never scored, so there is no best one; leave it out")
     generator = loaded.generator
     cfg.refuse_unread(options, generator.architecture.family)
     for name, value in generator.widths().items():
@@ -50,8 +55,18 @@ def load(options):
     return loaded, cfg.with_run_options(options, known)
 
 
-def refuse_scoring_options(options):
-    """Raise UserError for typed options that only matter for scores."""
+def draws_only(options):
+    """Whether images are drawn and nothing is scored."""
+    return bool(options.test.save_images or options.test.interpolate)
+
+
+def refuse_unused(options):
+    """Raise UserError for typed options of images or scores that are not asked for."""
+    count = options.test.num_images
+    if "num_images" in options.typed and not options.test.save_images:
+        raise UserError(f"--num_images: no folder for {count} images; give --save_images FOLDER too")
+    if not draws_only(options):
+        return
     read = {"eval_batch_size"} | ({"exp_name", "folder_file"} if options.test.interpolate else set())
     known = cfg.SCRIPTS["test"].known("data", "scoring", "evaluation").keys() - {"img_size"}
     unread = known | {"metrics", "protocol", "split", "compile", "exp_name", "folder_file"}
@@ -60,7 +75,7 @@ def refuse_scoring_options(options):
         raise UserError(f"--{name}: without effect with {option}, which scores nothing; leave it out")
 
 
-def describe(options, architecture):
+def describe(options, architecture, loaded=None):
     """The resolved run, for --dry_run and results.json.
 
     It includes the discriminator that would be trained beside the generator.
@@ -72,9 +87,10 @@ def describe(options, architecture):
         "script": "test.py",
         "options": options.flat(),
         "architecture": str(architecture),
+        "checkpoint": loaded and loaded.describe(),
         "resolution": options.data.img_size,
         **sizes,
-        "scored_images": options.evaluation.num_eval_imgs,
+        "scored_images": 0 if draws_only(options) else options.evaluation.num_eval_imgs,
     }
 
 
@@ -87,10 +103,11 @@ def placed(loaded, options, device):
 
 def loaded_line(loaded):
     """The log line that says which checkpoint was loaded."""
-    of = f", of iteration {loaded.iteration}" if loaded.iteration is not None else ""
-    kind = f" ({loaded.kind}{of})" if loaded.kind else of
+    words = [f"the {loaded.kind} one"] if loaded.kind else []
+    words += [f"of iteration {loaded.iteration}"] if loaded.iteration is not None else []
+    which = f" ({', '.join(words)})" if words else ""
     size = f"{count_parameters(loaded.generator):,} parameters"
-    return f"loaded {loaded.file}{kind}: architecture {loaded.architecture}, {size}"
+    return f"loaded {loaded.file}{which}: architecture {loaded.architecture}, {size}"
 
 
 def start_run(options, device):
@@ -103,14 +120,11 @@ def start_run(options, device):
 
 def draw(loaded, options, device):
     """Write single images (--save_images) and a grid of walks (--interpolate); score nothing."""
-    generator, seed, folder = (
-        placed(loaded, options, device),
-        options.run.random_seed,
-        options.test.save_images,
-    )
+    generator, seed = placed(loaded, options, device), options.run.random_seed
     print(loaded_line(loaded), flush=True)
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+    if options.test.save_images:
+        folder = Path(options.test.save_images)
+        folder.mkdir(parents=True, exist_ok=True)
         count, first = options.test.num_images, 0
         for images in image_batches(generator, count, seed, options.scoring.eval_batch_size):
             save_images(images, folder, first)
@@ -119,33 +133,12 @@ def draw(loaded, options, device):
     if options.test.interpolate:
         run = start_run(options, device)
         picture = run.grid("interpolation", walks(generator, seed), 0)
-        run.finish({**describe(options, loaded.architecture), "checkpoint": loaded.describe()})
+        run.finish(describe(options, loaded.architecture, loaded))
         run.log(f"walks between noise vectors {picture}")
 
 
-def main():
-    options, loaded = cfg.parse("test"), None
-    draws_only = options.test.save_images or options.test.interpolate
-    if options.test.num_images and "num_images" in options.typed and not options.test.save_images:
-        raise UserError("--num_images: without effect without --save_images; give a new folder")
-    if draws_only:
-        refuse_scoring_options(options)
-    if not options.run.load_path and not options.run.dry_run:
-        raise UserError("--load_path: no checkpoint to score; give a run's folder or a .pth file")
-    if options.run.load_path:
-        loaded, options = load(options)
-    architecture = loaded.architecture if loaded else cfg.generator_architecture(options)
-    if architecture is None:
-        raise UserError("--gen_model: no architecture to describe; give --gen_model, --arch or --load_path")
-    checkpoint = {"checkpoint": loaded.describe()} if loaded else {}
-    if options.run.dry_run:
-        print(json.dumps({**describe(options, architecture), **checkpoint}, indent=2))
-        return
-    device = pick_device(options.run.device)
-    if draws_only:
-        draw(loaded, options, device)
-        return
-
+def score(loaded, options, device):
+    """Score the generator, and draw a grid of its samples."""
     # What to compare with.
     data, scoring, metrics = options.data, options.scoring, {"is", "fid", *options.test.metrics}
     feature_nets = load_feature_nets(**scoring.network(), compiled=options.run.compile, device=device)
@@ -179,7 +172,7 @@ def main():
         stated = (f"{name} {value:.1e}" for name, value in differences.items() if value is not None)
         run.log(f"torch against TensorFlow: {', '.join(stated)}")
     results = {"scores": scores.as_dict(), "backend_differences": differences}
-    run.finish({**describe(options, architecture), **checkpoint, **results})
+    run.finish({**describe(options, loaded.architecture, loaded), **results})
     run.log(f"samples {picture}, results {run.folder / 'results.json'}")
 
 
@@ -189,6 +182,26 @@ def draw_samples(generator, seed, run, device):
     with torch.inference_mode():
         images = generator(torch.randn(100, generator.latent_dim, generator=fixed).to(device))
     return run.grid("samples", images, 0)
+
+
+def main():
+    options, loaded = cfg.parse("test"), None
+    refuse_unused(options)
+    if not options.run.load_path and not options.run.dry_run:
+        raise UserError("--load_path: no checkpoint to score; give a run's folder or a .pth file")
+    if options.run.load_path:
+        loaded, options = load(options)
+    architecture = loaded.architecture if loaded else cfg.generator_architecture(options)
+    if architecture is None:
+        raise UserError("--gen_model: no architecture to describe; give --gen_model, --arch or --load_path")
+    if options.run.dry_run:
+        print(json.dumps(describe(options, architecture, loaded), indent=2))
+        return
+    device = pick_device(options.run.device)
+    if draws_only(options):
+        draw(loaded, options, device)
+    else:
+        score(loaded, options, device)
 
 
 if __name__ == "__main__":

@@ -253,7 +253,9 @@ def write_results(run, state, options):
     scores = {"final": state.history[-1], "best": state.best, "history": state.history}
     run.finish({**results, **scores, "seconds": run.seconds()})
     run.log(f"samples {pictures[-1]}, their history {gif}")
-    run.log(f"results {run.folder / 'results.json'}; to score it again:")
+    for name, entry in (("best", state.best), ("last", state.history[-1])):
+        run.log(f"{name} checkpoint: iteration {entry['iteration']}, FID {entry['fid']:.2f}")
+    run.log(f"results {run.folder / 'results.json'}; to score the best again (--checkpoint last: the last):")
     run.log("  " + cfg.command("test", options, load_path=run.folder, exp_name="test"))
 
 

@@ -90,6 +90,9 @@ def _find_checkpoint(folder, checkpoint):
     models = folder / "Model"
     if (folder / "derived.json").is_file():
         weights = [entry["weights"] for entry in read_ranked(folder) if "weights" in entry]
+        if weights and checkpoint == "last":
+            cure = "leave it out or give one of its Model/node_*.pth"
+            raise UserError(f"--checkpoint: {folder} is a search by growth, which keeps its best; {cure}")
         if weights:
             return folder / weights[0], "best"
     best = models / "checkpoint_best.pth"
@@ -163,7 +166,10 @@ def image_batches(generator, count, seed, batch_size=100):
 
 
 def walks(generator, seed, rows=8, columns=10):
-    """Float images (rows * columns, 3, R, R), on the generator's device: a walk from noise to noise in each row."""
+    """Float images (rows * columns, 3, R, R): in each row a walk from one noise vector to another.
+
+    They are on the generator's device.
+    """
     random = random_generator(seed, "walks")
     ends = torch.randn(rows, 2, 1, generator.latent_dim, generator=random)
     shares = torch.linspace(0, 1, columns)[:, None]

@@ -19,6 +19,12 @@ def every_cell(level):
     )
 
 
+def every_architecture(levels):
+    """Yield all architectures with `levels` cells: 36, then 2,592, then 373,248, ..."""
+    for cells in itertools.product(*map(every_cell, range(levels))):
+        yield Architecture(cells)
+
+
 def random_architecture(levels, generator):
     """An architecture with `levels` cells, all equally likely.
 

@@ -9,7 +9,7 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from running import load_script  # noqa: E402
+from running import load_script, only_run, short_run, use_tiny_net, write_pictures  # noqa: E402
 
 from utils.cli import run_script  # noqa: E402
 
@@ -22,6 +22,23 @@ def private_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
         yield
+
+
+@pytest.fixture(scope="session")
+def short_runs(tmp_path_factory, private_cache):
+    """A folder with the runs logs/derive, logs/search and logs/dggan of SHORT_RUNS."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "pictures").mkdir()
+    write_pictures(folder / "pictures")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)
+        use_tiny_net(monkeypatch)
+        for name in ("train_derived", "search", "dggan"):
+            script, *arguments = short_run(name, folder / "pictures").split()
+            monkeypatch.setattr(sys, "argv", [f"{script}.py", *arguments])
+            load_script(script).main()
+            only_run(folder, name).rename(folder / "logs" / name.replace("train_derived", "derive"))
+    return folder
 
 
 @pytest.fixture

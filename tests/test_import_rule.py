@@ -1,4 +1,7 @@
-"""Who may import whom: no circles, downwards in utils, strategies apart, scripts on top; no torch in cfg."""
+"""Who may import whom: no circles, downwards in utils, strategies apart, scripts on top; no torch in cfg.
+
+library opens what runs left, for the scripts and for other programs: it imports anything but them and cfg.
+"""
 
 import ast
 import graphlib
@@ -10,10 +13,11 @@ from running import ROOT
 
 SCRIPTS = {"search", "train_derived", "test"}
 FORBIDDEN = {  # {room: what its modules must not import}
-    "models": {"utils", "models_search", "cfg"},
-    "models_search": {"cfg"},
-    "utils": {"models", "models_search", "cfg"},
-    "cfg": {"models_search"},
+    "models": {"utils", "models_search", "library", "cfg"},
+    "models_search": {"library", "cfg"},
+    "utils": {"models", "models_search", "library", "cfg"},
+    "library": {"cfg"},
+    "cfg": {"models_search", "library"},
 }
 UTILS = [  # from the top down; a module imports from its own room and from lower rows
     {"fid_stats"},
@@ -30,7 +34,7 @@ def find_modules():
     """{module name: file}. The files of bench, exps and tests import each other by bare names."""
     folders = [ROOT / folder for folder in (".", "bench", "exps", "tests")]
     modules = {path.stem: path for folder in folders for path in folder.glob("*.py")}
-    for room in ("models", "models_search", "utils"):
+    for room in ("models", "models_search", "utils", "library"):
         for path in (ROOT / room).rglob("*.py"):
             parts = path.relative_to(ROOT).with_suffix("").parts
             modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path

@@ -11,6 +11,7 @@ returns exactly what was typed. Defaults are added afterwards. The options thems
 import argparse
 import dataclasses
 import math
+import os
 import shlex
 from dataclasses import dataclass
 from functools import partial
@@ -90,11 +91,12 @@ def output_file(text):
 
 
 def new_folder(text):
-    """An argparse type: a folder to fill, which does not exist or is empty."""
+    """An argparse type: a folder to fill, which does not exist yet or is empty."""
     path = Path(text)
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+    if text and path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise argparse.ArgumentTypeError(f"{text} holds something already; give a new folder")
-    if not text or not any(parent.is_dir() for parent in path.absolute().parents):
+    nearest = next(parent for parent in path.absolute().parents if parent.exists())
+    if not text or not os.access(nearest, os.W_OK) or not nearest.is_dir():
         raise argparse.ArgumentTypeError(f"'{text}' cannot be made; give a new folder")
     return text
 

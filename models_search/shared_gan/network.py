@@ -20,7 +20,7 @@ def shared_generator(levels=3, **widths):
 def shared_networks(levels, latent_dim, cells, weights=None):
     """(generator, discriminator), their weights drawn from torch's global generator in this order.
 
-    cells, weights: the option groups of these names. Without `weights` the networks are only good for counting.
+    cells, weights: the option groups of these names. Without `weights`: for counting only.
     """
     widths = {"latent_dim": latent_dim, "gf_dim": cells.gf_dim, "bottom_width": cells.bottom_width}
     generator = shared_generator(levels, **widths)

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from promises import count, kept_by, table  # noqa: E402
-from running import load_script  # noqa: E402
+from running import default_dtype, load_script  # noqa: E402
 
 from utils.cli import run_script  # noqa: E402
 
@@ -39,6 +39,14 @@ def private_cache(tmp_path_factory):
     """Statistics of real images are cached for the whole test session, never in the user's folder."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+        yield
+
+
+@pytest.fixture
+def in_float64():
+    """All that the test draws is float64, and the same each time: float32 rounding differs between processors."""
+    with default_dtype(torch.float64):
+        torch.manual_seed(0)
         yield
 
 

@@ -25,6 +25,7 @@ from utils.options import (
 )  # fmt: skip
 from utils.run.config import read_config
 from utils.run.derived import read_architecture
+from utils.run.resume import find_interrupted
 
 SEARCH, TRAIN, TEST = "search", "train_derived", "test"
 ALL, TRAINING, SCORING = (SEARCH, TRAIN, TEST), (SEARCH, TRAIN), (TRAIN, TEST)
@@ -146,6 +147,15 @@ class RunOptions:
     @property
     def is_fast(self):
         return self.fast == "on"
+
+
+@group(scripts=TRAINING)
+class ResumeOptions:
+    resume: str = option(
+        "auto",
+        "auto: go on with the run of the same command that was interrupted; never; or a run's folder",
+        instead_of=("load_path",),
+    )
 
 
 @group(scripts=(SEARCH,))
@@ -276,6 +286,7 @@ class Options:
     scoring: ScoringOptions = None
     evaluation: EvaluationOptions = None
     run: RunOptions = None
+    resuming: ResumeOptions = None
     search: SearchOptions = None
     beam: BeamOptions = None
     autogan: AutoganOptions = None
@@ -343,7 +354,7 @@ PROTOCOL_DEFAULTS = {"autogan": {}, "sngan": {"num_eval_imgs": 5000, "split": "t
 # Options that may change when a run goes on: where and by what means it computes, not what.
 FREE_ON_RESUME = {"data_path", "exp_name", "print_freq", "inception_path", "tf_python", "on_nan"}
 FREE_ON_RESUME |= {"device", "compile", "num_workers", "workers"}
-THIS_CALL_ONLY = {"load_path", "dry_run", "folder_file", "config"}
+THIS_CALL_ONLY = {"load_path", "resume", "dry_run", "folder_file", "config"}
 
 
 def parse(script, arguments=None):
@@ -363,7 +374,7 @@ def parse(script, arguments=None):
     values = _defaults(script, _method(chosen), chosen.get("protocol"))
     searched = _searched(chosen.get("arch_file"), typed.keys() | configured.keys())
     options = _resolve(script, values | searched | configured | typed, typed, configured)
-    if script == TEST or not options.run.load_path:  # `resumed` does it for a run that goes on
+    if script == TEST or not _names_run(options):  # `resumed` does it for a run that goes on
         refuse_unread(options)
     return options
 
@@ -379,8 +390,9 @@ def _configured(script, typed):
     if "config" not in typed:
         return {}
     path = typed["config"]
-    if "load_path" in typed and script != TEST:
-        raise UserError("--config: without effect beside --load_path, whose run has options; leave it out")
+    names_run = "load_path" in typed or typed.get("resume", "auto") not in ("auto", "never")
+    if names_run and script != TEST:
+        raise UserError("--config: without effect on a run that goes on with its own options; leave it out")
     saved = read_config(path)
     wrote = script_of(saved) or script
     if wrote != script:
@@ -483,15 +495,8 @@ def with_run_options(options, saved):
     Typed options stay, and those of --config. If a data set or a feature network is typed, the options that
     belong to it are not taken from the run either.
     """
-    names = {
-        "dataset",
-        "data_path",
-        "feature_net",
-        "inception_path",
-        "feature_precision",
-        "random_seed",
-        "fast",
-    }
+    names = {"dataset", "data_path", "feature_net", "inception_path", "feature_precision"}
+    names |= {"random_seed", "fast"}
     generators = {"img_size", "latent_dim", "gf_dim", "df_dim", "bottom_width"}
     values = {name: saved[name] for name in names | generators if name in saved}
     values = _not_replaced(options.script, values, options.typed | options.configured - generators)
@@ -500,7 +505,29 @@ def with_run_options(options, saved):
 
 
 def _this_call(options):
-    return {name: getattr(options.run, name) for name in THIS_CALL_ONLY}
+    """{option: value} of THIS_CALL_ONLY, as far as the script has them."""
+    groups = filter(None, (options.run, options.resuming))
+    values = {name: value for group in groups for name, value in vars(group).items()}
+    return {name: values[name] for name in THIS_CALL_ONLY if name in values}
+
+
+def _names_run(options):
+    """Whether --load_path or --resume names a run to go on with."""
+    return bool(options.run.load_path) or options.resuming.resume not in ("auto", "never")
+
+
+def find_run(options):
+    """The Options with --load_path set to the run that --resume names or finds.
+
+    auto finds the newest run of the same options that was interrupted: it has a checkpoint, but no results.
+    """
+    run, resume = options.run, options.resuming.resume
+    if run.load_path or run.dry_run or resume == "never":
+        return options
+    path = resume
+    if resume == "auto":
+        path = find_interrupted("logs", run.exp_name, options.flat(), FREE_ON_RESUME)
+    return dataclasses.replace(options, run=dataclasses.replace(run, load_path=path))
 
 
 def refuse_unread(options, method=None):

@@ -122,7 +122,8 @@ def test_a_config_and_an_option_that_contradicts_its_method_are_refused(fail_com
     assert "--method: run is of --method dggan, not autogan" in fail_command(
         "search --config run --method autogan"
     )
-    assert "--config: without effect beside --load_path" in fail_command("search --config run --load_path x")
+    assert "--config: without effect on a run" in fail_command("search --config run --load_path x")
+    assert "--config: without effect on a run" in fail_command("search --config run --resume x")
 
 
 @pytest.fixture
@@ -169,7 +170,6 @@ def test_a_folder_without_derived_json_is_refused(fail_command, tmp_path):
     "command, meant",
     [
         ("search --seed 3", "--random_seed"),
-        ("search --resume logs/x", "--load_path"),
         ("search --epochs=3", "--shared_epoch or --max_search_iter"),
         ("search --method dggan --epochs 3", "--growth_iterations"),
         ("train_derived --epochs 3", "--max_epoch"),
@@ -217,7 +217,7 @@ def test_help_of_a_method_has_its_groups_and_its_defaults(method):
         if name not in script.refused and (not group_class.methods or method in group_class.methods)
     }
     assert said.keys() == offered
-    values = {**options.flat(), **{name: getattr(options.run, name) for name in cfg.THIS_CALL_ONLY}}
+    values = {**options.flat(), **vars(options.run), **vars(options.resuming)}
     for name in offered - {"method", *script.tolerated}:
         assert f"(default: {values[name]})" in said[name]
 

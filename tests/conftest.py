@@ -90,6 +90,7 @@ def fail_command(type_command, capsys, tmp_path):
 
     def run(command):
         before = sorted(tmp_path.rglob("*"))
+        capsys.readouterr()  # what earlier commands of the test said, such as lines of progress
         with pytest.raises(SystemExit) as ending:
             run_script(lambda: type_command(command))
         assert ending.value.code == 2

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import functional
 from tqdm import tqdm
 
-from utils.cli import UserError
+from utils.cli import Ending, UserError, warn
 
 CHUNK_BYTES = 1 << 22  # of resized images that a worker passes on at once while all images are read
 
@@ -116,22 +116,48 @@ class ResizedImages:
     def _read(self, order, batch_size):
         """Yield batches on the CPU.
 
-        Workers are forked, so that they share the stored images instead of copying them.
+        Workers are forked, so that they share the stored images instead of copying them. Where no process can
+        be started, this one reads.
         """
-        loader = DataLoader(
-            self._rows, sampler=order.split(batch_size), batch_size=None, num_workers=self._num_workers,
-            multiprocessing_context="fork" if self._num_workers else None,
-            pin_memory=self.device.type == "cuda",
-            generator=torch.Generator(),  # otherwise each iterator draws a seed from the global random state
-        )  # fmt: skip
-        for images in loader:
+        for images in self._read_arrays(order.split(batch_size)):
             if isinstance(images, UserError):
                 raise images
-            yield images
+            images = torch.from_numpy(images)
+            yield images.pin_memory() if self.device.type == "cuda" else images
+
+    def _read_arrays(self, batches):
+        if self._num_workers:
+            try:
+                loaded = iter(self._loader(batches, self._num_workers))
+            except OSError as error:  # /dev/shm is missing, full or read-only; or too many processes
+                self._num_workers = 0
+                warn(f"--num_workers: no process can be started ({error.strerror}); reading goes on without")
+        if not self._num_workers:
+            loaded = iter(self._loader(batches, 0))
+        try:
+            yield from loaded
+        except RuntimeError as error:
+            if not self._num_workers:
+                raise
+            cure = "use fewer --num_workers"
+            raise Ending(f"a process that reads images was killed, perhaps for want of memory; {cure}") from error
+
+    def _loader(self, batches, num_workers):
+        """A DataLoader of arrays. They come through pipes; torch would send tensors through /dev/shm, and wait
+        for ever where that is too small."""
+        return DataLoader(
+            self._rows, sampler=batches, batch_size=None, collate_fn=_as_it_is, num_workers=num_workers,
+            multiprocessing_context="fork" if num_workers else None,
+            generator=torch.Generator(),  # otherwise each iterator draws a seed from the global random state
+        )  # fmt: skip
+
+
+def _as_it_is(batch):
+    return batch
 
 
 class _Rows(Dataset):
-    """indices (n,) -> uint8 (n, 3, R, R).
+    """indices (n,) -> array, uint8 (n, 3, R, R).
 
     A UserError is returned instead of raised: an error raised in a worker process arrives with a printed
     traceback.
@@ -148,7 +174,7 @@ class _Rows(Dataset):
                 images[row] = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
         except UserError as error:
             return error
-        return torch.from_numpy(images)
+        return images
 
 
 def _resize(picture, resolution):

@@ -67,7 +67,7 @@ def _exit_code(main):
     except OSError as error:
         if isinstance(error, BrokenPipeError) and error.filename == "stdout":
             return 128 + signal.SIGPIPE  # as if the signal had ended the program: `--help | head -1`
-        message = f"{error.filename}: {error.strerror}" if error.filename else error
+        message = f"{error.filename}: {error.strerror or error}" if error.filename else error
         return _report("error", message, Ending.exit_code)
     except KeyboardInterrupt:
         return _report("stopped", "by Ctrl-C", 130)

@@ -9,6 +9,8 @@ import imageio.v3 as imageio
 import torch
 from torchvision.utils import make_grid
 
+from utils.cli import naming
+
 
 def to_uint8(images):
     """Float images in [-1, 1] -> uint8. Values outside the range are clamped.
@@ -43,7 +45,8 @@ def grid(images, columns=10, zoom=2):
 
 def save_grid(images, path, columns=10, zoom=2):
     """Write a grid of images as PNG and return its path."""
-    imageio.imwrite(path, grid(images, columns, zoom))
+    with naming(path):
+        imageio.imwrite(path, grid(images, columns, zoom))
     return Path(path)
 
 
@@ -51,5 +54,6 @@ def save_gif(pictures, path, frames_per_second=4):
     """Write PNGs of equal size as an endless GIF and return its path. The last one stays three seconds."""
     frames = [imageio.imread(picture) for picture in pictures]
     durations = [1000 / frames_per_second] * (len(frames) - 1) + [3000]
-    imageio.imwrite(path, frames, extension=".gif", duration=durations, loop=0)
+    with naming(path):
+        imageio.imwrite(path, frames, extension=".gif", duration=durations, loop=0)
     return Path(path)

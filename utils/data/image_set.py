@@ -8,6 +8,7 @@ images) and makes no copies in float.
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,14 +127,8 @@ class ResizedImages:
             yield images.pin_memory() if self.device.type == "cuda" else images
 
     def _read_arrays(self, batches):
-        if self._num_workers:
-            try:
-                loaded = iter(self._loader(batches, self._num_workers))
-            except OSError as error:  # /dev/shm is missing, full or read-only; or too many processes
-                self._num_workers = 0
-                warn(f"--num_workers: no process can be started ({error.strerror}); reading goes on without")
-        if not self._num_workers:
-            loaded = iter(self._loader(batches, 0))
+        """Yield an array for each batch of indices, or the UserError that its reading ended with."""
+        loaded = self._start_loader(batches)
         try:
             yield from loaded
         except RuntimeError as error:
@@ -142,18 +137,45 @@ class ResizedImages:
             cure = "use fewer --num_workers"
             raise Ending(f"a process that reads images was killed, perhaps for want of memory; {cure}") from error
 
-    def _loader(self, batches, num_workers):
-        """A DataLoader of arrays. They come through pipes; torch would send tensors through /dev/shm, and wait
-        for ever where that is too small."""
-        return DataLoader(
-            self._rows, sampler=batches, batch_size=None, collate_fn=_as_it_is, num_workers=num_workers,
-            multiprocessing_context="fork" if num_workers else None,
-            generator=torch.Generator(),  # otherwise each iterator draws a seed from the global random state
-        )  # fmt: skip
+    def _start_loader(self, batches):
+        """The iterator of a DataLoader, without processes from here on if none can be started."""
+        if self._num_workers:
+            iterator, reason = _start_processes(_loader(self._rows, batches, self._num_workers))
+            if iterator:
+                return iterator
+            self._num_workers = 0
+            warn(f"--num_workers: no process can be started ({reason}); reading goes on without")
+        return iter(_loader(self._rows, batches, 0))
+
+
+def _loader(rows, batches, num_workers):
+    """A DataLoader of arrays. They come through pipes; torch would send tensors through /dev/shm, and wait for
+    ever where that is too small.
+    """
+    return DataLoader(
+        rows, sampler=batches, batch_size=None, collate_fn=_as_it_is, num_workers=num_workers,
+        multiprocessing_context="fork" if num_workers else None,
+        generator=torch.Generator(),  # otherwise each iterator draws a seed from the global random state
+    )  # fmt: skip
 
 
 def _as_it_is(batch):
     return batch
+
+
+def _start_processes(loader):
+    """(its iterator, None), or (None, why its processes cannot be started): /dev/shm is missing, full or
+    read-only; there are too many processes.
+    """
+    hook, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
+    try:
+        try:
+            return iter(loader), None
+        except OSError as error:
+            reason = error.strerror
+        return None, reason  # here the failed iterator is deleted, of which torch would print a traceback
+    finally:
+        sys.unraisablehook = hook
 
 
 class _Rows(Dataset):

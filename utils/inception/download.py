@@ -1,5 +1,6 @@
 """Download the Inception weights into the user's cache, or find them there."""
 
+import contextlib
 import hashlib
 import http.client
 import os
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from utils.cli import UserError
 from utils.inception.files import GRAPH_NAME, MAX_BYTES, cache_folder
+from utils.run.files import remove_leftovers, temporary_file
 
 TGZ_URL = "http://download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz"
 TGZ_BYTES = 88_931_400
@@ -35,9 +37,10 @@ def find_inception_weights():
 
     Raises UserError that lists the ways to get the weights.
     """
-    for path in (torch_fidelity_file(), cached_archive()):
-        if path.is_file():
-            return path
+    for find in (torch_fidelity_file, cached_archive):
+        with contextlib.suppress(OSError):  # there is no home, or it cannot be read
+            if find().is_file():
+                return find()
     try:
         return download(URL_INCEPTION_V3, torch_fidelity_file())
     except UserError as error:
@@ -58,9 +61,10 @@ def download(url, output, *, expected_bytes=None, check=None):
     Raises UserError if anything fails; then there is no file.
     """
     output = Path(output)
-    part = output.with_name(f"{output.stem}.{os.getpid()}.part")
+    part = temporary_file(output)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(output.parent)
         digest = _fetch(url, part, expected_bytes)
         named = re.search(r"-([0-9a-f]{8,64})\.pth$", output.name)
         if named and not digest.startswith(named[1]):
@@ -73,7 +77,8 @@ def download(url, output, *, expected_bytes=None, check=None):
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
         raise UserError(f"--download: {url} to {output}: {reason or type(error).__name__}") from None
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
     return output
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import sys
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from utils.cli import UserError
+from utils.cli import UserError, warn
 from utils.inception.files import cache_folder
 from utils.metrics.sums import FeatureSums
 from utils.run.files import write_atomically
@@ -64,8 +63,12 @@ def real_statistics(images, feature_net, *, cache_dir=None, batch_size=100, samp
         "backend": feature_net.backend, "weights_sha256": feature_net.weights_sha256,
     }  # fmt: skip
     sample_size = min(sample_size, images.num_images)
-    path = _cache_file(cache_dir, provenance)
-    cached = _read_cache(path, feature_net.feature_dim, provenance)
+    try:
+        path = _cache_file(cache_dir, provenance)
+        cached = _read_cache(path, feature_net.feature_dim, provenance)
+    except OSError as error:
+        path = cached = None
+        warn(f"there is no cache for the statistics of the real images: {error}")
     if cached is not None:
         kept = 0 if cached.sample is None else len(cached.sample)
         if sample_size in (0, kept):
@@ -75,9 +78,10 @@ def real_statistics(images, feature_net, *, cache_dir=None, batch_size=100, samp
     sample = sums.sample.rows.cpu().numpy() if sample_size else None
     statistics = RealStatistics(mu.numpy(), sigma.numpy(), sample, **provenance)
     try:
-        save_statistics(statistics, path)
+        if path:
+            save_statistics(statistics, path)
     except OSError as error:
-        print(f"warning: the statistics of the real images could not be cached: {error}", file=sys.stderr)
+        warn(f"the statistics of the real images could not be cached: {error}")
     return statistics
 
 
@@ -107,7 +111,7 @@ def _cache_file(cache_dir, provenance):
 
 def _read_cache(path, feature_dim, provenance):
     """The RealStatistics in a cache file, or None."""
-    if not path.exists():
+    if not path.is_file():
         return None
     try:
         statistics = load_fid_stat(path, feature_dim)
@@ -143,7 +147,8 @@ def load_fid_stat(path, feature_dim, feature_net=None, *, data=None, split=None,
     cure = "make the file anew with python -m utils.fid_stats"
     if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
         raise UserError(f"--fid_stat: {path} holds values that are not finite; {cure}")
-    if np.abs(sigma - sigma.T).max() > 1e-6 * np.abs(sigma).max() or (np.diagonal(sigma) < 0).any():
+    rounding = 1e-6 * np.abs(sigma).max()
+    if np.abs(sigma - sigma.T).max() > rounding or (np.diagonal(sigma) < -rounding).any():
         reason = "is no covariance matrix (not symmetric, or a negative variance)"
         raise UserError(f"--fid_stat: sigma in {path} {reason}; {cure}")
     for name, words, wanted in (
@@ -165,6 +170,7 @@ def _read_npz(path, feature_dim):
     Raises UserError naming --fid_stat.
     """
     try:
+        refuse_irregular(path)
         with zipfile.ZipFile(path) as archive:
             _check_header(archive, "mu", (feature_dim,))
             _check_header(archive, "sigma", (feature_dim, feature_dim))

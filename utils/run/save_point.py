@@ -19,8 +19,8 @@ class StopRequested(Ending):
 
 
 class StopSignal:
-    """Inside a `with` block, SIGINT and SIGTERM set `number` and the program goes on; a second one ends it at
-    once.
+    """Inside a `with` block, SIGINT, SIGTERM and SIGHUP set `number` and the program goes on; a second one ends
+    it at once. SIGHUP, which a terminal sends as it closes, stays ignored under nohup.
 
     An error after a signal counts as the stop: Ctrl-C reaches all processes of a terminal, so it may have
     ended a compiler that was at work. hint: what to type to go on. note(line): called with the line of a
@@ -33,9 +33,11 @@ class StopSignal:
         self.hint, self.note = hint, note
 
     def __enter__(self):
-        self._previous = {
-            number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        self._process = os.getpid()
+        self._previous = {number: signal.signal(number, self._receive) for number in numbers}
         return self
 
     def __exit__(self, kind, error, traceback):
@@ -50,6 +52,10 @@ class StopSignal:
             raise error from None
 
     def _receive(self, number, frame):
+        if os.getpid() != self._process:  # a forked one that reads images: the first one ends it
+            return
+        if self.number and number == signal.SIGHUP:  # the shell and the system may both send it
+            return
         if self.number:
             os._exit(128 + number)
         self.number = number

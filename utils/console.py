@@ -72,7 +72,8 @@ def go_on_without(note):
     """From here on the program goes on without a stream that fails; note(line) is called once for each."""
 
     def tell(failure):
-        note(f"{failure.filename} failed ({failure.strerror}): going on without it")
+        with contextlib.suppress(OSError):  # the log fails, too: its next line says so
+            note(f"{failure.filename} failed ({failure.strerror}): going on without it")
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, Stream):
@@ -92,7 +93,7 @@ def _occupy_closed_descriptors():
 
 
 def _writable(stream):
-    """The stream; a closed one if the caller has closed it. A character it cannot encode becomes an escape."""
+    """The stream, a closed one if the caller has closed it; what it cannot encode it writes as an escape."""
     if stream is None:
         stream = open(os.devnull, "w")
         stream.close()

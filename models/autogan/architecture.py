@@ -1,10 +1,11 @@
 """An AutoGAN generator's architecture as data: frozen, hashable, one text form. No torch.
 
-A generator is a row of cells. Each one doubles the resolution, so the image has bottom_width << number of
-cells pixels a side. A cell is described by one token for each of `CHOICES`, in that order, and every cell but
-the first by one skip code more (section 3.1 of the paper; the codes are the authors').
+A generator is a row of cells. Each cell doubles the resolution, so the image has bottom_width << number of
+cells pixels a side. A cell has one token for each of `CHOICES`, in that order. Every cell but the first has
+one more token, its skip code (section 3.1 of the paper; the codes are the authors').
 """
 
+import re
 from dataclasses import dataclass
 
 from models.errors import ArchitectureError
@@ -19,14 +20,14 @@ CHOICES = {
 
 
 def head_sizes(level):
-    """How many values each token of the cell at `level` (0-based) can take, in the order of the tokens."""
+    """The number of values that each token of the cell at `level` (0-based) can take, in order."""
     sizes = tuple(len(options) for options in CHOICES.values())
     return sizes + (2**level,) if level else sizes
 
 
 @dataclass(frozen=True)
 class CellSpec:
-    """One cell. `skips[j]` says whether the feature of cell j is added; the cell at level s has s of them."""
+    """One cell. `skips[j]` says whether cell j's feature is added; at level s there are s of them."""
 
     conv: str
     norm: str
@@ -45,7 +46,7 @@ class CellSpec:
 
     @classmethod
     def from_tokens(cls, tokens, level):
-        """The cell at `level` (0-based) from its tokens. Raises ArchitectureError if they describe none."""
+        """The cell at `level` (0-based) from its tokens. Raises ArchitectureError if there is none."""
         sizes = head_sizes(level)
         if len(tokens) != len(sizes):
             raise ArchitectureError(f"cell {level + 1} takes {len(sizes)} tokens, not {len(tokens)}")
@@ -60,14 +61,17 @@ class CellSpec:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A generator's cells, from the lowest resolution up. A search starts with none and adds one a level."""
+    """A generator's cells, from the lowest resolution up. A search starts without any."""
 
     family = "autogan"
     cells: tuple[CellSpec, ...]
 
     @classmethod
     def from_tokens(cls, tokens):
-        """From the flat vector of the authors' `--arch`: 4 tokens, then 5 for each further cell."""
+        """From the flat vector of the authors' `--arch`: 4 tokens, then 5 for each further cell.
+
+        Raises ArchitectureError if the tokens describe no architecture.
+        """
         tokens = tuple(int(token) for token in tokens)
         cells, position = [], 0
         while position < len(tokens) or not cells:
@@ -80,13 +84,15 @@ class Architecture:
     def parse(cls, text):
         """From a published name, the text form `1 0 1 1 | 1 0 0 1 1`, or the flat vector.
 
+        The vector may be a list as Python prints it, flat as in the authors' logs or with a list per cell.
         The empty text is the architecture without cells. Raises ArchitectureError for any other text.
         """
         text = PUBLISHED.get(text, text)
         if not text.strip():
             return cls(())
         try:
-            tokens = [[int(token) for token in cell.replace(",", " ").split()] for cell in text.split("|")]
+            cells = _without_brackets(text).split("|")
+            tokens = [[int(token) for token in cell.replace(",", " ").split()] for cell in cells]
         except ValueError:
             known = ", ".join(PUBLISHED)
             raise ArchitectureError(
@@ -108,6 +114,15 @@ class Architecture:
 
     def __str__(self):
         return " | ".join(" ".join(str(token) for token in cell.tokens) for cell in self.cells)
+
+
+def _without_brackets(text):
+    """`[[1, 0, 1, 1], [1, 0, 0, 1, 1]]` -> `1, 0, 1, 1 | 1, 0, 0, 1, 1`; other texts as they are."""
+    text = text.translate(str.maketrans("()", "[]"))
+    lists = re.findall(r"\[([^][]*)\]", text)
+    around = re.sub(r"\[[^][]*\]", "", text).replace(",", "").replace(" ", "")
+    is_list = lists and re.fullmatch(r"\[*\]*", around) and around.count("[") == around.count("]")
+    return " | ".join(lists) if is_list else text
 
 
 PUBLISHED = {

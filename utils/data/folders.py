@@ -52,7 +52,7 @@ def image_folder(data_path, split, image_size=None):
 
 @lru_cache(maxsize=4)
 def _archive(path, process_id):
-    """An open zip file, one for each process: after a fork, two processes would share its position."""
+    """An open zip file, one per process: after a fork, two processes would share the file position."""
     return zipfile.ZipFile(path)
 
 
@@ -82,15 +82,15 @@ def _open_in_zip(path, name):
 def _decode(open_file, name, data_path):
     """A file -> PIL image, RGB.
 
-    As in scoring tools, transparency is dropped and an animation gives its first frame. A picture that its
-    camera marked as lying on its side or head (EXIF orientation) is turned upright.
+    As other scoring tools do, it drops transparency and takes the first frame of an animation. A picture that
+    its camera marked as lying on its side or head (EXIF orientation) is turned upright.
     """
     try:
         with open_file(name) as file, Image.open(file) as image:
             if max(image.size) > MAX_ASPECT * min(image.size):
-                raise ValueError(f"{image.width} x {image.height} pixels are too long a strip")
+                raise ValueError(f"{image.width} x {image.height} pixels: one side is too long for the other")
             if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
-                raise ValueError("32-bit pixels have no fixed white")
+                raise ValueError("32-bit pixels have no defined white")
             if image.mode.startswith("I"):
                 # 16 bits: take the high byte, as PIL does for 16-bit colour. PIL's convert() would clip.
                 picture = Image.fromarray((np.asarray(image) // 256).astype(np.uint8))

@@ -12,18 +12,24 @@ EXTENSIONS = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm",
 )  # fmt: skip
 # What systems put beside a user's pictures. Hidden files, whose names begin with a dot, are skipped too.
-SYSTEM_FOLDERS = ("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found")
-SPLITS = {"train": ("train", "training"), "test": ("test", "testing", "val", "valid", "validation", "eval", "dev")}
+SYSTEM_FOLDERS = (
+    "__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found",
+)  # fmt: skip
+SPLITS = {  # {split: names of its folder, the best first}
+    "train": ("train", "training"),
+    "test": ("test", "testing", "val", "valid", "validation", "eval", "dev"),
+}
 
 # Why a file is left out.
-DEAD, LOOP, SPECIAL, OTHER = "dead links", "links in a circle or to what is read already", "pipes, devices or links in a zip", "other endings"
+DEAD, OTHER = "dead links", "other endings"
+LOOP, SPECIAL = "links in a circle or to what is read already", "pipes, devices or links in a zip"
 
 
 class Listing:
     """The pictures found, and what was left out.
 
-    stored: {name: name in the folder or zip}. A name is relative, with slashes and without ".", whatever wrote
-    the files. left_out: {reason: names}.
+    stored: {name: name in the folder or zip}. Names are relative, with slashes and without ".", whatever
+    system wrote the files. left_out: {reason: names}.
     """
 
     def __init__(self):
@@ -115,13 +121,15 @@ def select_split(listing, data_path, split):
     names = sorted(listing.stored)
     if not names:
         found = f", but {listing.summary()}" if listing.left_out else ""
-        raise UserError(f"--data_path: no images in {data_path}{found}; known endings: {' '.join(EXTENSIONS)}")
+        cure = f"known endings: {' '.join(EXTENSIONS)}"
+        raise UserError(f"--data_path: no images in {data_path}{found}; {cure}")
     if listing.left_out:
         left_out = sum(map(len, listing.left_out.values()))
         of_all = f"{left_out} of {left_out + len(names)} files in {data_path}"
-        warn(f"--data_path: {of_all} are left out: {listing.summary()}")
+        warn(f"{of_all} are left out: {listing.summary()}")
     prefix = _wrapping(names)
-    folders = {name.removeprefix(prefix).partition("/")[0] for name in names if "/" in name.removeprefix(prefix)}
+    below = [name.removeprefix(prefix) for name in names]
+    folders = {name.partition("/")[0] for name in below if "/" in name}
     chosen = {each: _best_match(folders, each) for each in SPLITS}
     if None not in chosen.values():
         _warn_of_other_names(names, prefix, chosen, data_path)
@@ -145,7 +153,7 @@ def _wrapping(names):
 
 
 def _best_match(folders, split):
-    """The folder that is called as a split, such as train, Train, training_set or train2017; None if none is."""
+    """The folder with a split's name, such as train, Train, training_set or train2017, or None."""
     found = []
     for folder in folders:
         for rank, word in enumerate(SPLITS[split]):
@@ -161,7 +169,7 @@ def _warn_of_other_names(names, prefix, chosen, data_path):
     if others or chosen != {split: split for split in chosen}:
         taken = " and ".join(f"{chosen[split]}/ for the {split} split" for split in chosen)
         left_out = f", {len(others)} other images are left out ({others[0]}, ...)" if others else ""
-        warn(f"--data_path: in {data_path}, {taken}{left_out}")
+        warn(f"in {data_path}, {taken}{left_out}")
 
 
 def _warn_of_deeper_splits(names, data_path):
@@ -173,9 +181,9 @@ def _warn_of_deeper_splits(names, data_path):
         splits = [_best_match(below[folder], split) for split in SPLITS]
         if None not in splits:
             both = " and ".join(f"{folder}/{split}" for split in splits)
-            cure = f"to separate them, give {data_path / folder}"
-            cure = cure if data_path.is_dir() else f"to separate them, make a zip of {folder} alone"
-            warn(f"--data_path: all {len(names)} images in {data_path} are taken, with those of {both}; {cure}")
+            alone = data_path / folder if data_path.is_dir() else f"a zip of {folder} alone"
+            all_of_them = f"all {len(names)} images in {data_path}, with those of {both}"
+            warn(f"{all_of_them}, are one split; to separate them, give {alone}")
             return
 
 

@@ -1,18 +1,41 @@
-"""Files that are written whole or not at all. No torch."""
+"""Files that are written whole or not at all, and the user's files, opened for reading. No torch."""
 
 import contextlib
 import glob
 import json
 import os
 import socket
+import stat
 from pathlib import Path
+
+from utils.cli import UserError
+
+
+def open_regular(path, option, cure):
+    """A file of the user's, opened for reading bytes.
+
+    Raises UserError `option: ...; cure` for one that is missing or cannot be read, and for pipes, devices and
+    folders, which might never end.
+    """
+    path = Path(path)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer would wait for ever
+    except FileNotFoundError:
+        raise UserError(f"{option}: no file {path}; {cure}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{option}: {path} cannot be read ({reason}); {cure}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UserError(f"{option}: {path} is not a regular file; {cure}")
+    return open(descriptor, "rb")
 
 
 def write_atomically(path, write, keep_as=None):
-    """Call `write(binary file)` on a temporary file beside `path`, then rename it to `path`; what stood there
-    moves to `keep_as`.
+    """Write a file whole or not at all; a file that was there moves to `keep_as`.
 
-    Flushed to the disk before it is renamed, so a kill at any moment leaves a whole file.
+    `write(binary file)` fills a temporary file beside `path`, which is flushed to the disk and renamed. So a
+    kill at any moment leaves a whole file. Without `keep_as` the old file is replaced.
     """
     path = Path(path)
     remove_leftovers(path.parent)

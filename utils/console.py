@@ -3,6 +3,7 @@
 A script whose result goes there must say that it failed. A run goes on: its results are in its folder.
 """
 
+import codecs
 import contextlib
 import os
 import sys
@@ -93,10 +94,21 @@ def _occupy_closed_descriptors():
 
 
 def _writable(stream):
-    """The stream, a closed one if the caller has closed it; what it cannot encode it writes as an escape."""
+    """The stream, a closed one if the caller has closed it. Whatever is written, it can encode."""
     if stream is None:
         stream = open(os.devnull, "w")
         stream.close()
     elif hasattr(stream, "reconfigure"):
-        stream.reconfigure(errors="backslashreplace")
+        stream.reconfigure(errors="console")
     return stream
+
+
+def _encode_anyhow(error):
+    """Bytes of a file's name that are no text are written as they are, other characters as escapes."""
+    try:
+        return error.object[error.start : error.end].encode("ascii", "surrogateescape"), error.end
+    except UnicodeEncodeError:
+        return codecs.backslashreplace_errors(error)
+
+
+codecs.register_error("console", _encode_anyhow)

@@ -119,7 +119,7 @@ class ResizedImages:
         Workers are forked, so that they share the stored images instead of copying them. Where no process can
         be started, this one reads.
         """
-        for images in self._read_arrays(order.split(batch_size)):
+        for images in self._read_arrays([part.numpy() for part in order.cpu().split(batch_size)]):
             if isinstance(images, UserError):
                 raise images
             images = torch.from_numpy(images)
@@ -148,8 +148,8 @@ class ResizedImages:
 
 
 def _loader(rows, batches, num_workers):
-    """A DataLoader of arrays. They come through pipes; tensors would come through /dev/shm, and torch would
-    wait for ever where that is too small.
+    """A DataLoader from arrays to arrays. They go through pipes; tensors would go through /dev/shm, and torch
+    would wait for ever where that is too small.
     """
     return DataLoader(
         rows, sampler=batches, batch_size=None, collate_fn=_as_it_is, num_workers=num_workers,
@@ -178,7 +178,7 @@ def _start_processes(loader):
 
 
 class _Rows(Dataset):
-    """indices (n,) -> array, uint8 (n, 3, R, R).
+    """array of indices (n,) -> array, uint8 (n, 3, R, R).
 
     A UserError is returned instead of raised: an error raised in a worker process arrives with a printed
     traceback.

@@ -14,10 +14,11 @@ from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 from tqdm import tqdm
 
 from utils.cli import UserError
-from utils.inception.files import GRAPH_NAME, MAX_BYTES, cache_folder
+from utils.inception.files import GRAPH_NAME, MAX_BYTES, cache_folder, in_home
 from utils.run.files import remove_leftovers, temporary_file
 
 TGZ_URL = "http://download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz"
+TORCH_FIDELITY_NAME = URL_INCEPTION_V3.rsplit("/", 1)[1]
 TGZ_BYTES = 88_931_400
 NETWORK_TIMEOUT_SECONDS = 10
 
@@ -28,8 +29,8 @@ def cached_archive():
 
 
 def torch_fidelity_file():
-    """Where torch-fidelity keeps the weights that it downloads."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / URL_INCEPTION_V3.rsplit("/", 1)[1]
+    """Where torch-fidelity keeps the weights that it downloads. Raises OSError where there is no home."""
+    return in_home(torch.hub.get_dir()) / "checkpoints" / TORCH_FIDELITY_NAME
 
 
 def find_inception_weights():
@@ -44,11 +45,11 @@ def find_inception_weights():
                 return find()
     try:
         return download(URL_INCEPTION_V3, torch_fidelity_file())
-    except UserError as error:
-        reason = str(error).split(": ", 1)[1]
+    except (OSError, UserError) as error:
+        reason = str(error).split(": ", 1)[1] if isinstance(error, UserError) else error.strerror
         raise UserError(
             f"--inception_path: there are no Inception weights here, and the download failed: {reason}. "
-            f"Give a file with --inception_path ({torch_fidelity_file().name}, {GRAPH_NAME} or its .tgz), "
+            f"Give a file with --inception_path ({TORCH_FIDELITY_NAME}, {GRAPH_NAME} or its .tgz), "
             "or run `python -m utils.inception --download` where there is a network, "
             "or score with --feature_net efficientnet-lite0, another scale that needs none"
         ) from None

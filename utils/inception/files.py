@@ -35,10 +35,15 @@ def cache_folder():
 
     Raises OSError where there is no home.
     """
-    parent = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    if parent.startswith("~"):
-        raise FileNotFoundError(errno.ENOENT, "there is no home folder (set XDG_CACHE_HOME or HOME)", parent)
-    return Path(parent) / "autogan"
+    return in_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "autogan"
+
+
+def in_home(path):
+    """A path that may begin with ~. Raises OSError where it does and there is no home."""
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        raise FileNotFoundError(errno.ENOENT, "there is no home folder (set XDG_CACHE_HOME or HOME)", path)
+    return Path(expanded)
 
 
 def read_weights(path):

@@ -18,7 +18,7 @@ from PIL import Image
 from torchvision import transforms
 
 from utils.cli import UserError
-from utils.data import folders, published
+from utils.data import listing, published
 from utils.data.image_set import epoch_order
 from utils.data.load import load_images
 
@@ -284,7 +284,7 @@ def test_folder_is_read_in_sorted_order_with_class_sub_folders_and_any_case_of_e
     )
 
 
-@pytest.mark.parametrize("suffix", folders.EXTENSIONS)
+@pytest.mark.parametrize("suffix", listing.EXTENSIONS)
 def test_every_known_extension_is_read(tmp_path, suffix):
     picture = Image.fromarray(random_pixels(0, 12, 12, 3))
     picture.convert("L" if suffix == ".pgm" else "RGB").save(tmp_path / f"a{suffix}")
@@ -446,7 +446,7 @@ def test_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(folders.os, "scandir", refuse)
+    monkeypatch.setattr(listing.os, "scandir", refuse)
     with pytest.raises(UserError, match="^--data_path: cannot read .*Permission denied"):
         load_images("folder", tmp_path)
 

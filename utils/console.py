@@ -51,7 +51,7 @@ class Stream:
 
     def _drop_the_rest(self):
         """What the stream still holds would fail once more when the program ends."""
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # AttributeError: no file
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
             os.close(nowhere)

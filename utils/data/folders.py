@@ -67,8 +67,11 @@ def _read_zip_listing(path):
 def _open_in_zip(path, name):
     """A member's content. Unpacked little by little: its header may lie about how much there is."""
     archive, content, block_bytes = _archive(path, os.getpid()), io.BytesIO(), BLOCK_BYTES
-    with archive.open(name) as member:
-        if archive.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    info = archive.getinfo(name)
+    if info.file_size > MAX_FILE_BYTES:
+        raise ValueError(f"larger than {MAX_FILE_BYTES >> 20} MiB")
+    with archive.open(info) as member:
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             # Of the others zipfile unpacks all that it has read. 64 bytes of bzip2 make up to 100 MB.
             block_bytes = member.MIN_READ_SIZE = 64
         while content.tell() <= MAX_FILE_BYTES and (block := member.read(block_bytes)):

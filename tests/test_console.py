@@ -26,11 +26,14 @@ def in_child(action, streams=()):
         code = 99
         try:
             for number, path in {1: "/dev/null", 2: "/dev/null", **dict(streams)}.items():
-                os.close(number)
-                if path is not CLOSED:  # the copy, or the file, gets the lowest number that is free
-                    os.dup(path) if isinstance(path, int) else os.open(path, os.O_WRONLY | os.O_CREAT)
-                stream = None if path is CLOSED else open(number, "w", encoding="ascii", closefd=False)
+                file = (
+                    path if isinstance(path, int) else os.open(path or "/dev/null", os.O_WRONLY | os.O_CREAT)
+                )
+                os.dup2(file, number)
+                stream = open(number, "w", 1, encoding="ascii", closefd=False) if path is not CLOSED else None
                 setattr(sys, {1: "stdout", 2: "stderr"}[number], stream)
+            for number in (number for number, path in dict(streams).items() if path is CLOSED):
+                os.close(number)
             run_script(action)
             code = 0
         except SystemExit as ending:

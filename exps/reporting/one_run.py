@@ -1,0 +1,369 @@
+"""What the report says about one run."""
+
+from html import escape
+
+import cfg
+from models import architectures
+from models.errors import ArchitectureError
+from reporting import charts as draw
+from reporting import scored as statistics
+from reporting.architecture_svg import architecture_svg
+from reporting.growing_svg import growing_svg
+from reporting.growth_svg import fate, growth_svg
+from reporting.pictures import over_time
+from reporting.series import clock, path_losses, search_curves, training_curve, training_losses
+from reporting.sizes import generator_sizes
+from reporting.svg import element
+from reporting.tables import duration, facts, figure, number, option_text, spread, table
+
+METHODS = {
+    "autogan": "AutoGAN: cell by cell in a shared GAN", "slas": "Single-level search in a shared GAN",
+    "random_sharing": "Random search with weight sharing", "asha": "Random search without weight sharing (ASHA)",
+    "dggan": "DGGAN: both networks grow", "proggan": "ProgGAN: a fixed list of growths",
+}  # fmt: skip
+NO_SCORED = (
+    "This run has no scored.jsonl, the list of all architectures that a search scored. So the beams of its earlier "
+    "levels, the frequency and the effect of each choice, and MACs against score cannot be shown."
+)
+
+
+def run_section(run, number_of_run, charts, pictures):
+    """The <section> of a run."""
+    parts = [
+        element("h2", escape(run.label)),
+        element("p", escape(headline(run)), class_="lead"),
+        facts(_facts(run)),
+        _block("Architecture", _architectures(run)),
+        _block("Scores", _scores(run, charts)),
+        _block("What the search did", _search(run, charts)),
+        _block("Growth tree", _growth(run, charts)),
+        _block("Kept at each level", _beams(run)),
+        _block("Choices", _choices(run, charts)),
+        _block("Samples", _samples(run, pictures)),
+        _block("Options", _options(run)),
+        _block("Environment", _environment(run)),
+    ]
+    return element("section", *parts, id=f"run{number_of_run}")
+
+
+def _block(title, content):
+    return element("h3", title) + content if content else ""
+
+
+def headline(run):
+    """What the run was, in one line."""
+    options = run.options
+    what = {
+        "training": "Training of one architecture",
+        "scoring": "Scoring of a checkpoint",
+    }.get(run.kind) or METHODS.get(options.get("method"), str(options.get("method")))
+    return f"{what}. {options.get('dataset')}, {run.final_resolution} px, scored by {run.feature_net}."
+
+
+def _facts(run):
+    results, last, best = run.results, run.last_score, run.best_score
+    pairs = [("Architecture", run.architecture)]
+    sizes = run.architecture and generator_sizes(run.architecture, run.options)
+    if sizes:
+        pairs += [("Parameters", number(sizes[0])), ("MACs", number(sizes[1]))]
+    if last:
+        pairs += [("IS", spread(last.get("is_mean"), last.get("is_std"))), ("FID", number(last.get("fid")))]
+        if best is not last:
+            pairs.append(("Best FID", f"{number(best['fid'])} at iteration {best['iteration']:,}"))
+    if run.kept:
+        pairs.append(("Best reward", f"{number(run.kept[0]['reward'], 3)} ({run.reward.upper()})"))
+    pairs += [
+        ("Resets", results.get("resets")),
+        ("Networks", results.get("networks")),
+        ("Seed", run.options.get("random_seed")),
+        ("Time", duration(run.seconds) if run.seconds is not None else None),
+    ]
+    return pairs
+
+
+# Architecture
+
+
+def _architectures(run):
+    if not run.architecture:
+        return ""
+    content = drawing_of(run.architecture, run.options, _reward_words(run.kept[0]) if run.kept else "")
+    others = run.kept[1:5]
+    if others:
+        more = "".join(
+            element("p", escape(f"{entry.get('rank', '')}. {entry['architecture']}"), class_="code")
+            + drawing_of(entry["architecture"], run.options, _reward_words(entry))
+            for entry in others
+        )
+        noun = "architecture" if len(others) == 1 else "architectures"
+        content += element("details", element("summary", f"Draw the next {len(others)} {noun} kept"), more)
+    return content
+
+
+def _reward_words(entry):
+    return f"reward {number(entry['reward'], 3)}"
+
+
+def drawing_of(text, options, words=""):
+    """The drawing of an architecture, for wide and for narrow pages; nothing for a text that is none."""
+    try:
+        architecture = architectures.parse(text)
+    except ArchitectureError:
+        return ""
+    caption = size_words(text, options) + (f", {words}" if words else "")
+    if architecture.family == "growing":
+        return element("figure", growing_svg(architecture, caption), class_="drawn")
+    bottom = options.get("bottom_width") or cfg.CellOptions().bottom_width
+    wide = element("div", architecture_svg(architecture, bottom, caption), class_="scroll wide", tabindex=0,
+                   role="group", aria_label="architecture")  # fmt: skip
+    narrow = element("div", architecture_svg(architecture, bottom, caption, upright=True), class_="narrow")
+    return element("figure", wide, narrow, class_="drawn")
+
+
+def size_words(text, options):
+    """A line on the size of a generator."""
+    sizes = generator_sizes(text, options)
+    return f"{sizes[0]:,} parameters, {mac_words(sizes[1])}" if sizes else ""
+
+
+def mac_words(macs):
+    """1.77 G MACs."""
+    return f"{macs / 1e9:.2f} G MACs" if macs >= 1e8 else f"{macs / 1e6:.2f} M MACs"
+
+
+# Scores
+
+
+def _scores(run, charts):
+    if not run.history:
+        return ""
+    heads = ["iteration", "IS", "FID"]
+    more = {"kid_mean": "KID", "precision": "precision", "recall": "recall", "swd": "SWD"}
+    shown = [name for name in more if any(score.get(name) is not None for score in run.history)]
+    rows = [
+        [
+            figure(score.get("iteration")), (spread(score.get("is_mean"), score.get("is_std")), score.get("is_mean")),
+            figure(score.get("fid")), *(figure(score.get(name), 4) for name in shown),
+        ]
+        for score in over_time(run.history, 12)
+    ]  # fmt: skip
+    content = element("p", escape(protocol(run.last_score)))
+    heads += [more[name] for name in shown]
+    if run.kind == "training" and len(run.history) > 1:
+        figures = [
+            draw.line_chart(charts, label, {label: training_curve(run, name)}, "generator iterations")
+            for name, label in (("is_mean", "IS"), ("fid", "FID"))
+        ]
+        losses = {
+            label: training_losses(run, name)
+            for name, label in (("d_loss", "discriminator"), ("g_loss", "generator"))
+        }
+        figures.append(draw.line_chart(charts, "Losses", losses, "generator iterations"))
+        content += chart_grid(figures)
+    best = run.best_score
+    marked = [
+        index for index, score in enumerate(over_time(run.history, 12)) if score is best and len(rows) > 1
+    ]
+    return content + table(
+        "Scores; the lowest FID is marked" if marked else "Scores", heads, rows, marked=marked
+    )
+
+
+def protocol(score):
+    """How a score was measured, as a sentence."""
+    known = {name: value for name, value in score.items() if value is not None}
+    words = f"{number(known.get('num_fake'))} generated images" if "num_fake" in known else "Generated images"
+    if "splits" in known:
+        words += f" (IS in {known['splits']} splits)"
+    if "data" in known or "num_real" in known:
+        real = [number(known["num_real"])] if "num_real" in known else []
+        words += f" against {' '.join([*real, 'real images'])} of {known.get('data', 'the data')}"
+        words += f", {known['split']} split" if "split" in known else ""
+        words += f", at {known['resolution']} px" if "resolution" in known else ""
+    words += f"; network {known.get('feature_net')}"
+    words += f" ({known['backend']})" if "backend" in known else ""
+    if "weights_sha256" in known:
+        words += f", weights sha256 {str(known['weights_sha256'])[:12]}"
+    words += f"; images {known['rounding']}" if "rounding" in known else ""
+    words += f"; seed {known['seed']}" if "seed" in known else ""
+    return words + "."
+
+
+# Search
+
+
+def _search(run, charts):
+    if run.kind != "search":
+        return ""
+    curves, hours = search_curves(run), clock(run)
+    lines = {"hours": hours, "growths": curves.growths, "resets": curves.resets}
+    reward = {"is": "IS", "fid": "1 / FID"}.get(run.reward, run.reward)
+    axis = "search iterations"
+    figures = [
+        draw.line_chart(charts, f"Reward ({reward})", {"reward": curves.reward}, axis, **lines),
+        draw.line_chart(charts, "Entropy of the controller", {"entropy": curves.entropy}, axis, **lines),
+        draw.line_chart(
+            charts, "Losses", {"discriminator": curves.d_loss, "generator": curves.g_loss}, axis, **lines
+        ),
+        draw.line_chart(charts, "IS of sampled architectures", {"IS": curves.is_score}, axis, **lines),
+        draw.line_chart(charts, "FID of sampled architectures", {"FID": curves.fid_score}, axis, **lines),
+    ]
+    words = ""
+    if any(figures):
+        words = "Of many points the line is the mean and the band reaches from the lowest to the highest. "
+        words += "A reset shows as an iteration whose training ended early. " if curves.resets else ""
+        if hours is None:
+            words += "Elapsed time was not recorded, so there is no axis in hours."
+    return chart_grid(figures) + element("p", escape(words), class_="note") if words else ""
+
+
+def _growth(run, charts):
+    if not run.tree:
+        return ""
+    figure_name, name = ("is_mean", "IS") if run.reward == "is" else ("fid", "FID")
+    if run.reward == "swd":
+        figure_name, name = "swd", "SWD"
+    groups, best = {"kept": [], "pruned": []}, []
+    for index, node in enumerate(run.tree):
+        value, kind = node["figures"].get(figure_name), fate(node, index, ())
+        if value is not None:
+            groups[kind].append((node["step"], value))
+        if value is not None and index in run.best_path:
+            best.append((node["step"], value))
+    losses = {}
+    for loss, label in (("d_loss", "discriminator"), ("g_loss", "generator")):
+        losses[label], starts = path_losses(run, loss)
+    figures = [
+        draw.tree_chart(charts, f"{name} of all networks", groups, name, best),
+        draw.line_chart(
+            charts,
+            "Losses on the path to the best",
+            losses,
+            "training steps",
+            growths=starts,
+            growth="growth",
+        ),
+    ]
+    tree = growth_svg(run.tree, run.best_path, figure_name, name)
+    box = element("div", tree, class_="scroll tree", tabindex=0, role="group", aria_label="growth tree")
+    rows = [
+        [f"{resolution} px", figure(entry.get("fid")), figure(entry.get("is_mean")), figure(entry.get("training_images")),
+         ", ".join(entry.get("actions", ())) or "the start"]
+        for resolution, entry in run.results.get("resolutions", {}).items()
+    ]  # fmt: skip
+    heads = ["resolution", "FID", "IS", "training images", "growth"]
+    best_table = table("The best network at each resolution", heads, rows, sortable=False) if rows else ""
+    return element("figure", box, class_="drawn") + chart_grid(figures) + best_table
+
+
+def _beams(run):
+    found = statistics.beams(run) if run.kept else {}
+    rows = []
+    for level, entries in found.items():
+        for rank, (text, reward) in enumerate(entries, 1):
+            sizes = generator_sizes(text, run.options) or (None, None)
+            rows.append([level, figure(rank), text, figure(reward, 3), figure(sizes[0]), figure(sizes[1])])
+    heads = ["level", "rank", "architecture", "reward", "parameters", "MACs"]
+    return (
+        table("Architectures that the search kept, with the sizes of their generators", heads, rows)
+        if rows
+        else ""
+    )
+
+
+def _choices(run, charts):
+    """What was drawn over time, the effect of each choice, and MACs against score."""
+    if run.kind not in ("search", "growth"):
+        return ""
+    scored = statistics.scored_architectures(run)
+    if not scored:
+        return element("p", NO_SCORED, class_="note") if run.kind == "search" else ""
+    drawn, score = statistics.drawn(scored), "IS" if run.reward == "is" else "FID"
+    options, effects = statistics.all_options(drawn), statistics.effects(scored)
+    bins = statistics.iteration_bins(drawn)
+    axis = "search iterations" if run.kind == "search" else "growing steps"
+    frequency, effect = [], []
+    for cell in dict.fromkeys(
+        " ".join(name.split()[:2]) if name.startswith("cell ") else name for name in options
+    ):
+        names = [name for name in options if name == cell or name.startswith(f"{cell} ")]
+        chosen = {name: options[name] for name in names}
+        title = cell.capitalize()
+        frequency.append(
+            draw.shares_chart(charts, f"How often each choice was drawn, {cell}", drawn, chosen, bins, axis)
+        )
+        of_cell = {name: effects[name] for name in names if effects.get(name)}
+        effect.append(draw.effects_chart(charts, title, of_cell, f"difference in {score}"))
+    groups = {}
+    for each in scored:
+        macs = each.macs or (generator_sizes(each.architecture, run.options) or (None, None))[1]
+        if each.score is not None and macs:
+            groups.setdefault(
+                f"level {each.level}" if run.kind == "search" else f"step {each.level}", []
+            ).append((macs, each.score))
+    macs = draw.scatter_chart(charts, f"MACs against {score}", groups, score, lower_is_better=score == "FID")
+    return (
+        element("p", escape(f"How often each choice was drawn among {len(drawn):,} architectures, over time:"))
+        + chart_grid(frequency)
+        + element("p", escape(
+            f"Effect of each choice on {score} over everything scored, against the mean of what was scored in the same "
+            "iteration for the same purpose; lines are 95 % intervals, in brackets the number of scores:"))
+        + chart_grid([*effect, macs])
+    )  # fmt: skip
+
+
+# Samples, options
+
+
+def _samples(run, pictures):
+    shown = over_time(run.pictures)
+    if not shown:
+        return ""
+    figures = []
+    for path in shown:
+        words = path.stem.replace("_", " ")
+        place = pictures.place(path, _picture_size(run, path), f"samples, {words}")
+        figures.append(element("figure", place, element("figcaption", escape(words))))
+    return element("div", *figures, class_="samples")
+
+
+def _picture_size(run, path):
+    """Size of the images in a sample grid, where the run tells; during a search it grows."""
+    if run.kind in ("training", "scoring"):
+        return run.final_resolution
+    if run.tree:
+        step = int(path.stem.rsplit("_", 1)[-1])
+        kept = [node for node in run.tree if node["step"] == step and node["kept"]]
+        return architectures.parse(kept[0]["architecture"]).resolution if kept else None
+    return None
+
+
+def _options(run):
+    try:
+        changed = cfg.changed_options(run.options, run.architecture or "")
+        command = cfg.started_by(run.options, run.architecture or "")
+    except (KeyError, TypeError, ValueError):
+        return ""
+    rows = [
+        [f"--{name}", option_text(value), option_text(default)] for name, (value, default) in changed.items()
+    ]
+    listed = (
+        table("Options that differ from their defaults", ["option", "value", "default"], rows) if rows else ""
+    )
+    return (
+        listed + element("p", "The command line that starts this run anew:") + element("pre", escape(command))
+    )
+
+
+def _environment(run):
+    known = {
+        "commit": "not recorded",
+        **{name: value for name, value in run.environment.items() if value is not None},
+    }
+    return facts((name.replace("_", " "), value) for name, value in known.items())
+
+
+def chart_grid(figures):
+    """Charts side by side, as many as the page is wide; empty ones are left out."""
+    figures = [element("figure", svg) for svg in figures if svg]
+    return element("div", *figures, class_="charts") if figures else ""

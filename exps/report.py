@@ -175,7 +175,7 @@ def _output(text):
 def parse_arguments():
     """The command line; a mistake ends the program with one line and exit code 2."""
     parser = Parser(
-        description="Print a table of finished runs, write a report on them as one HTML file, or draw an architecture.",
+        description="Print a table of finished runs, write a report on them, or draw an architecture.",
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="a run's folder")
@@ -204,6 +204,9 @@ def parse_arguments():
         parser.error("--arch: draws one architecture; give --output FILE.svg and no RUN")
     if "arch" not in given and ending == ".svg":
         parser.error("--output: an .svg file is a drawing of --arch; give FILE.html for a report on runs")
+    for name in {"minutes", "seconds"} & given.keys():
+        if given.keys() & {"output", "csv", "arch"}:
+            parser.error(f"--{name}: is printed below the table; leave it out beside --output and --csv")
     if "arch" not in given and not runs:
         parser.error("RUN: no run is given; give the folders of finished runs, or --arch")
     return given

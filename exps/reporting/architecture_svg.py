@@ -1,7 +1,7 @@
 """An AutoGAN generator as the paper's Fig. 3 draws it: cells in the order of the data, every layer a box.
 
-The graph is always the same, so the layout is fixed: boxes in a row, the cells' shortcuts on one side of it and
-the skips between cells (dashed) on the other.
+The graph is always the same, so the layout is fixed: boxes in a row, the cells' shortcuts on one side of it
+and the skips between cells (dashed) on the other.
 """
 
 from dataclasses import dataclass, field
@@ -100,7 +100,7 @@ def _towards(start, end, distance):
 
 
 def unit_boxes(spec, up=None):
-    """[(label, kind)] of one of a cell's two convolutions, in the order in which it computes. up: its label."""
+    """[(label, kind)] of one of a cell's two convolutions, in the order of computing. up: its upsampling."""
     active = [(f"{spec.norm} norm", "norm")] * (spec.norm != "none") + [("ReLU", "active")]
     conv = [(up, "up")] * (up is not None) + [("conv 3×3", "conv")]
     return active + conv if spec.conv == "pre" else conv + active
@@ -160,7 +160,7 @@ def architecture_svg(architecture, bottom_width=4, caption="", upright=False):
     for (start, end), label in spans.items():
         across = half + LANE * (chosen[start, end] + 0.5)
         row.line((start, 0), (start, across), (end, across), (end, 8), class_="line skip", tip=True)
-        row.text((start + end) / 2, across - 8, label, turned=upright, class_="small")
+        row.text((start + end) / 2, across - 8, label, turned=upright, class_="small over")
     top = half + LANE + 22
     return _page(row, architecture, cells, bottom_width, caption, top, depth + 12)
 
@@ -188,7 +188,7 @@ def _cell(row, level, spec, breadth, features, spans, branches):
         across, place = -breadth / 2 - 6 - LANE / 2, row.sum()
         row.line((entry, 0), (entry, across), (place, across), (place, -8), tip=True)
         label = f"{up_label(spec.up)}, conv 1×1"
-        row.text((entry + place) / 2, across - 8, label, turned=row.upright, class_="small")
+        row.text((entry + place) / 2, across - 8, label, turned=row.upright, class_="small over")
     row.move(6)
     return start, row.end
 

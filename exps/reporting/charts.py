@@ -1,4 +1,4 @@
-"""The report's charts: what a search did, what it drew, and how several runs compare. Each returns SVG text."""
+"""The report's charts: what a search did and drew, and how several runs compare. Each returns SVG text."""
 
 import math
 
@@ -86,10 +86,11 @@ def band_chart(charts, title, groups, xlabel, smooth=True):
 def short(name, most=52):
     """A name that fits into a legend."""
     name = name.replace("$", r"\$")  # matplotlib would read a formula
+    name = f" {name}" if name.startswith("_") else name  # which matplotlib would leave out
     return name if len(name) <= most else name[: most - 1] + "…"
 
 
-def scatter_chart(charts, title, groups, ylabel, *, lower_is_better=False):
+def scatter_chart(charts, title, groups, ylabel, lower_is_better=False):
     """MACs against score. groups: {name: [(MACs, score)]}; the best for their MACs are joined by a line."""
     groups = {name: points for name, points in groups.items() if points}
     if not groups:
@@ -98,8 +99,8 @@ def scatter_chart(charts, title, groups, ylabel, *, lower_is_better=False):
         for number, (name, points) in enumerate(groups.items()):
             x, y = zip(*points)
             axes.plot(
-                np.array(x) / 1e6, y, "o", color=COLOURS[number % len(COLOURS)], label=short(name), markersize=4,
-                alpha=0.75, markeredgewidth=0,
+                np.array(x) / 1e6, y, "o", color=COLOURS[number % len(COLOURS)], label=short(name),
+                markersize=4, alpha=0.75, markeredgewidth=0,
             )  # fmt: skip
         front = pareto_front([point for points in groups.values() for point in points], lower_is_better)
         if len(front) > 1:
@@ -148,9 +149,10 @@ def shares_chart(charts, title, scored, choices, bins, xlabel):
                 )
                 bottom = top
             axes.set_xlim(edges[0], edges[-1])
+            axes.xaxis.get_major_locator().set_params(integer=True)
             axes.set_ylim(0, 1)
             axes.set_yticks([0, 1], ["0", "1"])
-            axes.set_title(name.split()[-1] if name.startswith("cell ") else name, fontsize=9.5)
+            axes.set_title(name.capitalize(), fontsize=9.5)
             axes.grid(False)
             axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8.4, handlelength=0.9,
                         labelspacing=0.15, borderpad=0, reverse=True)  # fmt: skip

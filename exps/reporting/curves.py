@@ -5,12 +5,12 @@ import re
 from contextlib import contextmanager
 from html import escape
 
+from utils.cli import UserError
+
 try:
     import matplotlib
-except ImportError:  # the page says so in one line
+except ImportError:  # `refuse_without_matplotlib` says so
     matplotlib = None
-
-from utils.cli import UserError
 
 # Seen on white as well as on black.
 COLOURS = ("#3b82c4", "#d9772b", "#3a9d5d", "#cf4b4b", "#8d6bc9", "#2a9fb0", "#c75a97", "#a08430")
@@ -18,12 +18,12 @@ INK, QUIET = "#010203", "#030201"  # stand for the page's colours until the SVG 
 STYLE = {
     "svg.fonttype": "none", "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 9.5,
     "axes.titlesize": 10.5, "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.labelsize": 9.5,
-    "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": QUIET, "xtick.color": QUIET, "ytick.color": QUIET,
-    "xtick.labelcolor": INK, "ytick.labelcolor": INK, "axes.titlecolor": INK, "axes.linewidth": 0.7,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.facecolor": "none", "figure.facecolor": "none",
-    "axes.prop_cycle": matplotlib and matplotlib.cycler(color=COLOURS), "lines.linewidth": 1.5, "legend.frameon": False,
-    "legend.fontsize": 8.8, "axes.formatter.useoffset": False, "axes.axisbelow": True, "axes.grid": True,
-    "axes.grid.axis": "y", "grid.color": QUIET, "grid.alpha": 0.18, "grid.linewidth": 0.6,
+    "text.color": INK, "axes.labelcolor": INK, "axes.titlecolor": INK, "axes.edgecolor": QUIET,
+    "xtick.color": QUIET, "ytick.color": QUIET, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.7, "axes.axisbelow": True,
+    "axes.facecolor": "none", "figure.facecolor": "none", "lines.linewidth": 1.5, "legend.frameon": False,
+    "legend.fontsize": 8.8, "axes.formatter.useoffset": False, "axes.grid": True, "axes.grid.axis": "y",
+    "grid.color": QUIET, "grid.alpha": 0.18, "grid.linewidth": 0.6,
 }  # fmt: skip
 WIDTH = 4.72  # inches of 72 units, so 340 units: as wide as a telephone's page
 
@@ -79,7 +79,7 @@ def inline(svg, name, title):
 def legend_below(axes, columns=2):
     """A legend under the axes, where it hides nothing."""
     handles, labels = axes.get_legend_handles_labels()
-    if handles:
+    if len(handles) > 1:
         axes.figure.legend(handles, labels, loc="outside lower left", ncols=columns)
 
 

@@ -46,7 +46,7 @@ def growing_svg(architecture, caption=""):
 
 
 def _block(level, generator, discriminator):
-    """The rows of both columns at a resolution, from the deep end to the image: pairs of (label, kind) or ()."""
+    """Both columns' rows at a resolution, from the deep end to the image: pairs of (label, kind) or ()."""
     columns = [
         [("nearest ×2", "up") if level else ()] + _convs(generator),
         [("average pool ÷2", "up") if level else ("minibatch deviation", "norm")] + _convs(discriminator),

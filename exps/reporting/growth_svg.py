@@ -1,4 +1,4 @@
-"""DGGAN's growth tree: a column for each growing step, a box for each pair of networks, a line to its parent."""
+"""DGGAN's growth tree: a column for each growing step, a box for each network pair, a line to its parent."""
 
 from html import escape
 
@@ -40,12 +40,10 @@ def growth_svg(tree, marked, figure, name):
         for step, column in columns.items()
         for index in column
     }
+    names = {step: f"growing step {step}" if step else "start" for step in columns}
     heads = [
-        element(
-            "text", "start" if step == 0 else f"growing step {step}", x=MARGIN + COLUMN * step, y=16, class_="head"
-        )
-        for step in columns
-    ]  # fmt: skip
+        element("text", name, x=MARGIN + COLUMN * step, y=16, class_="head") for step, name in names.items()
+    ]
     lines = [
         _line(corners[node["parent"]], corners[index], index in marked, bool(node["kept"]))
         for index, node in enumerate(tree)
@@ -66,7 +64,7 @@ def growth_svg(tree, marked, figure, name):
 
 
 def _rows(tree, columns):
-    """{node: its row}: the children of a step in the order of their parents' rows, as near to them as fits."""
+    """{node: its row}: the children of a step in the order of their parents, as near to them as fits."""
     rows = {}
     for column in columns.values():
         next_free = 0.0

@@ -1,5 +1,6 @@
 """What the report says about one run."""
 
+import re
 from html import escape
 
 import cfg
@@ -14,21 +15,24 @@ from reporting.pictures import over_time
 from reporting.series import clock, path_losses, search_curves, training_curve, training_losses
 from reporting.sizes import generator_sizes
 from reporting.svg import element
-from reporting.tables import duration, facts, figure, number, option_text, spread, table
+from reporting.tables import duration, facts, figure, is_figure, number, option_text, spread, table
 
 METHODS = {
-    "autogan": "AutoGAN: cell by cell in a shared GAN", "slas": "Single-level search in a shared GAN",
-    "random_sharing": "Random search with weight sharing", "asha": "Random search without weight sharing (ASHA)",
-    "dggan": "DGGAN: both networks grow", "proggan": "ProgGAN: a fixed list of growths",
-}  # fmt: skip
+    "autogan": "AutoGAN: cell by cell in a shared GAN",
+    "slas": "Single-level search in a shared GAN",
+    "random_sharing": "Random search with weight sharing",
+    "asha": "Random search without weight sharing (ASHA)",
+    "dggan": "DGGAN: both networks grow",
+    "proggan": "ProgGAN: a fixed list of growths",
+}
 NO_SCORED = (
-    "This run has no scored.jsonl, the list of all architectures that a search scored. So the beams of its earlier "
-    "levels, the frequency and the effect of each choice, and MACs against score cannot be shown."
+    "This run has no scored.jsonl, the list of all architectures that a search scored. So the beams of its "
+    "earlier levels, the frequency and effect of each choice, and MACs against score cannot be shown."
 )
 
 
-def run_section(run, number_of_run, charts, pictures):
-    """The <section> of a run."""
+def run_section(run, charts, pictures):
+    """The content of a run's section."""
     parts = [
         element("h2", escape(run.label)),
         element("p", escape(headline(run)), class_="lead"),
@@ -43,7 +47,7 @@ def run_section(run, number_of_run, charts, pictures):
         _block("Options", _options(run)),
         _block("Environment", _environment(run)),
     ]
-    return element("section", *parts, id=f"run{number_of_run}")
+    return "".join(parts)
 
 
 def _block(title, content):
@@ -71,7 +75,7 @@ def _facts(run):
         if best is not last:
             pairs.append(("Best FID", f"{number(best['fid'])} at iteration {best['iteration']:,}"))
     if run.kept:
-        pairs.append(("Best reward", f"{number(run.kept[0]['reward'], 3)} ({run.reward.upper()})"))
+        pairs.append(("Best reward", f"{number(run.kept[0]['reward'], 3)}, by {run.reward.upper()}"))
     pairs += [
         ("Resets", results.get("resets")),
         ("Networks", results.get("networks")),
@@ -95,8 +99,8 @@ def _architectures(run):
             + drawing_of(entry["architecture"], run.options, _reward_words(entry))
             for entry in others
         )
-        noun = "architecture" if len(others) == 1 else "architectures"
-        content += element("details", element("summary", f"Draw the next {len(others)} {noun} kept"), more)
+        words = "Other kept architectures, drawn" if others == run.kept[1:] else "The next four, drawn"
+        content += element("details", element("summary", words), more)
     return content
 
 
@@ -141,12 +145,10 @@ def _scores(run, charts):
     more = {"kid_mean": "KID", "precision": "precision", "recall": "recall", "swd": "SWD"}
     shown = [name for name in more if any(score.get(name) is not None for score in run.history)]
     rows = [
-        [
-            figure(score.get("iteration")), (spread(score.get("is_mean"), score.get("is_std")), score.get("is_mean")),
-            figure(score.get("fid")), *(figure(score.get(name), 4) for name in shown),
-        ]
+        [figure(score.get("iteration")), is_figure(score), figure(score.get("fid"))]
+        + [figure(score.get(name), 4) for name in shown]
         for score in over_time(run.history, 12)
-    ]  # fmt: skip
+    ]
     content = element("p", escape(protocol(run.last_score)))
     heads += [more[name] for name in shown]
     if run.kind == "training" and len(run.history) > 1:
@@ -174,7 +176,7 @@ def protocol(score):
     known = {name: value for name, value in score.items() if value is not None}
     words = f"{number(known.get('num_fake'))} generated images" if "num_fake" in known else "Generated images"
     if "splits" in known:
-        words += f" (IS in {known['splits']} splits)"
+        words += f" (IS in {known['splits']} split{'s' * (known['splits'] != 1)})"
     if "data" in known or "num_real" in known:
         real = [number(known["num_real"])] if "num_real" in known else []
         words += f" against {' '.join([*real, 'real images'])} of {known.get('data', 'the data')}"
@@ -247,10 +249,10 @@ def _growth(run, charts):
     tree = growth_svg(run.tree, run.best_path, figure_name, name)
     box = element("div", tree, class_="scroll tree", tabindex=0, role="group", aria_label="growth tree")
     rows = [
-        [f"{resolution} px", figure(entry.get("fid")), figure(entry.get("is_mean")), figure(entry.get("training_images")),
-         ", ".join(entry.get("actions", ())) or "the start"]
+        [f"{resolution} px", *(figure(entry.get(name)) for name in ("fid", "is_mean", "training_images"))]
+        + [", ".join(entry.get("actions", ())) or "the start"]
         for resolution, entry in run.results.get("resolutions", {}).items()
-    ]  # fmt: skip
+    ]
     heads = ["resolution", "FID", "IS", "training images", "growth"]
     best_table = table("The best network at each resolution", heads, rows, sortable=False) if rows else ""
     return element("figure", box, class_="drawn") + chart_grid(figures) + best_table
@@ -283,33 +285,31 @@ def _choices(run, charts):
     bins = statistics.iteration_bins(drawn)
     axis = "search iterations" if run.kind == "search" else "growing steps"
     frequency, effect = [], []
-    for cell in dict.fromkeys(
-        " ".join(name.split()[:2]) if name.startswith("cell ") else name for name in options
-    ):
-        names = [name for name in options if name == cell or name.startswith(f"{cell} ")]
+    for title, names in statistics.by_cell(options).items():
         chosen = {name: options[name] for name in names}
-        title = cell.capitalize()
-        frequency.append(
-            draw.shares_chart(charts, f"How often each choice was drawn, {cell}", drawn, chosen, bins, axis)
-        )
         of_cell = {name: effects[name] for name in names if effects.get(name)}
+        frequency.append(draw.shares_chart(charts, f"{title}: draws", drawn, chosen, bins, axis))
         effect.append(draw.effects_chart(charts, title, of_cell, f"difference in {score}"))
-    groups = {}
+    effect.append(
+        draw.scatter_chart(charts, f"MACs against {score}", _sizes(run, scored), score, score == "FID")
+    )
+    often = f"How often each choice was drawn among {len(drawn):,} architectures, over time:"
+    words = (
+        f"Effect of each choice on {score} over everything scored, against the mean of what was scored in the "
+        "same iteration for the same purpose; lines are 95 % intervals, in brackets the number of scores. "
+        "MACs are those of the last level's architectures:"
+    )
+    return element("p", often) + chart_grid(frequency) + element("p", escape(words)) + chart_grid(effect)
+
+
+def _sizes(run, scored):
+    """{purpose: [(MACs, score)]} of the architectures of the final resolution: others do not compare."""
+    last, groups = max(each.resolution for each in scored), {}
     for each in scored:
         macs = each.macs or (generator_sizes(each.architecture, run.options) or (None, None))[1]
-        if each.score is not None and macs:
-            groups.setdefault(
-                f"level {each.level}" if run.kind == "search" else f"step {each.level}", []
-            ).append((macs, each.score))
-    macs = draw.scatter_chart(charts, f"MACs against {score}", groups, score, lower_is_better=score == "FID")
-    return (
-        element("p", escape(f"How often each choice was drawn among {len(drawn):,} architectures, over time:"))
-        + chart_grid(frequency)
-        + element("p", escape(
-            f"Effect of each choice on {score} over everything scored, against the mean of what was scored in the same "
-            "iteration for the same purpose; lines are 95 % intervals, in brackets the number of scores:"))
-        + chart_grid([*effect, macs])
-    )  # fmt: skip
+        if each.score is not None and macs and each.resolution == last:
+            groups.setdefault(each.purpose, []).append((macs, each.score))
+    return groups
 
 
 # Samples, options
@@ -321,7 +321,7 @@ def _samples(run, pictures):
         return ""
     figures = []
     for path in shown:
-        words = path.stem.replace("_", " ")
+        words = re.sub("0+([0-9])", r"\1", path.stem.replace("_", " "))
         place = pictures.place(path, _picture_size(run, path), f"samples, {words}")
         figures.append(element("figure", place, element("figcaption", escape(words))))
     return element("div", *figures, class_="samples")

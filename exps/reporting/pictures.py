@@ -48,7 +48,7 @@ def sample_png(path, resolution, budget):
 
 
 class Pictures:
-    """The sample grids of a page: each leaves its place in the text, and `fill` shares out what room there is."""
+    """The sample grids of a page: each leaves its place in the text, and `fill` shares out the room."""
 
     def __init__(self):
         self.wanted = []

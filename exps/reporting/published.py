@@ -1,7 +1,7 @@
 """Published scores: tables 1 and 2 of AutoGAN's paper, and what later searches report.
 
-Unconditional generation, by Inception; AutoGAN and the later systems score 50,000 images against the train split.
-PAPER: Gong et al., AutoGAN, ICCV 2019, arXiv 1908.03835. The others: the papers that are named.
+Unconditional generation, by Inception; AutoGAN and the later systems score 50,000 images against the train
+split. AutoGAN is Gong et al., ICCV 2019, arXiv 1908.03835; the others are the papers that are named.
 """
 
 from typing import NamedTuple

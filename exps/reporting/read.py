@@ -1,11 +1,10 @@
 """Runs as the report sees them: what stands in a run's folder, read once. No torch.
 
-config.json and results.json are there for every finished run; derived.json, Log/metrics.jsonl, growth_tree.json,
-scored.jsonl and Samples/*.png where the run's script writes them.
+config.json and results.json are there for every finished run; derived.json, Log/metrics.jsonl, scored.jsonl,
+growth_tree.json and Samples/*.png where the run's script writes them.
 """
 
 import json
-import math
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -128,32 +127,43 @@ def read_run(folder):
         )  # fmt: skip
         if not run.options or not (run.history or run.kept or run.results.get("resolutions")):
             raise ValueError("nothing to show")
+        _check(run)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         cure = "give one with config.json and results.json, such as logs/EXP_NAME_TIME"
         raise UserError(f"{folder} is not the folder of a finished run; {cure}") from None
     return run
 
 
+def _check(run):
+    """Raise KeyError or TypeError where a run's files do not hold what this report reads."""
+    for score in run.history:
+        score["feature_net"], run.kind == "scoring" or int(score["iteration"])
+    for entry in (*run.kept, *run.scored):
+        entry["architecture"].split()
+    for node in run.tree:
+        for name in ("step", "architecture", "parent", "action", "score", "kept", "failure", "figures"):
+            node[name]
+    for line in run.metrics:
+        line["step"] + 0
+
+
 def _read_json(path, otherwise=None):
-    """What a JSON file holds, of the same type as `otherwise` if that is given and the file is missing."""
+    """What a JSON file holds; `otherwise`, if that is given, where there is no such file."""
     if otherwise is not None and not path.is_file():
         return otherwise
-    return json.loads(path.read_text(encoding="utf-8"))
+    return _parse(path.read_text(encoding="utf-8"))
 
 
 def _read_lines(path):
-    """The objects of a file of JSON lines; none without the file. NaN and infinity become None."""
+    """The objects of a file of JSON lines; none without the file."""
     if not path.is_file():
         return ()
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return tuple(_finite(json.loads(line)) for line in lines if line.strip())
+    return tuple(_parse(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
 
 
-def _finite(line):
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in line.items()
-    }
+def _parse(text):
+    """What JSON says. NaN and infinity, which Python writes, become None."""
+    return json.loads(text, parse_constant=lambda name: None)
 
 
 def read_runs(folders):
@@ -219,4 +229,4 @@ def _difference(run, firsts):
             words.append(
                 str(run.options.get(name)) if name == "method" else f"{name} {run.options.get(name)}"
             )
-    return ", ".join(words) or run.label
+    return ", ".join(words) or ("all" if len(firsts) == 1 else run.label)

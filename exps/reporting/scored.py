@@ -1,4 +1,4 @@
-"""Statistics over the architectures that a search scored: what it drew, the beam, the effect of each choice."""
+"""Statistics over the architectures that a search scored: the beam, what it drew, each choice's effect."""
 
 import csv
 import io
@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from models import architectures
-from models.autogan.architecture import CHOICES, Architecture, head_sizes
+from models.autogan.architecture import CHOICES, Architecture
 from models.errors import ArchitectureError
 from utils.cli import UserError
 
@@ -39,6 +39,7 @@ class Scored:
 
     architecture: str
     level: int
+    resolution: int  # how far it has grown: its cells, or the size of its images
     iteration: float
     purpose: str
     score: float | None
@@ -49,30 +50,29 @@ class Scored:
 
 def scored_architectures(run):
     """The Scored of a run: from the growth tree if it has one, or else from scored.jsonl."""
-    if not run.tree:
-        name = "fid" if run.reward == "fid" else "is"
-        lines = run.scored
-        if not any(line.get(name) is not None for line in lines):
-            name = "fid" if name == "is" else "is"
-        return [
-            Scored(
-                line["architecture"], line.get("level") or 0, line.get("iteration") or 0, line.get("purpose", ""),
-                line.get(name), line.get("parameters"), line.get("macs"), _choices(run, line["architecture"]),
-            )
-            for line in lines
-        ]  # fmt: skip
-    name = "is_mean" if run.reward == "is" else "fid"
-    return [
-        Scored(
-            node["architecture"], node["step"], node["step"], "node", node["figures"].get(name), None, None,
-            {"action": node["action"]},
-        )
-        for node in run.tree
-        if node["action"]
-    ]  # fmt: skip
+    if run.tree:
+        return [_scored_node(run, node) for node in run.tree if node["action"]]
+    name, other = ("fid", "is") if run.reward == "fid" else ("is", "fid")
+    if not any(line.get(name) is not None for line in run.scored):
+        name = other
+    return [_scored_line(line, name) for line in run.scored]
 
 
-def _choices(run, text):
+def _scored_line(line, name):
+    """The Scored of a line of scored.jsonl. name: which of its scores."""
+    text, figures = line["architecture"], (line.get(key) for key in (name, "parameters", "macs"))
+    place = (line.get("level") or 0, text.count("|"), line.get("iteration") or 0)
+    return Scored(text, *place, line.get("purpose", ""), *figures, _choices(text))
+
+
+def _scored_node(run, node):
+    """The Scored of a node of the growth tree: its choice is the action."""
+    text, score = node["architecture"], node["figures"].get("is_mean" if run.reward == "is" else "fid")
+    place = (node["step"], text.count("|"), node["step"])
+    return Scored(text, *place, "node", score, None, None, {"action": node["action"]})
+
+
+def _choices(text):
     """{"cell 1 conv": "pre", ...} of cells; {} of another architecture."""
     try:
         architecture = architectures.parse(text)
@@ -122,13 +122,17 @@ def _place(name, option):
     return (words.index(option), "") if option in words else (0 if option == "none" else len(option), option)
 
 
-def every_option(level):
-    """{choice: number of options} of a cell; level from 0 on."""
-    return dict(zip((*CHOICES, "skip"), head_sizes(level)))
+def by_cell(names):
+    """{"Cell 1": the choices of that cell, ...}; a choice of no cell stands for itself."""
+    found = {}
+    for name in names:
+        parts = name.split()
+        found.setdefault(" ".join(parts[:2] if parts[0] == "cell" else parts).capitalize(), []).append(name)
+    return found
 
 
 def drawn(scored):
-    """Those that the search's policy drew, not the candidates at a level's end; all where there are no others."""
+    """Those that the search's policy drew; the candidates at a level's end only where there are no others."""
     by_purpose = ([each for each in scored if each.purpose == purpose] for purpose in DRAWN)
     return next(filter(None, by_purpose), scored)
 

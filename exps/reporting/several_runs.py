@@ -10,7 +10,7 @@ from reporting.read import groups_of_seeds
 from reporting.series import Curve, clock, hours_at, search_curves, training_curve
 from reporting.sizes import generator_sizes
 from reporting.svg import element
-from reporting.tables import duration, figure, number, spread, table
+from reporting.tables import duration, figure, is_figure, number, spread, table
 
 BANDS = "Lines are the means of seeds, bands reach from the lowest to the highest seed."
 
@@ -85,8 +85,8 @@ def _run_table(runs):
         last, sizes = run.last_score, generator_sizes(run.architecture, run.options) or (None, None)
         rows.append([
             run.label, run.architecture, figure(sizes[0]), figure(sizes[1]),
-            (spread(last.get("is_mean"), last.get("is_std")), last.get("is_mean")), figure(last.get("fid")),
-            figure(run.best_score.get("fid")), figure(last.get("num_fake")), (duration(run.seconds), run.seconds),
+            is_figure(last), figure(last.get("fid")), figure(run.best_score.get("fid")),
+            figure(last.get("num_fake")), (duration(run.seconds), run.seconds),
         ])  # fmt: skip
     heads = ["run", "architecture", "parameters", "MACs", "IS", "FID", "best FID", "images", "time"]
     return table("All runs by their last IS (± over the splits)", heads, rows)
@@ -118,27 +118,27 @@ def _searches(runs, charts):
         ("is_score", "IS of sampled architectures"),
         ("fid_score", "FID of sampled architectures"),
     )
-    figures = []
+    figures, known = [], [hours.y[-1] for found in clocks.values() for hours in found if hours]
+    unit = "hours" if max(known, default=1) >= 0.5 else "minutes"
     for key, title in shown:
         if key == "reward" and len({run.reward for run in runs}) > 1:
             continue  # IS and 1/FID have no common axis
         over_iterations = {name: [getattr(each, key) for each in found] for name, found in curves.items()}
-        over_hours = {
-            name: [
-                _over_hours(curve, hours) for curve, hours in zip(found, clocks[name]) if hours is not None
-            ]
+        over_time = {
+            name: [_over_time(curve, hours, unit) for curve, hours in zip(found, clocks[name]) if hours]
             for name, found in over_iterations.items()
         }
         figures += [
             draw.band_chart(charts, title, over_iterations, "search iterations"),
-            draw.band_chart(charts, f"{title}, by time", over_hours, "hours"),
+            draw.band_chart(charts, f"{title}, by time", over_time, unit),
         ]
     rows = []
     for run in runs:
         best, results = run.kept[0], run.results
         rows.append([
-            run.label, str(run.options.get("method")), run.reward.upper(), best["architecture"], figure(best["reward"], 3),
-            figure(results.get("resets")), figure(results.get("scored_images")), (duration(run.seconds), run.seconds),
+            run.label, str(run.options.get("method")), run.reward.upper(), best["architecture"],
+            figure(best["reward"], 3), figure(results.get("resets")), figure(results.get("scored_images")),
+            (duration(run.seconds), run.seconds),
         ])  # fmt: skip
     heads = [
         "run",
@@ -154,8 +154,10 @@ def _searches(runs, charts):
     return chart_grid(figures) + note + table("Searches", heads, rows)
 
 
-def _over_hours(curve, hours):
-    return Curve(tuple(hours_at(hours, curve.x).tolist()) if curve else (), curve.y)
+def _over_time(curve, hours, unit):
+    """The curve over time instead of iterations."""
+    factor = {"hours": 1, "minutes": 60}[unit]
+    return Curve(tuple((factor * hours_at(hours, curve.x)).tolist()) if curve else (), curve.y)
 
 
 def _growths(runs):
@@ -188,7 +190,7 @@ def _published(runs):
     place = (first.options.get("dataset"), first.final_resolution)
     if place not in TABLES or first.feature_net != "inception":
         words = (
-            f"Left out: {place[0]} at {place[1]} px scored by {first.feature_net} compares with no published score. "
+            f"{place[0]} at {place[1]} px scored by {first.feature_net} compares with no published score. "
             "The paper's tables 1 and 2 are CIFAR-10 at 32 px and STL-10 at 48 px, scored by Inception."
         )
         return element("p", escape(words), class_="note")

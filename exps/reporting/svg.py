@@ -16,7 +16,14 @@ FILLS = {
     "failed": ("#f3b9b2", "#74342c"),
     "best": ("#fbd977", "#806312"),
 }
-INKS = {"ink": ("#1b1d22", "#e6e7ea"), "quiet": ("#5c616b", "#a3a8b2"), "paper": ("#ffffff", "#15171b")}
+INKS = {
+    "ink": ("#1b1d22", "#e6e7ea"),
+    "quiet": ("#5c616b", "#a3a8b2"),
+    "paper": ("#ffffff", "#15171b"),
+    "rule": ("#dcdfe5", "#33373f"),
+    "soft": ("#f5f6f8", "#1e2127"),
+    "link": ("#1f5fa8", "#8ab8f0"),
+}
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Arial, sans-serif"
 
 
@@ -59,8 +66,8 @@ def variables(dark):
 
 DRAWING_STYLE = (
     f".drawing text{{font-family:{FONT};font-size:12px;fill:var(--ink)}}"
-    ".drawing .small{font-size:10.5px;fill:var(--quiet);paint-order:stroke;stroke:var(--paper);"
-    "stroke-width:3px;stroke-linejoin:round}.drawing .head{font-weight:600}"
+    ".drawing .small{font-size:10.5px;fill:var(--quiet)}.drawing .over{paint-order:stroke;"
+    "stroke:var(--paper);stroke-width:3px;stroke-linejoin:round}.drawing .head{font-weight:600}"
     ".drawing .line{fill:none;stroke:var(--ink);stroke-width:1.3}.drawing .skip{stroke-dasharray:5 4}"
     ".drawing .faint{stroke:var(--quiet);stroke-width:1;opacity:.55}.drawing .tip{fill:var(--ink)}"
     ".drawing .path{stroke-width:2.4}.drawing rect{stroke:var(--ink);stroke-width:.9}"

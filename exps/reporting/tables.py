@@ -60,7 +60,9 @@ def table(caption, heads, rows, *, sortable=True, marked=()):
     )
     kind = "sortable" if sortable and len(rows) > 2 else None
     content = (
-        element("caption", escape(caption)) + element("thead", element("tr", top)) + element("tbody", body)
+        element("caption", element("span", escape(caption)))
+        + element("thead", element("tr", top))
+        + element("tbody", body)
     )
     return element("div", element("table", content, class_=kind), class_="scroll", tabindex=0, role="group",
                    aria_label=caption)  # fmt: skip
@@ -71,15 +73,19 @@ def _is_numeric(value):
 
 
 def _cell(value, kind):
-    if isinstance(value, tuple):
-        text, key = value
-        return element("td", escape(text), class_=kind, data_value=None if key is None else repr(float(key)))
-    return element("td", escape(str(value)), class_=kind)
+    text, key = value if isinstance(value, tuple) else (str(value), None)
+    kind = kind or ("long" if len(text) > 44 else None)
+    return element("td", escape(text), class_=kind, data_value=None if key is None else repr(float(key)))
 
 
 def figure(value, digits=2):
     """A table's cell of a number: its text, and what it is sorted by."""
     return number(value, digits), value
+
+
+def is_figure(score):
+    """A table's cell of a score's IS with its deviation over the splits."""
+    return spread(score.get("is_mean"), score.get("is_std")), score.get("is_mean")
 
 
 def facts(pairs):

@@ -7,15 +7,24 @@ import cfg
 from models import architectures
 from models.errors import ArchitectureError
 from reporting import charts as draw
-from reporting import scored as statistics
 from reporting.architecture_svg import architecture_svg
 from reporting.growing_svg import growing_svg
-from reporting.growth_svg import fate, growth_svg
+from reporting.one_search import beams_part, choices_part, growth_part, search_part
 from reporting.pictures import over_time
-from reporting.series import clock, path_losses, search_curves, training_curve, training_losses
+from reporting.series import training_curve, training_losses
 from reporting.sizes import generator_sizes
 from reporting.svg import element
-from reporting.tables import duration, facts, figure, is_figure, number, option_text, spread, table
+from reporting.tables import (
+    chart_grid,
+    duration,
+    facts,
+    figure,
+    is_figure,
+    number,
+    option_text,
+    spread,
+    table,
+)
 
 METHODS = {
     "autogan": "AutoGAN: cell by cell in a shared GAN",
@@ -25,10 +34,6 @@ METHODS = {
     "dggan": "DGGAN: both networks grow",
     "proggan": "ProgGAN: a fixed list of growths",
 }
-NO_SCORED = (
-    "This run has no scored.jsonl, the list of all architectures that a search scored. So the beams of its "
-    "earlier levels, the frequency and effect of each choice, and MACs against score cannot be shown."
-)
 
 
 def run_section(run, charts, pictures):
@@ -39,10 +44,10 @@ def run_section(run, charts, pictures):
         facts(_facts(run)),
         _block("Architecture", _architectures(run)),
         _block("Scores", _scores(run, charts)),
-        _block("What the search did", _search(run, charts)),
-        _block("Growth tree", _growth(run, charts)),
-        _block("Kept at each level", _beams(run)),
-        _block("Choices", _choices(run, charts)),
+        _block("What the search did", search_part(run, charts)),
+        _block("Growth tree", growth_part(run, charts)),
+        _block("Kept at each level", beams_part(run)),
+        _block("Choices", choices_part(run, charts)),
         _block("Samples", _samples(run, pictures)),
         _block("Options", _options(run)),
         _block("Environment", _environment(run)),
@@ -191,127 +196,6 @@ def protocol(score):
     return words + "."
 
 
-# Search
-
-
-def _search(run, charts):
-    if run.kind != "search":
-        return ""
-    curves, hours = search_curves(run), clock(run)
-    lines = {"hours": hours, "growths": curves.growths, "resets": curves.resets}
-    reward = {"is": "IS", "fid": "1 / FID"}.get(run.reward, run.reward)
-    axis = "search iterations"
-    figures = [
-        draw.line_chart(charts, f"Reward ({reward})", {"reward": curves.reward}, axis, **lines),
-        draw.line_chart(charts, "Entropy of the controller", {"entropy": curves.entropy}, axis, **lines),
-        draw.line_chart(
-            charts, "Losses", {"discriminator": curves.d_loss, "generator": curves.g_loss}, axis, **lines
-        ),
-        draw.line_chart(charts, "IS of sampled architectures", {"IS": curves.is_score}, axis, **lines),
-        draw.line_chart(charts, "FID of sampled architectures", {"FID": curves.fid_score}, axis, **lines),
-    ]
-    words = ""
-    if any(figures):
-        words = "Of many points the line is the mean and the band reaches from the lowest to the highest. "
-        words += "A reset shows as an iteration whose training ended early. " if curves.resets else ""
-        if hours is None:
-            words += "Elapsed time was not recorded, so there is no axis in hours."
-    return chart_grid(figures) + element("p", escape(words), class_="note") if words else ""
-
-
-def _growth(run, charts):
-    if not run.tree:
-        return ""
-    figure_name, name = ("is_mean", "IS") if run.reward == "is" else ("fid", "FID")
-    if run.reward == "swd":
-        figure_name, name = "swd", "SWD"
-    groups, best = {"kept": [], "pruned": []}, []
-    for index, node in enumerate(run.tree):
-        value, kind = node["figures"].get(figure_name), fate(node, index, ())
-        if value is not None:
-            groups[kind].append((node["step"], value))
-        if value is not None and index in run.best_path:
-            best.append((node["step"], value))
-    losses = {}
-    for loss, label in (("d_loss", "discriminator"), ("g_loss", "generator")):
-        losses[label], starts = path_losses(run, loss)
-    figures = [
-        draw.tree_chart(charts, f"{name} of all networks", groups, name, best),
-        draw.line_chart(
-            charts,
-            "Losses on the path to the best",
-            losses,
-            "training steps",
-            growths=starts,
-            growth="growth",
-        ),
-    ]
-    tree = growth_svg(run.tree, run.best_path, figure_name, name)
-    box = element("div", tree, class_="scroll tree", tabindex=0, role="group", aria_label="growth tree")
-    rows = [
-        [f"{resolution} px", *(figure(entry.get(name)) for name in ("fid", "is_mean", "training_images"))]
-        + [", ".join(entry.get("actions", ())) or "the start"]
-        for resolution, entry in run.results.get("resolutions", {}).items()
-    ]
-    heads = ["resolution", "FID", "IS", "training images", "growth"]
-    best_table = table("The best network at each resolution", heads, rows, sortable=False) if rows else ""
-    return element("figure", box, class_="drawn") + chart_grid(figures) + best_table
-
-
-def _beams(run):
-    found = statistics.beams(run) if run.kept else {}
-    rows = []
-    for level, entries in found.items():
-        for rank, (text, reward) in enumerate(entries, 1):
-            sizes = generator_sizes(text, run.options) or (None, None)
-            rows.append([level, figure(rank), text, figure(reward, 3), figure(sizes[0]), figure(sizes[1])])
-    heads = ["level", "rank", "architecture", "reward", "parameters", "MACs"]
-    return (
-        table("Architectures that the search kept, with the sizes of their generators", heads, rows)
-        if rows
-        else ""
-    )
-
-
-def _choices(run, charts):
-    """What was drawn over time, the effect of each choice, and MACs against score."""
-    if run.kind not in ("search", "growth"):
-        return ""
-    scored = statistics.scored_architectures(run)
-    if not scored:
-        return element("p", NO_SCORED, class_="note") if run.kind == "search" else ""
-    drawn, score = statistics.drawn(scored), "IS" if run.reward == "is" else "FID"
-    options, effects = statistics.all_options(drawn), statistics.effects(scored)
-    bins = statistics.iteration_bins(drawn)
-    axis = "search iterations" if run.kind == "search" else "growing steps"
-    frequency, effect = [], []
-    for title, names in statistics.by_cell(options).items():
-        chosen = {name: options[name] for name in names}
-        of_cell = {name: effects[name] for name in names if effects.get(name)}
-        frequency.append(draw.shares_chart(charts, f"{title}: draws", drawn, chosen, bins, axis))
-        effect.append(draw.effects_chart(charts, title, of_cell, f"difference in {score}"))
-    effect.append(
-        draw.scatter_chart(charts, f"MACs against {score}", _sizes(run, scored), score, score == "FID")
-    )
-    often = f"How often each choice was drawn among {len(drawn):,} architectures, over time:"
-    words = (
-        f"Effect of each choice on {score} over everything scored, against the mean of what was scored in the "
-        "same iteration for the same purpose; lines are 95 % intervals, in brackets the number of scores. "
-        "MACs are those of the last level's architectures:"
-    )
-    return element("p", often) + chart_grid(frequency) + element("p", escape(words)) + chart_grid(effect)
-
-
-def _sizes(run, scored):
-    """{purpose: [(MACs, score)]} of the architectures of the final resolution: others do not compare."""
-    last, groups = max(each.resolution for each in scored), {}
-    for each in scored:
-        macs = each.macs or (generator_sizes(each.architecture, run.options) or (None, None))[1]
-        if each.score is not None and macs and each.resolution == last:
-            groups.setdefault(each.purpose, []).append((macs, each.score))
-    return groups
-
-
 # Samples, options
 
 
@@ -361,9 +245,3 @@ def _environment(run):
         **{name: value for name, value in run.environment.items() if value is not None},
     }
     return facts((name.replace("_", " "), value) for name, value in known.items())
-
-
-def chart_grid(figures):
-    """Charts side by side, as many as the page is wide; empty ones are left out."""
-    figures = [element("figure", svg) for svg in figures if svg]
-    return element("div", *figures, class_="charts") if figures else ""

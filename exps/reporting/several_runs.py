@@ -4,13 +4,13 @@ from html import escape
 from statistics import mean, stdev
 
 from reporting import charts as draw
-from reporting.one_run import chart_grid, protocol
+from reporting.one_run import protocol
 from reporting.published import TABLES
 from reporting.read import groups_of_seeds
 from reporting.series import Curve, clock, hours_at, search_curves, training_curve
 from reporting.sizes import generator_sizes
 from reporting.svg import element
-from reporting.tables import duration, figure, is_figure, number, spread, table
+from reporting.tables import chart_grid, duration, figure, is_figure, number, spread, table
 
 BANDS = "Lines are the means of seeds, bands reach from the lowest to the highest seed."
 

@@ -98,6 +98,12 @@ def facts(pairs):
     return element("dl", *rows, class_="facts")
 
 
+def chart_grid(figures):
+    """Charts side by side, as many as the page is wide; empty ones are left out."""
+    figures = [element("figure", svg) for svg in figures if svg]
+    return element("div", *figures, class_="charts") if figures else ""
+
+
 def data_block(content):
     """Data for other programs, as JSON that cannot end its element."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -1,5 +1,6 @@
-"""AutoGAN: cells by a controller, level by level, in a shared GAN. search.py needs these four functions of a
-search.
+"""AutoGAN: a controller adds cells level by level, in a shared GAN.
+
+search.py needs these four functions of a search.
 """
 
 from models_search.autogan.plan import make_plan

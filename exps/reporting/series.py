@@ -88,7 +88,9 @@ def search_curves(run):
         for x, level, before in zip(levels.x[1:], levels.y[1:], levels.y)
         if level > before
     )
-    resets = tuple(index + 1 for index, step in enumerate(ends) if total and step < (index + 1) * total)
+    resets = tuple(index + 1 for index, step in ends.items() if step < (index + 1) * total)
+    if len(resets) > run.results.get("resets", len(resets)):
+        resets = ()  # they ended early for want of time
     return SearchCurves(
         controller("reward"), controller("entropy"), shared("d_loss"), shared("g_loss"), periodic("is"),
         periodic("fid"), growths, resets,
@@ -96,21 +98,24 @@ def search_curves(run):
 
 
 def _shared_steps(run, per_iteration):
-    """(steps of the shared GAN in an iteration, its last step in each iteration).
+    """(steps of the shared GAN in an iteration, {iteration from 0 on: its last step}).
 
-    The number is not recorded. An iteration's shared steps stand before its controller's, and without a reset
-    the last of them is the iteration's number times the steps of one.
+    The number is not recorded. An iteration's shared steps stand before its controller's and its periodic
+    score, and without a reset the last of them is the iteration's number times the steps of one.
     """
-    ends, last = [], None
+    ends, last = {}, None
     for line in run.metrics:
         if "shared_gan/d_loss" in line:
             last = line["step"]
-        elif "controller/reward" in line and line["step"] // per_iteration == len(ends) and last is not None:
-            ends.append(last)
+        elif last is not None and "controller/reward" in line:
+            ends.setdefault(line["step"] // per_iteration, last)
+        elif last is not None and line.get("score/iteration"):
+            ends.setdefault(line["score/iteration"] - 1, last)
     if ends:
-        return max(end / (index + 1) for index, end in enumerate(ends)), ends
-    iterations = run.options.get("max_search_iter")
-    return (last / iterations if last and iterations else None), []
+        return max(end / (index + 1) for index, end in ends.items()), ends
+    iterations = max((line.get("iteration") or 0 for line in run.scored), default=0)
+    iterations = iterations or run.options.get("max_search_iter")
+    return (last / iterations if last and iterations else None), {}
 
 
 def clock(run):

@@ -375,7 +375,7 @@ def test_a_page_of_large_pictures_stays_under_five_megabytes(tmp_path):
 def test_a_sample_grid_is_shown_at_the_size_of_its_images(tmp_path):
     tiles = np.random.default_rng(0).integers(0, 256, (3 * 33 + 1, 10 * 33 + 1, 3), dtype=np.uint8)
     Image.fromarray(tiles.repeat(2, 0).repeat(2, 1)).save(tmp_path / "grid.png")
-    content, width = pictures.sample_png(tmp_path / "grid.png", 32, 10**6)
+    content, width = pictures.sample_png(tmp_path / "grid.png", 10**6)
     (tmp_path / "shown.png").write_bytes(content)
     assert width == 331 and (np.array(Image.open(tmp_path / "shown.png")) == tiles).all()
 

@@ -205,21 +205,10 @@ def _samples(run, pictures):
         return ""
     figures = []
     for path in shown:
-        words = re.sub("0+([0-9])", r"\1", path.stem.replace("_", " "))
-        place = pictures.place(path, _picture_size(run, path), f"samples, {words}")
+        words = re.sub(r"\b0+(?=[0-9])", "", path.stem.replace("_", " "))
+        place = pictures.place(path, f"samples, {words}")
         figures.append(element("figure", place, element("figcaption", escape(words))))
     return element("div", *figures, class_="samples")
-
-
-def _picture_size(run, path):
-    """Size of the images in a sample grid, where the run tells; during a search it grows."""
-    if run.kind in ("training", "scoring"):
-        return run.final_resolution
-    if run.tree:
-        step = int(path.stem.rsplit("_", 1)[-1])
-        kept = [node for node in run.tree if node["step"] == step and node["kept"]]
-        return architectures.parse(kept[0]["architecture"]).resolution if kept else None
-    return None
 
 
 def _options(run):

@@ -117,8 +117,8 @@ def choices_part(run, charts):
     )
     often = f"How often each choice was drawn among {len(drawn):,} architectures, over time:"
     words = (
-        f"Effect of each choice on {score} over everything scored, against the mean of what was scored in the "
-        "same iteration for the same purpose, with 95 % intervals; in brackets the number of scores. "
+        f"Effect of each choice on {score} over everything scored, against the mean of what was scored in "
+        "the same iteration for the same purpose, with 95 % intervals; in brackets the number of scores. "
         "MACs are those of the last level's architectures:"
     )
     return element("p", often) + chart_grid(frequency) + element("p", escape(words)) + chart_grid(effect)

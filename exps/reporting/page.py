@@ -8,7 +8,7 @@ from pathlib import Path
 from reporting.curves import Charts
 from reporting.one_run import run_section
 from reporting.pictures import Pictures
-from reporting.several_runs import comparison
+from reporting.several_runs import comparison, published
 from reporting.svg import DRAWING_STYLE, FONT, element, variables
 from reporting.tables import data_block
 
@@ -19,14 +19,18 @@ SCRIPT = (HERE / "sort.js").read_text(encoding="utf-8")
 def report_page(runs):
     """The HTML text of a report on RunDatas: the same for the same runs."""
     charts, pictures = Charts(), Pictures()
+    found, beside = comparison(runs, charts), published(runs)
+    if beside:
+        found.append(("Beside published scores", beside))
     together = [
         (f"together{place}", title, element("h2", escape(title)) + content)
-        for place, (title, content) in enumerate(comparison(runs, charts), 1)
+        for place, (title, content) in enumerate(found, 1)
     ]
     single = [
         (f"run{place}", run.label, run_section(run, charts, pictures)) for place, run in enumerate(runs, 1)
     ]
-    parts, first = together + single if len(runs) > 1 else single + together, runs[0]
+    last = together[-1:] if beside and "<table" not in beside else []
+    parts, first = [each for each in together if each not in last] + single + last, runs[0]
     images = f"{first.options.get('dataset')} at {first.final_resolution} px"
     links = [element("li", element("a", escape(title), href=f"#{anchor}")) for anchor, title, _ in parts]
     title = first.label if len(runs) == 1 else f"{len(runs)} runs on {images}"

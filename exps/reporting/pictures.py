@@ -20,18 +20,13 @@ def over_time(pictures, most=6):
     return [pictures[round(place * (len(pictures) - 1) / (most - 1))] for place in range(most)]
 
 
-def sample_png(path, resolution, budget):
-    """(PNG bytes, width in pixels) of the first rows of a sample grid, in at most `budget` bytes.
-
-    resolution: of the images; None if unknown. Grids are written with every pixel repeated: that is undone.
-    """
+def sample_png(path, budget):
+    """(PNG bytes, width in pixels) of the first rows of a sample grid, in at most `budget` bytes."""
     try:
-        picture = Image.open(path).convert("RGB")
+        picture = without_zoom(Image.open(path).convert("RGB"))
     except (OSError, UnidentifiedImageError):
         raise UserError(f"{path} is not a picture; remove it or give another run") from None
-    zoom = max(1, 64 // resolution) if resolution else 1
-    picture = picture.resize((picture.width // zoom, picture.height // zoom), Image.Resampling.NEAREST)
-    tile = resolution + PADDING if resolution else max(1, (picture.width - PADDING) // COLUMNS)
+    tile = max(1, (picture.width - PADDING) // COLUMNS)
     rows = max(1, min(5, (picture.height - PADDING) // tile))
     while True:
         part = picture.crop((0, 0, picture.width, min(picture.height, rows * tile + PADDING)))
@@ -47,15 +42,26 @@ def sample_png(path, resolution, budget):
             return content, part.width
 
 
+def without_zoom(picture):
+    """The picture with one pixel for each square of equal ones: grids repeat every pixel so often."""
+    for zoom in (32, 16, 8, 4, 2):
+        width, height = picture.width // zoom, picture.height // zoom
+        if (width * zoom, height * zoom) == picture.size:
+            smaller = picture.resize((width, height), Image.Resampling.NEAREST)
+            if smaller.resize(picture.size, Image.Resampling.NEAREST).tobytes() == picture.tobytes():
+                return smaller
+    return picture
+
+
 class Pictures:
     """The sample grids of a page: each leaves its place in the text, and `fill` shares out the room."""
 
     def __init__(self):
         self.wanted = []
 
-    def place(self, path, resolution, words):
-        """Text that `fill` replaces by the picture."""
-        self.wanted.append((path, resolution, words))
+    def place(self, path, words):
+        """Text that `fill` replaces by the picture. words: what it shows."""
+        self.wanted.append((path, words))
         return f"\0{len(self.wanted) - 1}\0"
 
     def fill(self, text):
@@ -64,9 +70,7 @@ class Pictures:
             return text
         room = max(0, LIMIT - len(text.encode())) * 3 // 4  # base64 makes 4 bytes of every 3
         budget = min(250_000, room // len(self.wanted) - 400)
-        elements = [
-            image_element(*sample_png(path, size, budget), words) for path, size, words in self.wanted
-        ]
+        elements = [image_element(*sample_png(path, budget), words) for path, words in self.wanted]
         return re.sub("\0([0-9]+)\0", lambda match: elements[int(match[1])], text)
 
 
@@ -79,5 +83,5 @@ def _png(picture):
 def image_element(content, width, words):
     """An <img> of PNG bytes, enlarged without smoothing where it is small. words: what it shows."""
     data = base64.b64encode(content).decode()
-    kind = "samples pixelated" if width < 660 else "samples"
+    kind = "pixelated" if width < 660 else None
     return element("img", src=f"data:image/png;base64,{data}", alt=words, class_=kind).removesuffix("</img>")

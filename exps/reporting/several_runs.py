@@ -24,7 +24,6 @@ def comparison(runs, charts):
         ("Trainings together", _trainings(trained, charts) if len(trained) > 1 else ""),
         ("Searches together", _searches(searched, charts) if len(searched) > 1 else ""),
         ("Growing searches together", _growths(grown) if len(grown) > 1 else ""),
-        ("Beside published scores", _published(trained)),
     ]
     return [(title, content) for title, content in parts if content]
 
@@ -181,9 +180,9 @@ def _growths(runs):
 # Published
 
 
-def _published(runs):
-    """The paper's table for these images, with these runs among its rows; or why there is none."""
-    runs = [run for run in runs if run.last_score.get("is_mean") is not None]
+def published(runs):
+    """The paper's table for these images, with these runs among its rows, or why there is none."""
+    runs = [run for run in runs if run.last_score and run.last_score.get("is_mean") is not None]
     if not runs:
         return ""
     first = runs[0]
@@ -194,10 +193,10 @@ def _published(runs):
             "The paper's tables 1 and 2 are CIFAR-10 at 32 px and STL-10 at 48 px, scored by Inception."
         )
         return element("p", escape(words), class_="note")
-    title, published = TABLES[place]
+    title, printed = TABLES[place]
     rows = [
         [each.method, _published_cell(each.is_text), _published_cell(each.fid_text), each.source]
-        for each in published
+        for each in printed
     ]
     for name, group in groups_of_seeds(runs).items():
         score, seeds = group[0].last_score, f"{len(group)} seeds" if len(group) > 1 else "one seed"
@@ -206,7 +205,7 @@ def _published(runs):
             is_cell = spread(score.get("is_mean"), score.get("is_std")), score.get("is_mean")
         counted = f"{number(score.get('num_fake'))} images, {score.get('split', 'unknown')} split"
         rows.append([name, is_cell, fid_cell, f"this report: {seeds}, {counted}"])
-    own = range(len(published), len(rows))
+    own = range(len(printed), len(rows))
     note = element("p", escape(f"This report's rows: {protocol(first.last_score)}"), class_="note")
     return table(title, ["method", "IS", "FID", "source"], rows, marked=own) + note
 

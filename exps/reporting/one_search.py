@@ -35,10 +35,17 @@ def search_part(run, charts):
     words = ""
     if any(figures):
         words = "Of many points the line is the mean and the band reaches from the lowest to the highest. "
-        words += "A reset shows as an iteration whose training ended early. " if curves.resets else ""
+        words += reset_words(len(curves.resets), run.results.get("resets") or 0)
         if hours is None:
             words += "Elapsed time was not recorded, so there is no axis in hours."
     return chart_grid(figures) + element("p", escape(words), class_="note") if words else ""
+
+
+def reset_words(shown, happened):
+    """What to say where not every reset is known: it shows as an iteration whose training ended early."""
+    if shown == happened:
+        return ""
+    return f"Of {happened} resets {shown} are marked: one in the last steps of an iteration does not show. "
 
 
 def growth_part(run, charts):

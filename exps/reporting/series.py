@@ -88,7 +88,8 @@ def search_curves(run):
         for x, level, before in zip(levels.x[1:], levels.y[1:], levels.y)
         if level > before
     )
-    resets = tuple(index + 1 for index, step in ends.items() if step < (index + 1) * total)
+    resets = tuple(line["step"] for line, _ in run.figures("reset/resets"))  # where the search records them
+    resets = resets or tuple(index + 1 for index, step in ends.items() if step < (index + 1) * total)
     if len(resets) > run.results.get("resets", len(resets)):
         resets = ()  # they ended early for want of time
     return SearchCurves(

@@ -96,7 +96,7 @@ def _box(corner, index, node, kind, figure, name):
         element("title", escape(tip)),
         element("rect", x=x, y=y, width=WIDTH, height=HEIGHT, rx=4, class_=kind),
         element("text", escape(f"{index}: {node['action'] or 'start'}"), x=x + 7, y=y + 15),
-        element("text", escape(f"{_resolution(node)} px, {result}"), x=x + 7, y=y + 29, class_="small"),
+        element("text", escape(f"{_resolution(node)} px, {result}"), x=x + 7, y=y + 29, class_="small boxed"),
     )
 
 

@@ -68,6 +68,7 @@ DRAWING_STYLE = (
     f".drawing text{{font-family:{FONT};font-size:12px;fill:var(--ink)}}"
     ".drawing .small{font-size:10.5px;fill:var(--quiet)}.drawing .over{paint-order:stroke;"
     "stroke:var(--paper);stroke-width:3px;stroke-linejoin:round}.drawing .head{font-weight:600}"
+    ".drawing .boxed{fill:var(--ink);opacity:.85}"
     ".drawing .line{fill:none;stroke:var(--ink);stroke-width:1.3}.drawing .skip{stroke-dasharray:5 4}"
     ".drawing .faint{stroke:var(--quiet);stroke-width:1;opacity:.55}.drawing .tip{fill:var(--ink)}"
     ".drawing .path{stroke-width:2.4}.drawing rect{stroke:var(--ink);stroke-width:.9}"

@@ -8,6 +8,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ from utils.run.checkpoint import load_latest, save_checkpoint
 from utils.cli import run_script
 from models_search.dggan.picture import save_growth_picture
 from utils.metrics.real_statistics import RealStatistics, save_statistics
+from utils.run.files import write_text
 from utils.run.folder import Run, load_run
 from utils.run.machine import code_commit
 from utils.run.save_point import SavePoint, StopRequested, StopSignal
@@ -151,12 +153,12 @@ def test_tensorboard_shows_figures_and_the_very_pictures_at_once(tmp_path):
 
 
 def test_tensorboard_has_the_command_and_the_hyperparameters_and_knows_the_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["search.py", "--data_path", "two words"])
+    monkeypatch.setattr(sys, "argv", ["search.py", "--data_path", "two words", "latin-\udce9"])
     options = {"n_critic": 5, "compile": False, "loss": "hinge", "grow_steps": (3, 9), "fid_stat": None}
     run = Run.create(tmp_path, "run", options)
     values = values_of(run)
     (command,) = values["command/text_summary"][1].tensor.string_val
-    assert command == b"python search.py --data_path 'two words'"
+    assert command == rb"python search.py --data_path 'two words' 'latin-\udce9'"
     content = values["_hparams_/session_start_info"][1].metadata.plugin_data.content
     shown = HParamsPluginData.FromString(content).session_start_info.hparams
     assert shown.keys() == {"n_critic", "compile", "loss", "grow_steps"}
@@ -255,3 +257,25 @@ def test_a_runs_configuration_names_the_commit_of_the_code(tmp_path):
     assert code_commit(tmp_path) == commit
     (tmp_path / "code.py").write_text("second")
     assert code_commit(tmp_path) == f"{commit} (modified)"
+
+
+def test_temporary_files_of_processes_that_are_gone_are_removed(tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    host = socket.gethostname()
+    leftover, others = (
+        tmp_path / f".a.pth.{host}.{ended.pid}.part",
+        tmp_path / f".a.pth.elsewhere.{ended.pid}.part",
+    )
+    own = tmp_path / f".b.pth.{host}.{os.getpid()}.part"
+    for path in (leftover, others, own):
+        path.write_text("")
+    write_text(tmp_path / "a.txt", "text")
+    assert sorted(tmp_path.iterdir()) == sorted([others, own, tmp_path / "a.txt"])
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_the_line_for_a_full_disk_names_the_file(tmp_path, capsys, name):
+    run = Run.create(tmp_path, "run", {})
+    with full_disk(8):
+        assert str(tmp_path) in fails_with_one_line(lambda: WRITES[name](run), capsys)

@@ -11,6 +11,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torchvision.utils import make_grid
 
+from utils.cli import naming
+
 
 def to_uint8(images):
     """Float images in [-1, 1] -> uint8. Values outside the range are clamped.
@@ -78,8 +80,7 @@ def write_line(text, width):
 
 def save_picture(picture, path):
     """Write a uint8 array (H, W, 3) as PNG and return its path."""
-    imageio.imwrite(path, picture)
-    return Path(path)
+    return _write(path, imageio.imwrite("<bytes>", picture, extension=".png"))
 
 
 def save_grid(images, path, columns=10, zoom=2):
@@ -105,5 +106,11 @@ def save_gif(pictures, path, frames_per_second=4):
     """
     frames = [imageio.imread(picture) for picture in pictures]
     durations = [1000 / frames_per_second] * (len(frames) - 1) + [3000]
-    imageio.imwrite(path, frames, extension=".gif", duration=durations, loop=0)
-    return Path(path)
+    return _write(path, imageio.imwrite("<bytes>", frames, extension=".gif", duration=durations, loop=0))
+
+
+def _write(path, content):
+    path = Path(path)
+    with naming(path):
+        path.write_bytes(content)
+    return path

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from utils.cli import UserError
+from utils.run.files import open_regular
 
 
 def read_config(path, option="--config"):
@@ -15,12 +16,10 @@ def read_config(path, option="--config"):
     path = Path(path)
     path = path / "config.json" if path.is_dir() else path
     cure = "give the config.json of a run"
-    if not path.is_file():
-        raise UserError(f"{option}: no file {path}; {cure}")
+    with open_regular(path, option, cure) as file:
+        content = file.read()
     try:
-        options = json.loads(path.read_text(encoding="utf-8-sig"))["options"]
+        options = json.loads(content)["options"]
         return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-    except OSError as error:
-        raise UserError(f"{option}: {path} cannot be read ({error.strerror}); {cure}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{option}: {path} is not a config.json; {cure}") from None

@@ -11,14 +11,16 @@ python search.py --method dggan --dataset cifar10
 import json
 
 import cfg
-from models_search import autogan, dggan
+from models_search import autogan, dggan, random_sharing
 from utils.cli import run_script
 from utils.run.derived import write_derived
 from utils.run.folder import load_run, open_run
 from utils.run.save_point import StopSignal
 
 # A search is a package of four functions: make_plan, load_materials, new_state, run_search.
-METHODS = {"autogan": autogan, "dggan": dggan, "proggan": dggan}
+METHODS = {
+    "autogan": autogan, "slas": autogan, "random_sharing": random_sharing, "dggan": dggan, "proggan": dggan,
+}  # fmt: skip
 
 
 def main():

@@ -38,7 +38,7 @@ MOMENTS = {
         "shared-GAN step": ("utils.training.loop", "generator_step", every_call),
         "controller step": ("models_search.autogan.search", "reinforce", every_call),
         "top-k scoring": ("models_search.autogan.search", "BeamEntry", every_call),
-        "dynamic reset": ("models_search.autogan.search", "new_shared_gan", every_call),
+        "dynamic reset": ("models_search.autogan.search", "reset", every_call),
         "growing a level": ("models_search.autogan.search", "new_policy", every_call),
         **WRITING,
     },

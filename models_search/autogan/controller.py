@@ -1,5 +1,6 @@
-"""The LSTM controller of one level, drawing a cell token by token, and its REINFORCE update (sections 3.3.2
-and 3.3.3).
+"""The LSTM controller of one level, drawing its cells token by token, and its REINFORCE update.
+
+Sections 3.3.2 and 3.3.3. A level of the multi-level search adds one cell, that of the single-level one all.
 """
 
 from typing import NamedTuple
@@ -22,7 +23,7 @@ class BeamEntry(NamedTuple):
 
 
 class Rollout(NamedTuple):
-    """N cells drawn by a controller with T heads."""
+    """N rows of cells drawn by a controller with T heads."""
 
     actions: torch.Tensor  # (N, T) int64 tokens
     log_probs: torch.Tensor  # (N, T) of the tokens drawn
@@ -30,16 +31,24 @@ class Rollout(NamedTuple):
     state: tuple  # hidden and cell state (N, hidden_size) after the last token
 
 
+def heads_of(first_cell, level):
+    """How many values each token of the cells `first_cell` to `level` can take: cell by cell, in the order of
+    an architecture's flat vector.
+    """
+    return tuple(size for cell in range(first_cell, level + 1) for size in head_sizes(cell))
+
+
 class Controller(nn.Module):
-    """Policy over the cells of one level: each token is drawn from a softmax over the LSTM's output and fed
-    back in.
+    """Policy over the cells `first_cell` to `level`, by default the last of them alone: each token is drawn
+    from a softmax over the LSTM's output and fed back in.
 
     It is tiny and lives on the CPU, so drawing architectures never waits for a GPU.
     """
 
-    def __init__(self, level, hidden_size=100):
+    def __init__(self, level, hidden_size=100, first_cell=None):
         super().__init__()
-        self.level, self.hidden_size, self.heads = level, hidden_size, head_sizes(level)
+        self.level, self.first_cell = level, level if first_cell is None else first_cell
+        self.hidden_size, self.heads = hidden_size, heads_of(self.first_cell, level)
         self.lstm = nn.LSTMCell(hidden_size, hidden_size)
         self.encoder = nn.Embedding(sum(self.heads), hidden_size)
         self.decoders = nn.ModuleList(nn.Linear(hidden_size, size) for size in self.heads)
@@ -71,9 +80,10 @@ class Controller(nn.Module):
 class UniformController(nn.Module):
     """Random search: every token with equal probability, and nothing to learn."""
 
-    def __init__(self, level, hidden_size=100):
+    def __init__(self, level, hidden_size=100, first_cell=None):
         super().__init__()
-        self.level, self.heads = level, head_sizes(level)
+        self.level, self.first_cell = level, level if first_cell is None else first_cell
+        self.heads = heads_of(self.first_cell, level)
 
     def forward(self, state, uniforms):
         """As `Controller.forward`, without the choice of forcing actions; the state is passed through."""
@@ -88,7 +98,7 @@ def first_beam(hidden_size=100):
 
 
 def sample_architectures(controller, beam, count, generator):
-    """Sample `count` architectures: each extends a random entry of the beam by one cell of the controller.
+    """Sample `count` architectures: each extends a random entry of the beam by the controller's cells.
 
     The entry's LSTM state starts the controller. Returns (architectures, Rollout). `generator`: a
     torch.Generator on the CPU.
@@ -97,8 +107,19 @@ def sample_architectures(controller, beam, count, generator):
     parents = [beam[int(u * len(beam))] for u in uniforms[:, 0].tolist()]
     state = tuple(torch.stack(part) for part in zip(*(parent.lstm_state for parent in parents)))
     rollout = controller(state, uniforms[:, 1:])
-    cells = [CellSpec.from_tokens(tokens, controller.level) for tokens in rollout.actions.tolist()]
-    return [Architecture((*parent.architecture.cells, cell)) for parent, cell in zip(parents, cells)], rollout
+    rows = [_cells(tokens, controller.first_cell) for tokens in rollout.actions.tolist()]
+    return [Architecture((*parent.architecture.cells, *row)) for parent, row in zip(parents, rows)], rollout
+
+
+def _cells(tokens, first_cell):
+    """The cells of a row of tokens, of which the first is cell `first_cell`."""
+    cells, position = [], 0
+    while position < len(tokens):
+        level = first_cell + len(cells)
+        end = position + len(head_sizes(level))
+        cells.append(CellSpec.from_tokens(tokens[position:end], level))
+        position = end
+    return cells
 
 
 def reinforce(optimizer, rollout, rewards, baseline, entropy_coeff=1e-4, baseline_decay=0.9):

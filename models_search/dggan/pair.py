@@ -17,7 +17,7 @@ from tqdm import tqdm
 from models.growing.growth import inherit
 from models.growing.networks import growing_networks
 from models_search.dggan.fade import Fade, FadedInputs
-from models_search.dggan.node import node_file
+from models_search.dggan.node import LEFT_OUT, node_file
 from utils.cli import UserError
 from utils.data.load import load_images
 from utils.images import save_grid
@@ -42,12 +42,15 @@ def train_node(node, device, stop, *, plan, show_progress=False):
     """Train and score a Node, or read the result if that has been done: {"figures", "failure", "losses",
     "rollbacks"}.
 
-    A node that diverges, or makes images that are not finite, has failed: that is a result, and no weights
-    are kept. Optimisers start anew; the average generator goes on from the parent's. stop: see SavePoint; a
-    signal saves what is done so far and raises StopRequested.
+    A node whose time to begin is over is left out, and leaves no file. A node that diverges, or makes images
+    that are not finite, has failed: that is a result, and no weights are kept. Optimisers start anew; the
+    average generator goes on from the parent's. stop: see SavePoint; a signal saves what is done so far and
+    raises StopRequested.
     """
     if node.file.is_file():
         return load_checkpoint(node.file)["result"]
+    if time.time() > node.begin_until:
+        return {"figures": {}, "failure": LEFT_OUT, "losses": [], "rollbacks": []}
     weights, figures, failure = None, {}, ""
     training = NodeTraining()
     with _one_thread_on_cpu(device), _memory_errors(node, device):

@@ -2,6 +2,8 @@
 discriminator.
 """
 
+import torch
+
 from models.autogan.networks import Discriminator, Generator
 from models.layers.fast_form import fast_form
 from models.layers.init import prepare
@@ -9,6 +11,7 @@ from models_search.search_space import every_cell
 from utils.randomness import global_seed
 from utils.training.compiled import compile_discriminator, compiles_discriminator
 from utils.training.gan import new_gan
+from utils.training.sizes import network_sizes
 
 
 def shared_generator(levels=3, **widths):
@@ -26,6 +29,16 @@ def shared_networks(levels, latent_dim, cells):
         levels, latent_dim=latent_dim, gf_dim=cells.gf_dim, bottom_width=cells.bottom_width
     )
     return generator, Discriminator(levels, cells.df_dim)
+
+
+def shared_network_sizes(plan):
+    """Parameters and MACs of the shared networks, counted without allocating them.
+
+    plan: of any search that shares weights; its `levels` and the option groups network and cells are read.
+    """
+    with torch.device("meta"):
+        networks = shared_networks(plan.levels, plan.network.latent_dim, plan.cells)
+        return network_sizes(*networks, plan.cells.bottom_width << plan.levels)
 
 
 def new_shared_gan(plan, device, resets=0):

@@ -16,7 +16,8 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parent)]
 
-from running import SHORT_RUNS, assert_equal_states, load_script, short_run, use_tiny_net, write_pictures  # noqa: E402
+from running import SHORT_RUNS, assert_equal_states, load_script, scored_lines, short_run  # noqa: E402
+from running import use_tiny_net, write_pictures  # noqa: E402
 
 from utils.run.checkpoint import load_checkpoint  # noqa: E402
 from utils.cli import run_script  # noqa: E402
@@ -40,6 +41,18 @@ MOMENTS = {
         "top-k scoring": ("models_search.autogan.search", "BeamEntry", every_call),
         "dynamic reset": ("models_search.autogan.search", "reset", every_call),
         "growing a level": ("models_search.autogan.search", "new_policy", every_call),
+        **WRITING,
+    },
+    "slas": {
+        "shared-GAN step": ("utils.training.loop", "generator_step", every_call),
+        "controller step": ("models_search.autogan.search", "reinforce", every_call),
+        "top-k scoring": ("models_search.autogan.search", "BeamEntry", every_call),
+        **WRITING,
+    },
+    "random_sharing": {
+        "shared-GAN step": ("utils.training.loop", "generator_step", every_call),
+        "dynamic reset": ("models_search.random_sharing.search", "reset", every_call),
+        "a score is kept": ("models_search.random_sharing.search", "keep_scores", every_call),
         **WRITING,
     },
     "train_derived": {
@@ -162,6 +175,8 @@ def killed_run_ends_as(
     for file in ("Log/metrics.jsonl", "derived.json", "growth_tree.json"):
         if (unbroken / file).exists():
             assert (ended / file).read_text() == (unbroken / file).read_text(), file
+    if (unbroken / "scored.jsonl").exists():
+        assert scored_lines(ended) == scored_lines(unbroken)
     names = {path.name for path in (unbroken / "Model").iterdir()}
     assert {path.name for path in (ended / "Model").iterdir() if path.suffix == ".pth"} == names
     for file in names - {"checkpoint_previous.pth"}:

@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 import torch
 from PIL import Image
-from running import ROOT, assert_equal_states, load_script, only_run, stop_at, write_pictures
+from running import ROOT, assert_equal_states, load_script, only_run, scored_lines, stop_at, write_pictures
 
 import cfg
 import models_search.dggan.pair
@@ -58,6 +58,7 @@ def tree_of(run):
 def assert_equal_searches(run, other):
     assert tree_of(run) == tree_of(other)
     assert (run / "derived.json").read_text() == (other / "derived.json").read_text()
+    assert scored_lines(run) == scored_lines(other)
     names = sorted(path.name for path in (run / "Model").glob("node_*"))
     assert names == sorted(path.name for path in (other / "Model").glob("node_*")) and "node_000.pth" in names
     for name in names:

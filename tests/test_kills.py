@@ -32,6 +32,7 @@ def finished(tmp_path_factory, pictures):
         ("search", "shared-GAN step", 9, True),
         ("search", "top-k scoring", 5, False),
         ("search", "dynamic reset", 2, True),
+        ("random_sharing", "a score is kept", 4, True),
         ("train_derived", "checkpoint renamed", 10, True),
         ("dggan", "mid-child", 14, True),
         ("dggan", "between growing and pruning", 1, False),

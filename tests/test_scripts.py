@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from running import ROOT, assert_equal_states, load_script, only_run, stop_at
+from running import ROOT, assert_equal_states, load_script, only_run, scored_lines, stop_at
 
 import cfg
 from models.growing.networks import GrowingGenerator
@@ -56,7 +56,9 @@ def test_the_published_command_lines_resolve_to_the_published_network(type_comma
 
 
 @pytest.mark.parametrize(
-    "script", sorted(path.name for path in (ROOT / "exps").glob("auto*.sh")) + ["derive.sh"]
+    "script",
+    sorted(path.name for path in (ROOT / "exps").glob("auto*.sh"))
+    + ["derive.sh", "slas_cifar10.sh", "random_sharing_cifar10.sh"],
 )
 def test_every_experiment_script_passes_options_that_exist(script, type_command, capsys):
     text = (ROOT / "exps" / script).read_text()
@@ -179,6 +181,8 @@ def assert_equal_runs(run, finished):
     assert_equal_states(first, second)
     first, second = ((folder / "Log" / "metrics.jsonl").read_text() for folder in (run, finished))
     assert first == second
+    if (finished / "scored.jsonl").exists():
+        assert scored_lines(run) == scored_lines(finished)
 
 
 @pytest.mark.parametrize(

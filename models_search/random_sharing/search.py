@@ -136,7 +136,8 @@ def run_search(state, plan, materials, run, stop):
     """
     save_point = SavePoint(lambda: run.save(state.to_saved(), state.iteration), stop, stop.hint)
     reward = materials.reward(plan, run, save_point)
-    beam = search(state, plan, materials.images, reward, run, save_point)
+    images = materials.images.at(plan.levels - 1)
+    beam = search(state, plan, images, reward, run, save_point)
     ranked = [{"architecture": str(entry.architecture), "reward": entry.score} for entry in beam]
     results = {
         "architectures": [entry["architecture"] for entry in ranked],

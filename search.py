@@ -3,7 +3,7 @@
 AutoGAN: a multi-level search in a shared GAN, with one LSTM controller per level, or (slas) one for all
 (models_search/autogan/search.py: Algorithm 1). Random search with weight sharing: in such a GAN without a
 controller (models_search/random_sharing/search.py). DGGAN: both networks and the resolution grow while they
-train, and the best stay (models_search/dggan/search.py).
+train, and the K best stay (models_search/dggan/search.py).
 
 python search.py --dataset cifar10 --exp_name autogan_search
 python search.py --method dggan --dataset cifar10
@@ -37,9 +37,10 @@ def main():
         print(json.dumps({"script": "search.py", "options": options.flat(), **plan.describe()}, indent=2))
         return
     materials = method.load_materials(plan)
-    state = method.new_state(plan, materials, saved)
 
     run = open_run(options.run, options.flat(), saved, materials.device)
+    with run.removed_if_refused():
+        state = method.new_state(plan, materials, saved)
     with StopSignal(f"go on with --load_path {run.folder}", run.note) as stop:
         ranked, results = method.run_search(state, plan, materials, run, stop)
 
@@ -50,8 +51,9 @@ def main():
 
 
 def print_next_commands(run, options, derived, best):
-    """What to type next: train the best architecture; where the search kept no weights, also how to train all
-    of them.
+    """Log what to type next, to train the best architecture.
+
+    If the search kept no weights, also what to type to train all of its architectures.
     """
     run.log(f"wrote {derived}; to train the first of them from scratch:")
     run.log("  " + cfg.command("train_derived", options, arch_file=derived, rank=1, exp_name="derive"))

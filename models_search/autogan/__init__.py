@@ -1,5 +1,6 @@
-"""AutoGAN: cells by a controller in a shared GAN, level by level or (slas) all at once. search.py needs these
-four functions of a search.
+"""AutoGAN: a controller adds cells, level by level or (slas) all at once, in a shared GAN.
+
+search.py needs these four functions of a search.
 """
 
 from models_search.autogan.plan import make_plan

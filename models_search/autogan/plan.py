@@ -52,11 +52,11 @@ class Plan:
 
     @property
     def resolutions(self):
-        """Size of the images at each searched level, in pixels."""
+        """Width and height of the images at each searched level, in pixels."""
         return [self.cells.bottom_width << cells for cells in range(self.first_level + 1, self.levels + 1)]
 
     def first_cell(self, level):
-        """The first cell (0-based) that the controller of a level draws; its last one is `level`."""
+        """The first cell (0-based) that the controller of a level samples; its last one is `level`."""
         return level if level > self.first_level else 0
 
     def level_at(self, iteration):
@@ -119,7 +119,7 @@ GROUPS += ("multi_level", "controller")
 
 
 def make_plan(options):
-    """The Plan of resolved options; raises UserError where they do not go together."""
+    """The Plan of resolved options. Raises UserError if they do not fit together."""
     check_options(options)
     groups = {name: getattr(options, name) for name in GROUPS}
     if options.search.method == "slas":
@@ -135,7 +135,7 @@ def make_plan(options):
 
 
 def _growing_iterations(options):
-    """The search iterations at which a cell is added; their number is that of the cells but the first."""
+    """The search iterations at which a cell is added: one for each cell but the first."""
     growing, img_size, bottom_width = options.multi_level, options.data.img_size, options.cells.bottom_width
     if growing.grow_steps is not None:
         name, steps, unused = "--grow_steps", growing.grow_steps, ()

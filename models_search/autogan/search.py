@@ -4,7 +4,6 @@ import time
 from functools import partial
 
 import torch
-from tqdm import tqdm
 
 from models_search.autogan.controller import BeamEntry, reinforce, sample_architectures
 from models_search.autogan.state import SearchState, new_policy
@@ -14,18 +13,16 @@ from models_search.shared_gan.progress import (
     SCORED_ARCHITECTURES, is_scored_after, keep_scores, sample_grid, score_sampled, scores_generator,
 )  # fmt: skip
 from models_search.shared_gan.training import reset, steps_per_iteration, train_shared_gan
+from utils.progress import Progress, progress_line
 from utils.randomness import random_generator, seed_after
-from utils.run.progress import progress_line
 from utils.run.save_point import SavePoint
 from utils.training.loop import refuse_non_finite, train_or_roll_back
 
 
 def search(state, plan, images, reward, run, save_point):
     """Algorithm 1. Returns the beam: the best architectures, best first."""
-    with tqdm(total=plan.iterations, desc="search", initial=state.iteration, disable=None) as bar:
-        while state.iteration < plan.iterations:
-            search_iteration(state, plan, images, reward, run, save_point)
-            bar.update(state.iteration - bar.n)
+    while state.iteration < plan.iterations:
+        search_iteration(state, plan, images, reward, run, save_point)
     return state.beam
 
 
@@ -69,7 +66,7 @@ def next_iteration(state, plan, run):
 
 
 def train_shared(state, plan, images, run, save_point):
-    """Train the shared GAN, the policy fixed: an architecture is sampled for every step (section 3.3.1)."""
+    """Train the shared GAN with a fixed policy, on one sampled architecture per step (section 3.3.1)."""
     random = random_generator(plan.run.random_seed, "architectures", state.iteration)
     steps = steps_per_iteration(plan, images.num_images)
     with torch.no_grad():
@@ -79,39 +76,36 @@ def train_shared(state, plan, images, run, save_point):
 
 
 def train_controller(state, plan, reward, run, save_point):
-    """Train the controller by REINFORCE, the shared GAN fixed (section 3.3.2). Returns the mean reward of
-    each update.
+    """Train the controller by REINFORCE with a fixed shared GAN (section 3.3.2).
+
+    Returns the mean reward of each update.
     """
     steps, policy, rewards = plan.controller_steps, state.policy, []
     deadline = plan.deadline(policy.controller.level)
-    with tqdm(
-        total=steps,
-        desc="  controller",
-        initial=state.controller_steps,
-        leave=False,
-        disable=None if steps else True,
-    ) as bar:
+    if state.controller_steps == steps:  # random search learns nothing
+        return rewards
+    with Progress(steps, "  controller", "update", state.controller_steps) as progress:
         while state.controller_steps < steps and run.seconds() <= deadline:
             step = state.controller_steps
             update = partial(update_controller, state, plan, reward, step)
             (figures, scored), state.shared.rollbacks = train_or_roll_back(
                 policy, update, state.shared.rollbacks, plan.training.on_nan, run.log
             )
-            run.record(
-                state.iteration * steps + step, {**figures, "level": policy.controller.level}, "controller"
-            )
+            recorded = {**figures, "level": policy.controller.level}
+            run.record(state.iteration * steps + step, recorded, "controller", state.iteration + 1)
             keep_scores(run, plan, state.iteration, scored)
             rewards.append(figures["reward"])
             state.controller_steps += 1
-            bar.update()
-            bar.set_postfix(reward=f"{figures['reward']:.4g}", refresh=False)
+            progress.show({"reward": figures["reward"], "best": max(rewards)})
+            progress.update()
             save_point.reached()
     return rewards
 
 
 def update_controller(state, plan, reward, step, rollbacks):
-    """One update of the controller. Returns (figures to log, [Scored]); raises Diverged where a figure is not
-    finite.
+    """Update the controller once. Returns (figures to log, [Scored]).
+
+    Raises Diverged if a figure is not finite.
     """
     options, policy = plan.controller, state.policy
     random = random_generator(seed_after(rollbacks, plan.run.random_seed), "rollout", state.iteration, step)
@@ -129,14 +123,17 @@ def update_controller(state, plan, reward, step, rollbacks):
 
 
 def best_architectures(state, plan, reward, run):
-    """Sample --num_candidate distinct architectures, score them and keep the --topk best with their LSTM
-    states (section 3.3.3). Returns (beam, [Scored] of all).
+    """Sample --num_candidate distinct architectures and keep the --topk best (section 3.3.3).
+
+    Returns (them as the new beam, best first, with rewards and LSTM states; [Scored] of all).
     """
     candidates = sample_distinct(state, plan, plan.shared_gan.num_candidate)
     generator, scored, entries = state.shared.gan.generator, [], []
-    for architecture, lstm_state in tqdm(candidates.items(), "  candidates", leave=False, disable=None):
-        scored.append(reward(generator, architecture, "candidate", state.iteration))
-        entries.append(BeamEntry(architecture, scored[-1].score, lstm_state))
+    with Progress(len(candidates), "  candidates", "architecture") as progress:
+        for architecture, lstm_state in candidates.items():
+            scored.append(reward(generator, architecture, "candidate", state.iteration))
+            entries.append(BeamEntry(architecture, scored[-1].score, lstm_state))
+            progress.update()
     beam = top_k(entries, plan.beam.topk)
     run.log(f"level {state.policy.controller.level + 1}: the best of {len(scored)} architectures")
     for rank, entry in enumerate(beam, 1):
@@ -145,8 +142,9 @@ def best_architectures(state, plan, reward, run):
 
 
 def sample_distinct(state, plan, count):
-    """{architecture: its LSTM state} of `count` architectures of the policy; fewer if 20 times as many
-    samples hold no more.
+    """Sample `count` distinct architectures from the policy: {architecture: its LSTM state}.
+
+    There are fewer if 20 times as many samples hold no more.
     """
     random = random_generator(plan.run.random_seed, "candidates", state.iteration)
     found = {}
@@ -172,7 +170,7 @@ def score_policy(state, plan, reward):
 
 
 def draw_samples(state, plan, run):
-    """Images of five architectures of the policy, on fixed noise."""
+    """Draw images, on fixed noise, of five architectures sampled from the policy."""
     fixed = random_generator(plan.run.random_seed, "grid")
     with torch.no_grad():
         architectures, _ = sample_architectures(state.policy.controller, state.beam, 5, fixed)
@@ -180,8 +178,10 @@ def draw_samples(state, plan, run):
 
 
 def iteration_line(plan, iteration, figures, seconds):
-    """The log's line on an iteration. The time left is that of its level: at the next one an iteration takes
-    several times as long.
+    """The log line of an iteration.
+
+    The time left is that to the end of the level, because the next level's iterations take several times as
+    long.
     """
     level, place = plan.level_at(iteration), ""
     left = sum(plan.level_at(later) == level for later in range(iteration + 1, plan.iterations))
@@ -194,15 +194,19 @@ def iteration_line(plan, iteration, figures, seconds):
 
 
 def new_state(plan, materials, saved):
-    """The state to search from: that of a checkpoint, or the first one."""
+    """The state to start from: that of the checkpoint `saved`, or a new one. Reads its level's images."""
     if saved:
-        return SearchState.restore(saved, plan, materials.device)
-    return SearchState.start(plan, materials.device)
+        state = SearchState.restore(saved, plan, materials.device)
+    else:
+        state = SearchState.start(plan, materials.device)
+    materials.images.at(plan.level_at(min(state.iteration, plan.iterations - 1)))
+    return state
 
 
 def run_search(state, plan, materials, run, stop):
-    """Search to the end. Returns (ranked architectures, results) as plain data for derived.json and
-    results.json.
+    """Search to the end. Returns (ranked architectures, results).
+
+    Both are plain data, the first for derived.json, the second for results.json.
     """
     save_point = SavePoint(lambda: run.save(state.to_saved(), state.iteration), stop, stop.hint)
     reward = materials.reward(plan, run, save_point)

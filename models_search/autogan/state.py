@@ -12,8 +12,9 @@ from utils.randomness import global_seed
 
 @dataclass
 class Policy:
-    """The controller of a level, its optimiser (None: it learns nothing) and the moving average of its
-    rewards.
+    """The controller of a level, its optimiser and the moving average of its rewards.
+
+    optimizer: None if the controller learns nothing.
     """
 
     controller: torch.nn.Module
@@ -47,7 +48,11 @@ def new_policy(plan, level):
 
 @dataclass
 class SearchState:
-    """Where the search stands. `iteration` is the one it is in; both kinds of steps count from its start."""
+    """Where the search stands.
+
+    `iteration` is the current one. The steps of the shared GAN and of the controller are counted from its
+    start.
+    """
 
     shared: SharedGan
     policy: Policy
@@ -95,6 +100,6 @@ class SearchState:
         return state
 
     def begin_iteration(self, iteration):
-        """Go on with an iteration, which has done no steps yet."""
+        """Move on to an iteration, which has done no steps yet."""
         self.iteration, self.controller_steps = iteration, 0
         self.shared.end_iteration()

@@ -1,5 +1,6 @@
-"""DGGAN: grow both networks while they train; ProgGAN is its fixed list. search.py needs these four functions
-of a search.
+"""DGGAN grows both networks while they train; ProgGAN does so by a fixed list of actions.
+
+search.py needs these four functions of a search.
 """
 
 from models_search.dggan.plan import make_plan

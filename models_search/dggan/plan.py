@@ -1,7 +1,7 @@
 """What a search by growth is going to do, checked before anything is read or built.
 
-DGGAN tries actions by chance and keeps the best K networks; ProgGAN is the case of a fixed list of actions,
-one a growing step.
+DGGAN tries random actions and keeps the best K networks. ProgGAN follows a fixed list of actions, one in each
+growing step.
 """
 
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ from utils.training.sizes import network_sizes
 
 @dataclass(frozen=True)
 class Plan:
-    """The option groups that the search reads, and what follows from them. It can be sent to any process."""
+    """The option groups that the search reads, and what follows from them. Picklable."""
 
     data: object
     network: object
@@ -51,8 +51,10 @@ class Plan:
         return self.growth.growth_iterations * self.training.dis_batch_size
 
     def actions_for(self, tree, parent, step):
-        """The actions to try on node `parent` in a growing step. By chance in DGGAN: it depends on seed and
-        the parent's path alone.
+        """The actions to try on node `parent` in a growing step.
+
+        DGGAN draws them at random; they depend only on the seed and the parent's path. ProgGAN takes the next
+        one.
         """
         if self.action_probability is None:
             return self.actions[step - 1 : step]
@@ -87,7 +89,7 @@ GROUPS = ("data", "network", "training", "scoring", "run", "search", "growth")
 
 
 def make_plan(options):
-    """The Plan of resolved options; raises UserError where it cannot be carried out."""
+    """The Plan of resolved options. Raises UserError if they do not fit together."""
     growth, final, is_list = options.growth, options.data.img_size, options.search.method == "proggan"
     device = pick_device(options.run.device)
     check_precision("--precision", options.training.precision, device)
@@ -125,18 +127,18 @@ def make_plan(options):
 
 @contextmanager
 def _blaming(option):
-    """Inside, an error of growth becomes the user's mistake in this option."""
+    """Turn an error about growth inside the block into a UserError about this option."""
     try:
         yield
     except (GrowthError, ArchitectureError) as error:
         raise UserError(f"{option}: {error}") from None
 
 
-# Checks. They raise GrowthError.
+# Checks: each raises GrowthError where it fails.
 
 
 def check_choice(actions, root, final_resolution):
-    """Actions to choose from: distinct, possible on the root, and enough to reach the final resolution."""
+    """Check DGGAN's actions: distinct, possible on the root, enough to reach the final resolution."""
     if not actions:
         raise GrowthError("a search needs one action or more")
     if len(set(actions)) < len(actions):
@@ -150,7 +152,7 @@ def check_choice(actions, root, final_resolution):
 
 
 def check_list(actions, root, final_resolution):
-    """A list of actions that, one after the other, are possible and end at the final resolution."""
+    """Check ProgGAN's actions: possible one after the other, and they end at the final resolution."""
     start, needed = root.resolution, doublings(root.resolution, final_resolution)
     count = sum(action == GrowResolution() for action in actions)
     if count != needed:
@@ -161,7 +163,7 @@ def check_list(actions, root, final_resolution):
 
 
 def check_steps(growing_steps, start_resolution, final_resolution, actions=ACTIONS):
-    """So many growing steps reach the final resolution, and each of them has an action."""
+    """Check that this many growing steps reach the final resolution, and that each has an action."""
     needed = doublings(start_resolution, final_resolution)
     way = f"from {start_resolution} to {final_resolution} pixels"
     if growing_steps < needed:
@@ -172,9 +174,10 @@ def check_steps(growing_steps, start_resolution, final_resolution, actions=ACTIO
 
 
 def check_memory(actions, root, final_resolution, is_list, available_bytes, latent_dim=512):
-    """The largest networks of the search, at least their parameters, can be trained in this memory.
+    """Check that the largest networks of the search can be trained in this memory.
 
-    The largest are ProgGAN's at the final resolution, in DGGAN with one more action on top.
+    Only what `training_bytes` counts must fit. The largest networks are ProgGAN's at the final resolution, in
+    DGGAN with one more action on top.
     """
     largest = apply_all(progressive_actions(root.resolution, final_resolution), root)
     last = () if is_list else legal_actions(actions, largest, final_resolution)
@@ -183,15 +186,15 @@ def check_memory(actions, root, final_resolution, is_list, available_bytes, late
     if needed > available_bytes:
         raise GrowthError(
             f"{name} takes {needed / 2**30:.1f} GiB for the parameters alone, "
-            f"{available_bytes / 2**30:.1f} GiB are there: use fewer filters"
+            f"there are {available_bytes / 2**30:.1f} GiB; use fewer filters"
         )
 
 
 def training_bytes(architecture, latent_dim=512):
-    """The least memory that training takes: weights, gradients, Adam's two averages and the average
-    generator, in float32.
+    """The least memory that training takes, in bytes.
 
-    Activations and the bypass of a growth that fades in are not counted.
+    Counts weights, gradients, Adam's two averages and the average generator, in float32. Does not count
+    activations, nor the bypass of a growth that fades in.
     """
     generator, discriminator = parameter_counts(architecture, latent_dim)
     return 4 * (5 * generator + 4 * discriminator)

@@ -7,8 +7,6 @@ scored on few images, and the best of them on many.
 import time
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from models.autogan.architecture import Architecture
 from models_search.candidates import top_k
 from models_search.random_sharing.state import SearchState
@@ -18,8 +16,8 @@ from models_search.shared_gan.progress import (
     SCORED_ARCHITECTURES, is_scored_after, keep_scores, sample_grid, score_sampled, scores_generator,
 )  # fmt: skip
 from models_search.shared_gan.training import reset, steps_per_iteration, train_shared_gan
+from utils.progress import Progress, progress_line
 from utils.randomness import random_generator
-from utils.run.progress import progress_line
 from utils.run.save_point import SavePoint
 
 
@@ -32,10 +30,8 @@ class Candidate(NamedTuple):
 
 def search(state, plan, images, reward, run, save_point):
     """Train, score cheaply, score in full. Returns the best architectures, best first, as Candidates."""
-    with tqdm(total=plan.iterations, desc="search", initial=state.iteration, disable=None) as bar:
-        while state.iteration < plan.iterations:
-            search_iteration(state, plan, images, reward, run, save_point)
-            bar.update(state.iteration - bar.n)
+    while state.iteration < plan.iterations:
+        search_iteration(state, plan, images, reward, run, save_point)
     options, cheap = plan.random_sharing, plan.cheap_protocol()
     candidates = distinct_architectures(plan, options.random_candidates)
     score_all(candidates, state.cheap, "cheap", state, plan, reward, run, save_point, **cheap)
@@ -96,12 +92,14 @@ def cheap_score_seconds(state, plan, reward):
 def score_all(architectures, found, purpose, state, plan, reward, run, save_point, **protocol):
     """Score what `found`, [(architecture, reward)], does not hold yet, and add it there."""
     left, generator = architectures[len(found) :], state.shared.gan.generator
-    total, done = len(architectures), len(found)
-    for architecture in tqdm(left, f"  {purpose}", initial=done, total=total, leave=False, disable=None):
-        scored = reward(generator, architecture, purpose, **protocol)
-        keep_scores(run, plan, state.trained - 1, [scored])
-        found.append((architecture, scored.score))
-        save_point.reached()
+    with Progress(len(architectures), f"  {purpose} scores", "architecture", len(found)) as progress:
+        for architecture in left:
+            scored = reward(generator, architecture, purpose, **protocol)
+            keep_scores(run, plan, state.trained - 1, [scored])
+            found.append((architecture, scored.score))
+            progress.show({"best": max(score for _, score in found)})
+            progress.update()
+            save_point.reached()
 
 
 def draw_architectures(plan, count, *purpose):
@@ -124,15 +122,19 @@ def distinct_architectures(plan, count):
 
 
 def new_state(plan, materials, saved):
-    """The state to search from: that of a checkpoint, or the first one."""
+    """The state to start from: that of the checkpoint `saved`, or a new one. Reads the images."""
     if saved:
-        return SearchState.restore(saved, plan, materials.device)
-    return SearchState.start(plan, materials.device)
+        state = SearchState.restore(saved, plan, materials.device)
+    else:
+        state = SearchState.start(plan, materials.device)
+    materials.images.at(plan.levels - 1)
+    return state
 
 
 def run_search(state, plan, materials, run, stop):
-    """Search to the end. Returns (ranked architectures, results) as plain data for derived.json and
-    results.json.
+    """Search to the end. Returns (ranked architectures, results).
+
+    Both are plain data, the first for derived.json, the second for results.json.
     """
     save_point = SavePoint(lambda: run.save(state.to_saved(), state.iteration), stop, stop.hint)
     reward = materials.reward(plan, run, save_point)

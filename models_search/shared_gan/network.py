@@ -1,6 +1,4 @@
-"""The shared GAN: one generator in which every architecture of the search space can run, and its
-discriminator.
-"""
+"""The shared GAN: one generator that can run every architecture, and its discriminator."""
 
 import torch
 
@@ -15,20 +13,26 @@ from utils.training.sizes import network_sizes
 
 
 def shared_generator(levels=3, **widths):
-    """A Generator whose cells can run every candidate of their level; call it with an architecture of at most
-    `levels` cells.
+    """A Generator whose cells can run every candidate of their level.
+
+    Call it with an architecture of at most `levels` cells.
     """
     return Generator([every_cell(level) for level in range(levels)], **widths)
 
 
-def shared_networks(levels, latent_dim, cells):
-    """(generator, discriminator) with new weights from torch's global generator. cells: the option group of
-    this name.
+def shared_networks(levels, latent_dim, cells, weights=None):
+    """(generator, discriminator), their weights drawn from torch's global generator in this order.
+
+    cells, weights: the option groups of these names. Without `weights`: for counting only.
     """
-    generator = shared_generator(
-        levels, latent_dim=latent_dim, gf_dim=cells.gf_dim, bottom_width=cells.bottom_width
-    )
-    return generator, Discriminator(levels, cells.df_dim)
+    widths = {"latent_dim": latent_dim, "gf_dim": cells.gf_dim, "bottom_width": cells.bottom_width}
+    generator = shared_generator(levels, **widths)
+    if weights:
+        generator = prepare(generator, weights.init_type, weights.g_spectral_norm)
+    discriminator = Discriminator(levels, cells.df_dim)
+    if weights:
+        discriminator = prepare(discriminator, weights.init_type, weights.d_spectral_norm)
+    return generator, discriminator
 
 
 def shared_network_sizes(plan):
@@ -42,16 +46,14 @@ def shared_network_sizes(plan):
 
 
 def new_shared_gan(plan, device, resets=0):
-    """A Gan with initial weights; after each dynamic reset they are others.
+    """A Gan with initial weights, which are different after each dynamic reset.
 
     plan: of any search that shares weights. Its number of `levels` and the option groups network, cells,
     weights, training and run are read here.
     """
-    weights = plan.weights
     with global_seed(plan.run.random_seed, "shared GAN", resets):
-        generator, discriminator = shared_networks(plan.levels, plan.network.latent_dim, plan.cells)
-        generator = prepare(generator, weights.init_type, weights.g_spectral_norm)
-        discriminator = prepare(discriminator, weights.init_type, weights.d_spectral_norm)
+        latent_dim = plan.network.latent_dim
+        generator, discriminator = shared_networks(plan.levels, latent_dim, plan.cells, plan.weights)
     if plan.run.is_fast:
         generator, discriminator = fast_form(generator), fast_form(discriminator)
     if compiles_discriminator(plan.run, plan.training):

@@ -1,9 +1,8 @@
 """What a search in a shared GAN shows and keeps of its architectures: grids, scores, the line at the end."""
 
 import torch
-from tqdm import tqdm
-
 from models_search.scored import keep_score
+from utils.progress import Progress
 from utils.randomness import random_generator
 
 SCORED_ARCHITECTURES = 5  # of a periodic score
@@ -32,10 +31,12 @@ def is_scored_after(plan, iteration):
 def score_sampled(state, plan, architectures, reward):
     """[Scored by IS and FID] of architectures that the search's policy samples: its progress."""
     generator, images = state.shared.gan.generator, plan.shared_gan.score_imgs
-    return [
-        reward(generator, each, "score", state.iteration, metrics=("is", "fid"), images=images)
-        for each in tqdm(architectures, "  scores", leave=False, disable=None)
-    ]
+    protocol, scored = {"metrics": ("is", "fid"), "images": images}, []
+    with Progress(len(architectures), "  scores", "architecture") as progress:
+        for architecture in architectures:
+            scored.append(reward(generator, architecture, "score", state.iteration, **protocol))
+            progress.update()
+    return scored
 
 
 def scores_generator(plan, iteration):
@@ -56,8 +57,7 @@ def keep_scores(run, plan, iteration, scored):
     periodic = [each for each in scored if each.purpose == "score"]
     if periodic:
         means = {"is": _mean(each.is_mean for each in periodic), "fid": _mean(each.fid for each in periodic)}
-        place = {"iteration": iteration + 1, "seconds": run.seconds()}
-        run.record(iteration + 1, {**means, **place}, "score")
+        run.record(iteration + 1, means, "score", iteration + 1)
 
 
 def _mean(values):

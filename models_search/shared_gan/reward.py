@@ -27,11 +27,10 @@ class Scored(NamedTuple):
 
 @dataclass(frozen=True)
 class Reward:
-    """The Inception score of an architecture in a shared generator, or the reciprocal of its FID (section
-    4.3.2).
+    """The Inception score of an architecture in a shared generator, or 1 / FID (section 4.3.2).
 
-    search, scoring: the option groups of these names. images: LevelImages. log(line) is called where a reward
-    needs a word. stop_if_asked(): called before every batch, raises where a signal has come.
+    search, scoring: the option groups of these names. images: LevelImages. log(line): writes to the run's
+    log. stop_if_asked(): called before every batch; raises if a signal has come.
     """
 
     search: object
@@ -44,15 +43,16 @@ class Reward:
 
     @property
     def name(self):
-        """How the reward is printed, with the network's name unless that is Inception."""
+        """The reward's label, with the feature network's name unless that is Inception."""
         return figure_name(NAMES[self.search.reward], self.feature_net.name)
 
     def __call__(self, generator, architecture, *purpose, metrics=None, images=None, splits=None):
-        """A Scored. The noise depends on seed, purpose and architecture alone; the generator's mode is
-        restored.
+        """Score an architecture. Returns a Scored.
 
-        purpose: a word, then counters. By default the reward's metric alone is computed, from
-        --rl_num_eval_img images in --is_splits parts. Images that are not finite get the lowest reward.
+        purpose: a word, then counters; the noise depends only on seed, purpose and architecture. By default
+        the reward's metric alone is computed, from --rl_num_eval_img images in --is_splits parts. Images that
+        are not finite get the lowest reward. The generator's mode is restored. Raises Diverged if the reward
+        itself is not finite.
         """
         metric, device = self.search.reward, next(generator.parameters()).device
         metrics, images = metrics or (metric,), images or self.search.rl_num_eval_img

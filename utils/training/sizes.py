@@ -5,18 +5,18 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from utils.cli import UserError
 
-TRAINING_BYTES = 16  # of a parameter in float32: value, gradient, Adam's two averages
+TRAINING_BYTES = 16  # for a parameter in float32: value, gradient, Adam's two averages
 
 
 def count_parameters(network):
-    """Number of trainable values."""
+    """Number of parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def count_macs(network, *inputs):
-    """Multiply-accumulates of one forward pass, convolutions and linear layers: what the paper calls FLOPs.
+    """Multiply-accumulates of one forward pass, which the paper calls FLOPs.
 
-    `torch.utils.flop_counter` counts a multiply and an add as two.
+    Convolutions and linear layers count. `torch.utils.flop_counter` counts a multiply and an add as two.
     """
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(*inputs)
@@ -24,9 +24,10 @@ def count_macs(network, *inputs):
 
 
 def network_sizes(generator, discriminator, resolution):
-    """Parameters and MACs for one image of both networks. On the meta device, counting costs nothing.
+    """Parameters of both networks, and their MACs for one image.
 
-    The MACs of a shared generator depend on the architecture that runs: None.
+    On the meta device, counting costs nothing. The MACs of a shared generator are None, because they depend
+    on the architecture that runs.
     """
     device = next(generator.parameters()).device
     noise = torch.zeros(1, generator.latent_dim, device=device)
@@ -40,8 +41,9 @@ def network_sizes(generator, discriminator, resolution):
 
 
 def refuse_too_large(sizes, available_bytes):
-    """Raise UserError if networks of these `network_sizes` cannot be trained in this memory, even with a
-    batch of one.
+    """Raise UserError if networks of these sizes cannot be trained in this memory (bytes).
+
+    sizes: see `network_sizes`. Only what the parameters take is counted: no batch size would help.
     """
     needed = TRAINING_BYTES * (sizes["generator_parameters"] + sizes["discriminator_parameters"])
     if needed > available_bytes:

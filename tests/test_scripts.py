@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from running import ROOT, assert_equal_states, load_script, only_run, read_metrics, stop_at
+from running import ROOT, assert_equal_states, load_script, only_run, read_metrics, scored_lines, stop_at
 
 import cfg
 import utils.training.inputs
@@ -58,7 +58,9 @@ def test_the_published_command_lines_resolve_to_the_published_network(type_comma
 
 
 @pytest.mark.parametrize(
-    "script", sorted(path.name for path in (ROOT / "exps").glob("auto*.sh")) + ["derive.sh"]
+    "script",
+    sorted(path.name for path in (ROOT / "exps").glob("auto*.sh"))
+    + ["derive.sh", "slas_cifar10.sh", "random_sharing_cifar10.sh"],
 )
 def test_every_experiment_script_passes_options_that_exist(script, type_command, capsys):
     text = (ROOT / "exps" / script).read_text()
@@ -180,6 +182,8 @@ def assert_equal_runs(run, finished):
     first, second = (load_checkpoint(folder / "Model" / "checkpoint.pth") for folder in (run, finished))
     assert_equal_states(first, second)
     assert read_metrics(run) == read_metrics(finished)
+    if (finished / "scored.jsonl").exists():
+        assert scored_lines(run) == scored_lines(finished)
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_a_typed_option_also_takes_back_what_it_replaces(tmp_path, script, saved
 def test_a_config_by_hand_may_hold_a_few_options(tmp_path):
     (tmp_path / "config.json").write_text('{"options": {"gf_dim": 16, "grow_steps": [3], "img_size": 16}}')
     options = cfg.parse("search", ["--config", str(tmp_path / "config.json")])
-    assert (options.cells.gf_dim, options.cells.df_dim, options.autogan.grow_steps) == (16, 64, (3,))
+    assert (options.cells.gf_dim, options.cells.df_dim, options.multi_level.grow_steps) == (16, 64, (3,))
 
 
 def test_what_dry_run_prints_is_a_config(type_command, tmp_path, capsys):
@@ -204,7 +204,7 @@ def read_help(script, *arguments):
     ).stdout  # fmt: skip
 
 
-@pytest.mark.parametrize("method", ["autogan", "dggan", "proggan"])
+@pytest.mark.parametrize("method", sorted(cfg.METHOD_DEFAULTS.keys() - {"growing"}))
 def test_help_of_a_method_has_its_groups_and_its_defaults(method):
     parts = re.split(
         r"^  (?:-\w+ \w+, )?--(\w+)", read_help("search", "--method", method), flags=re.MULTILINE
@@ -223,7 +223,7 @@ def test_help_of_a_method_has_its_groups_and_its_defaults(method):
 
 
 @pytest.mark.parametrize(
-    "command", ["search", "search --method dggan", "search --method proggan", "train_derived", "test"]
+    "command", ["search", "search --method slas", "search --method dggan", "train_derived", "test"]
 )
 def test_help_ends_with_two_examples_that_are_understood(tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)

@@ -41,7 +41,10 @@ DERIVE = {
     "arch": None, "init_from": None, "arch_file": None, "rank": 1, "max_iter": 50000, "max_epoch": None,
     "lr_decay": False, "sample_freq": 5, "score_start": False, "ema_decay": 0.999, "val_freq": 20,
 }  # fmt: skip
-TEST = {"arch": None, "metrics": (), "protocol": "autogan", "split": "train", "exp_name": "test"}
+TEST = {
+    "arch": None, "metrics": (), "protocol": "autogan", "split": "train", "exp_name": "test",
+    "checkpoint": "best", "save_images": None, "num_images": 64, "interpolate": False,
+}  # fmt: skip
 GROWING = ("4:", "G", "3x4", "D", "3x4")
 
 DEFAULTS = {

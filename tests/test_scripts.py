@@ -146,7 +146,8 @@ def test_a_mistake_gets_one_line_that_names_the_option(fail_command, command, wo
     ],
 )
 def test_one_image_is_refused_before_a_run_begins(fail_command, tmp_path, command):
-    load_images("digits").picture(0).save(tmp_path / "a.png")
+    (tmp_path / "pictures").mkdir()
+    load_images("digits").picture(0).save(tmp_path / "pictures" / "a.png")
     small = GrowingGenerator(proggan_architecture(4, 4), 8).state_dict()
     save_checkpoint(
         tmp_path / "node.pth", {"architecture": str(proggan_architecture(4, 4)), "gan": {"average": small}}
@@ -154,7 +155,7 @@ def test_one_image_is_refused_before_a_run_begins(fail_command, tmp_path, comman
     command = command.replace("NODE", f"{tmp_path / 'node.pth'}")
     words = "holds 1 image, too few; give 2 at least"
     assert words in fail_command(
-        f"{command} --dataset folder --data_path {tmp_path} --device cpu --feature_net efficientnet-lite0"
+        f"{command} --dataset folder --data_path {tmp_path / 'pictures'} --device cpu --feature_net efficientnet-lite0"
     )
 
 

@@ -5,10 +5,9 @@
 """
 
 import json
-from pathlib import Path
 
 from utils.cli import UserError
-from utils.run.files import write_json
+from utils.run.files import open_regular, write_json
 
 
 def write_derived(path, reward, feature_net, ranked):
@@ -28,10 +27,11 @@ def read_architecture(path, rank):
     Raises UserError (--arch_file, --rank) if there is none.
     """
     try:
-        ranked = json.loads(Path(path).read_text(encoding="utf-8"))["architectures"]
+        with open_regular(path, "--arch_file", "give the derived.json that a search wrote") as file:
+            content = file.read()
+        # Of bytes json finds out the encoding: any UTF, with or without a byte order mark.
+        ranked = json.loads(content)["architectures"]
         texts = [entry["architecture"] for entry in ranked]
-    except OSError:
-        raise UserError(f"--arch_file: no file {path}; give the derived.json that a search wrote") from None
     except (ValueError, KeyError, TypeError):
         raise UserError(
             f"--arch_file: {path} is not a derived.json; give the one that a search wrote"

@@ -14,6 +14,7 @@ from running import (  # noqa: E402
     default_dtype, load_script, only_run, short_run, use_tiny_net, write_pictures
 )  # fmt: skip
 
+import utils.progress  # noqa: E402
 from utils.cli import run_script  # noqa: E402
 
 torch.set_num_threads(1)  # the networks here are tiny, and test processes share the machine
@@ -61,6 +62,13 @@ def short_runs(tmp_path_factory, private_cache):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def quiet_progress(monkeypatch):
+    """No lines of progress between the lines that a test expects, however slow the machine is."""
+    monkeypatch.setattr(utils.progress, "FIRST_PAUSE", float("inf"))
+    monkeypatch.setattr(utils.progress, "LATER_PAUSE", float("inf"))
+
+
 @pytest.fixture
 def in_float64():
     """All that the test draws is float64, and the same each time: float32 rounding differs between processors."""
@@ -90,7 +98,6 @@ def fail_command(type_command, capsys, tmp_path):
 
     def run(command):
         before = sorted(tmp_path.rglob("*"))
-        capsys.readouterr()  # what earlier commands of the test said, such as lines of progress
         with pytest.raises(SystemExit) as ending:
             run_script(lambda: type_command(command))
         assert ending.value.code == 2

@@ -118,5 +118,6 @@ def reset(shared, plan, iteration, run):
     """Dynamic reset: both networks and both optimisers start anew, the policy stays (section 3.2)."""
     shared.resets += 1
     run.log(f"iteration {iteration + 1}: the losses have collapsed, so the shared GAN starts anew")
+    run.record(iteration + 1, {"resets": shared.resets}, "reset", iteration + 1)
     device = next(shared.gan.generator.parameters()).device
     shared.gan = new_shared_gan(plan, device, shared.resets)

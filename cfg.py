@@ -53,14 +53,14 @@ class NetworkOptions:
     latent_dim: int = count(128, "dimension of the noise")
 
 
-@group(scripts=ALL, methods=("autogan",))
+@group(scripts=ALL, methods=("autogan", "asha"))
 class CellOptions:
     gf_dim: int = count(256, "base width of the generator")
     df_dim: int = count(128, "base width of the discriminator")
     bottom_width: int = count(4, "resolution before the first cell")
 
 
-@group(scripts=TRAINING, methods=("autogan",))
+@group(scripts=TRAINING, methods=("autogan", "asha"))
 class WeightOptions:
     g_spectral_norm: bool = option(False, "spectral norm in the generator", kind=boolean)
     d_spectral_norm: bool = option(True, "spectral norm in the discriminator", kind=boolean)
@@ -147,18 +147,41 @@ class RunOptions:
 class SearchOptions:
     method: str = option(
         "autogan",
-        "autogan: cells; dggan: grow both networks while they train; proggan: a list of growths",
-        ("autogan", "dggan", "proggan"),
+        "autogan: cells; asha: random cells, each trained alone, the better ones longer; dggan: grow both "
+        "networks while they train; proggan: a list of growths",
+        ("autogan", "asha", "dggan", "proggan"),
     )
     reward: str = option(
-        "is", "Inception score, FID, or (not autogan) sliced Wasserstein distance", ("is", "fid", "swd")
+        "is", "Inception score, FID, or (dggan, proggan) sliced Wasserstein distance", ("is", "fid", "swd")
     )
     rl_num_eval_img: int = option(5000, "images scored for a reward", at_least=2)
 
 
-@group(scripts=(SEARCH,), methods=("autogan", "dggan"))
+@group(scripts=(SEARCH,), methods=("autogan", "asha", "dggan"))
 class BeamOptions:
-    topk: int = count(5, "architectures kept at the end of a level or growing step (K)")
+    topk: int = count(5, "architectures kept at the end of a level, growing step or (asha) search (K)")
+
+
+@group(scripts=(SEARCH,), methods=("asha", "dggan", "proggan"))
+class IndependentOptions:
+    ema_decay: float = share(0.999, "decay of the average generator per generator step")
+    workers: int = count(
+        1, "processes that train networks at once, each GPU in turn; the same result, but asha's order"
+    )
+
+
+@group(scripts=(SEARCH,), methods=("asha",))
+class AshaOptions:
+    rungs: tuple[int, ...] = option(
+        (5, 20, 80, 320), "passes over the data after which architectures are compared", at_least=1
+    )
+    eta: int = option(4, "of this many at a rung, one goes on to the next", at_least=2)
+    max_trials: int = count(
+        None, "architectures to begin with; by default 64, or with --budget_hours as many as it allows"
+    )
+    budget_hours: float = option(
+        None, "end in order after so many hours of all sessions, if the search is not done before", above=0
+    )
 
 
 @group(scripts=(SEARCH,), methods=("autogan",))
@@ -196,8 +219,6 @@ class GrowthOptions:
         instead_of=("kernels", "filters"),
     )
     growth_width: int = count(512, "filters of the first 4x4 convolutions; others follow by ProgGAN's rule")
-    ema_decay: float = share(0.999, "decay of the average generator per generator step")
-    workers: int = count(1, "processes that train a growing step's children, each GPU in turn; same result")
 
 
 @group(scripts=(SEARCH,), methods=("dggan",))
@@ -225,6 +246,19 @@ class DeriveOptions:
     score_start: bool = option(False, "score the untrained generator too")
     ema_decay: float = share(0.999, "decay of the average generator per generator step")
     val_freq: int = count(20, "passes over the data between scorings")
+
+
+@group(scripts=(TRAIN,))
+class RetrainOptions:
+    derive: str = option(
+        None,
+        "derived.json of a search: train its best architectures, each in a run of its own, and rank them",
+        instead_of=("arch", "arch_file", "rank", "gen_model", "init_from"),
+    )
+    topk: int = count(None, "how many of them; by default all", needs="derive")
+    seeds: int = count(1, "trainings of each, with --random_seed and the numbers after it", needs="derive")
+    rank_by: str = option("is", "rank by the mean of the last of these scores", ("is", "fid"), needs="derive")
+    workers: int = count(1, "processes that train at once, each GPU in turn; same result", needs="derive")
 
 
 @group(scripts=(TEST,))
@@ -263,10 +297,13 @@ class Options:
     run: RunOptions = None
     search: SearchOptions = None
     beam: BeamOptions = None
+    independent: IndependentOptions = None
     autogan: AutoganOptions = None
+    asha: AshaOptions = None
     growth: GrowthOptions = None
     dggan: DgganOptions = None
     derive: DeriveOptions = None
+    retrain: RetrainOptions = None
     test: TestOptions = None
 
     def flat(self):
@@ -285,7 +322,7 @@ AUTHORS = ("channels", "dis_model")
 SCRIPTS = {
     SEARCH: Script(
         SEARCH,
-        "Search a generator: cell by cell (AutoGAN), or by growing both networks (DGGAN, ProgGAN).",
+        "Search a generator: its cells (AutoGAN, ASHA), or by growing both networks (DGGAN, ProgGAN).",
         GROUPS,
         tolerated=(*AUTHORS, "gen_model"),
         refused=("fid_stat", "num_eval_imgs"),
@@ -293,7 +330,9 @@ SCRIPTS = {
         choices={"gen_model": ("shared_gan",), "inception_backend": ("torch", "tf")},
         switch="--method",
     ),
-    TRAIN: Script(TRAIN, "Train one architecture from scratch.", GROUPS, tolerated=AUTHORS),
+    TRAIN: Script(
+        TRAIN, "Train one architecture from scratch, or all that a search kept.", GROUPS, tolerated=AUTHORS
+    ),
     TEST: Script(
         TEST,
         "Score a checkpoint and draw its samples.",
@@ -312,18 +351,19 @@ SCRIPT_DEFAULTS = {
 GROWING_DEFAULTS = {
     "latent_dim": 512, "dis_batch_size": 16, "gen_batch_size": 16, "g_lr": 1e-3, "d_lr": 1e-3, "beta2": 0.99,
     "n_critic": 1, "loss": "wgan-gp", "max_iter": 100000, "reward": "fid", "rl_num_eval_img": 10000,
-    "topk": 20,
 }  # fmt: skip
+GROWING_SEARCH = {**GROWING_DEFAULTS, "topk": 20}
 METHOD_DEFAULTS = {
     "autogan": {},
-    "dggan": {**GROWING_DEFAULTS, "exp_name": "dggan"},
-    "proggan": {**GROWING_DEFAULTS, "exp_name": "proggan"},
+    "asha": {"exp_name": "asha"},
+    "dggan": {**GROWING_SEARCH, "exp_name": "dggan"},
+    "proggan": {**GROWING_SEARCH, "exp_name": "proggan"},
     "growing": GROWING_DEFAULTS,  # the family of an architecture that is trained or scored
 }
 PROTOCOL_DEFAULTS = {"autogan": {}, "sngan": {"num_eval_imgs": 5000, "split": "test"}}
 # Options that may change when a run goes on: where and by what means it computes, not what.
 FREE_ON_RESUME = {"data_path", "exp_name", "print_freq", "inception_path", "tf_python", "on_nan"}
-FREE_ON_RESUME |= {"device", "compile", "num_workers", "workers"}
+FREE_ON_RESUME |= {"device", "compile", "num_workers", "workers", "budget_hours"}
 THIS_CALL_ONLY = {"load_path", "dry_run", "folder_file"}
 
 
@@ -334,7 +374,8 @@ def parse(script, arguments=None):
     """
     defaults, epilog = _defaults(script), None
     if script in TRAINING:
-        stated = (f"--{name} {value}" for name, value in GROWING_DEFAULTS.items() if name in defaults)
+        growing = GROWING_SEARCH if script == SEARCH else GROWING_DEFAULTS
+        stated = (f"--{name} {value}" for name, value in growing.items() if name in defaults)
         kind = "With --method dggan or proggan" if script == SEARCH else "Of a growing architecture"
         epilog = f"{kind} the defaults are {' '.join(stated)}."
     typed = SCRIPTS[script].typed(arguments, defaults, epilog)
@@ -355,7 +396,10 @@ def _method(values):
     """The method whose defaults apply: --method, or the family of the named architecture."""
     if "method" in values:
         return values["method"]
-    text, _ = _named_architecture(*map(values.get, ("gen_model", "arch", "arch_file", "rank")))
+    if values.get("derive"):
+        text = read_architecture(values["derive"], 1, "--derive")
+    else:
+        text, _ = _named_architecture(*map(values.get, ("gen_model", "arch", "arch_file", "rank")))
     return architectures.family_name(text or "")
 
 
@@ -444,16 +488,18 @@ def command(script, options, **values):
     return target.command(carried | values)
 
 
-def generator_architecture(options):
+def generator_architecture(options, file_option="--arch_file"):
     """The architecture that --arch_file, --arch or --gen_model names, or None.
 
-    Raises UserError if it is not valid, or does not make images of --img_size.
+    Raises UserError if it is not valid, or does not make images of --img_size. file_option: what the user
+    typed to give options.derive.arch_file.
     """
     gen_model, derive = options.model.gen_model, options.derive
     if "rank" in options.typed and not derive.arch_file:
         raise UserError("--rank: without effect without --arch_file; give the derived.json of a search too")
     ranked = (derive.arch, derive.arch_file, derive.rank) if derive else (options.test.arch,)
     text, source = _named_architecture(gen_model, *ranked)
+    source = file_option if source == "--arch_file" else source
     if text is None:
         return None
     try:

@@ -1,7 +1,8 @@
-"""Search a generator: by AutoGAN, by DGGAN, or by ProgGAN's fixed list of growths.
+"""Search a generator: by AutoGAN, by ASHA, by DGGAN, or by ProgGAN's fixed list of growths.
 
 AutoGAN: a multi-level search in a shared GAN, with one LSTM controller per level
-(models_search/autogan/search.py: Algorithm 1). DGGAN: both networks and the resolution grow while they train,
+(models_search/autogan/search.py: Algorithm 1). ASHA: random architectures, each trained alone, the better
+ones longer (models_search/asha/search.py). DGGAN: both networks and the resolution grow while they train,
 and the K best stay (models_search/dggan/search.py).
 
 python search.py --dataset cifar10 --exp_name autogan_search
@@ -11,14 +12,14 @@ python search.py --method dggan --dataset cifar10
 import json
 
 import cfg
-from models_search import autogan, dggan
+from models_search import asha, autogan, dggan
 from utils.cli import run_script
 from utils.run.derived import write_derived
 from utils.run.folder import load_run, open_run
 from utils.run.save_point import StopSignal
 
 # A search is a package of four functions: make_plan, load_materials, new_state, run_search.
-METHODS = {"autogan": autogan, "dggan": dggan, "proggan": dggan}
+METHODS = {"autogan": autogan, "asha": asha, "dggan": dggan, "proggan": dggan}
 
 
 def main():

@@ -53,8 +53,8 @@ MOMENTS = {
     "train_derived": {
         "training step": ("utils.training.loop", "generator_step", every_call),
         "average": ("utils.training.adversarial", "update_average", every_call),
-        "scoring": ("", "score_generator", every_call),
-        "sample grid": ("", "sample_grid", every_call),
+        "scoring": ("models_search.retraining.training", "score_generator", every_call),
+        "sample grid": ("models_search.retraining.training", "sample_grid", every_call),
         **WRITING,
     },
     "dggan": {

@@ -22,6 +22,8 @@ SEARCH = (
 TEST = f"test {SCORING} --num_eval_imgs 4 --latent_dim 8"
 COMMANDS = {
     ("search", "autogan"): f"search {SCORING} {BATCHES} --gf_dim 4 --df_dim 4 {SEARCH} --rl_num_eval_img 4",
+    ("search", "asha"): f"search --method asha {SCORING} {BATCHES} --gf_dim 4 --df_dim 4 --rungs 1 2 --eta 2 "
+    "--max_trials 2 --topk 1 --rl_num_eval_img 4 --budget_hours 9",
     ("search", "dggan"): f"search --method dggan {SCORING} {BATCHES} {GROWTH} --growing_steps 1 --topk 1 "
     "--kernels 3 --filters 4",
     ("search", "proggan"): f"search --method proggan {SCORING} {BATCHES} {GROWTH} --start_resolution 4",
@@ -190,7 +192,7 @@ def test_help_offers_what_the_script_reads_and_marks_what_it_only_accepts(type_c
 @pytest.mark.parametrize(
     "script, words",
     [
-        ("search", "base width of the generator (--method autogan) (default: 128)"),
+        ("search", "base width of the generator (--method autogan and asha) (default: 128)"),
         ("search", "(--method dggan) (default: (3, 7))"),
         ("search", "(instead of --grow_step1 and --grow_step2) (default: None)"),
         ("train_derived", "base width of the generator (default: 256)"),

@@ -22,20 +22,30 @@ def write_derived(path, reward, feature_net, ranked):
     write_json(path, {"reward": reward, "feature_net": feature_net, "architectures": architectures})
 
 
-def read_architecture(path, rank):
-    """The text of the architecture of this rank, 1 for the best.
+def read_derived(path, option="--arch_file"):
+    """The entries of a derived.json, best first: dicts with "architecture" (text) and perhaps more.
 
-    Raises UserError (--arch_file, --rank) if there is none.
+    Raises UserError, which names `option`, for any other file.
     """
     try:
-        ranked = json.loads(Path(path).read_text(encoding="utf-8"))["architectures"]
-        texts = [entry["architecture"] for entry in ranked]
+        entries = json.loads(Path(path).read_text(encoding="utf-8"))["architectures"]
+        entries = [{**entry, "architecture": str(entry["architecture"])} for entry in entries]
     except OSError:
-        raise UserError(f"--arch_file: no file {path}; give the derived.json that a search wrote") from None
+        raise UserError(f"{option}: no file {path}; give the derived.json that a search wrote") from None
     except (ValueError, KeyError, TypeError):
-        raise UserError(
-            f"--arch_file: {path} is not a derived.json; give the one that a search wrote"
-        ) from None
-    if not 1 <= rank <= len(texts):
-        raise UserError(f"--rank: {path} holds {len(texts)} architectures; give 1 to {len(texts)}")
-    return str(texts[rank - 1])
+        problem = f"{path} is not a derived.json"
+        raise UserError(f"{option}: {problem}; give the one that a search wrote") from None
+    if not entries:
+        raise UserError(f"{option}: {path} holds no architecture; give the one that a search wrote")
+    return entries
+
+
+def read_architecture(path, rank, option="--arch_file"):
+    """The text of the architecture of this rank, 1 for the best.
+
+    Raises UserError (`option`, --rank) if there is none.
+    """
+    entries = read_derived(path, option)
+    if not 1 <= rank <= len(entries):
+        raise UserError(f"--rank: {path} holds {len(entries)} architectures; give 1 to {len(entries)}")
+    return entries[rank - 1]["architecture"]

@@ -48,7 +48,7 @@ def main():
 
 def train_one(options):
     """Train the architecture that the options name, or go on with --load_path."""
-    saved = None
+    options, saved = cfg.find_run(options), None
     if options.run.load_path:
         saved = load_run(options.run.load_path)
         options = cfg.resumed(options, saved["options"])
@@ -103,9 +103,9 @@ def derive(options):
     The same command goes on where it stopped.
     """
     retrain, run_options = options.retrain, options.run
-    if run_options.load_path:
-        cure = "the same command goes on by itself: leave --load_path out"
-        raise UserError(f"--load_path: without effect beside --derive; {cure}")
+    for name in {"load_path", "resume"} & options.typed:
+        cure = "the same command goes on by itself, and with another --exp_name it starts anew"
+        raise UserError(f"--{name}: without effect beside --derive; {cure}")
     entries = read_derived(retrain.derive, "--derive")
     wanted = retrain.topk or len(entries)
     if wanted > len(entries):

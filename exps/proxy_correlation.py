@@ -40,6 +40,9 @@ from utils.training.inputs import steps_per_epoch  # noqa: E402
 
 # Searches whose checkpoint holds a shared GAN: {--method: its make_plan}.
 SHARED_GAN_PLANS = {"autogan": autogan.make_plan}
+# Options of train_derived.py that this script sets, or that name other work.
+WITHOUT_EFFECT = {"--arch", "--arch_file", "--gen_model", "--rank", "--init_from", "--derive", "--max_iter"}
+WITHOUT_EFFECT |= {"--max_epoch", "--load_path", "--resume", "--topk", "--seeds", "--rank_by"}
 METRICS = {"is": "is_mean", "fid": "fid"}
 
 
@@ -93,23 +96,14 @@ def parse_command_line():
     )
     parser.add_argument("--workers", type=number(int, at_least=1), default=1, help="trainings at once")
     ours, words = parser.parse_known_args()
-    for option in (
-        "--max_iter",
-        "--max_epoch",
-        "--derive",
-        "--arch",
-        "--arch_file",
-        "--gen_model",
-        "--load_path",
-    ):
-        if option in words:
-            raise UserError(f"{option}: without effect in this script; leave it out or see --epochs")
+    for option in sorted(WITHOUT_EFFECT & {word.split("=")[0] for word in words}):
+        raise UserError(f"{option}: without effect in this script; leave it out or see --epochs")
     searched = read_search(ours.run)
     # Both sides are scored alike, on as many images as the search's own rewards by default.
     images = searched.options.search.rl_num_eval_img
     shared = shlex.split(cfg.command("train_derived", searched.options))[2:]
     shared += ["--num_eval_imgs", str(images), "--is_splits", str(searched.options.scoring.is_splits)]
-    shared += ["--val_freq", str(ours.epochs), "--exp_name", "proxy_correlation"]
+    shared += ["--val_freq", str(ours.epochs + 1), "--exp_name", "proxy_correlation"]
     return searched, ours, cfg.parse("train_derived", shared + words)
 
 

@@ -59,6 +59,12 @@ MOMENTS = {
         "sample grid": ("models_search.retraining.training", "sample_grid", every_call),
         **WRITING,
     },
+    "asha": {
+        "trial step": ("utils.training.loop", "generator_step", every_call),
+        "scoring a trial": ("models_search.retraining.training", "score_generator", every_call),
+        "keeping a result": ("models_search.asha.search", "reward_of", every_call),
+        **WRITING,
+    },
     "dggan": {
         "mid-child": ("utils.training.loop", "generator_step", every_call),
         "scoring a child": ("models_search.dggan.pair", "score_generator", every_call),

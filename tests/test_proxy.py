@@ -2,17 +2,19 @@
 
 import importlib.util
 import json
+import shutil
 import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from running import ROOT, only_run, short_run, stop_at, use_tiny_net, write_pictures
+from running import ROOT, load_script, only_run, short_run, stop_at, use_tiny_net, write_pictures
 
 from models.autogan.architecture import head_sizes
 from models_search.search_space import stratified_architectures
-from utils.cli import run_script
+from utils.cli import UserError, run_script
 from utils.metrics.correlation import rank_correlations
 from utils.run.checkpoint import load_checkpoint, save_checkpoint
 
@@ -36,9 +38,8 @@ def test_more_architectures_than_there_are_cannot_be_drawn():
 
 def test_the_coefficients_are_those_of_ranks_and_the_interval_holds_the_true_one():
     found = rank_correlations([1, 2, 3, 4, 5], [1, 4, 9, 16, 7], resamples=200)
-    assert found["spearman"]["value"] == pytest.approx(0.9) and found["kendall"]["value"] == pytest.approx(
-        0.8
-    )
+    assert found["spearman"]["value"] == pytest.approx(0.7)
+    assert found["kendall"]["value"] == pytest.approx(0.6)
     held, trials = 0, 60
     for seed in range(trials):
         x, y = np.random.default_rng(seed).multivariate_normal([0, 0], [[1, 0.7], [0.7, 1]], 60).T
@@ -74,12 +75,28 @@ def study(tmp_path, monkeypatch):
     return run
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, pictures):
+    """Folders of finished searches: {dynamic_reset_threshold: folder}."""
+    folders = {}
+    for threshold in ("0", "1e6"):
+        folder = tmp_path_factory.mktemp("finished")
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            use_tiny_net(monkeypatch)
+            monkeypatch.chdir(folder)
+            command = f"{short_run('search', pictures)} --dynamic_reset_threshold {threshold}"
+            monkeypatch.setattr(sys, "argv", command.split())
+            load_script("search").main()
+        folders[threshold] = only_run(folder, "search")
+    return folders
+
+
 @pytest.fixture
-def searched(type_command, monkeypatch, tmp_path, pictures):
-    """The folder of a finished search."""
+def searched(monkeypatch, tmp_path, finished):
+    """The folder of a finished search, in which a test may change files."""
     use_tiny_net(monkeypatch)
-    type_command(f"{short_run('search', pictures)} --dynamic_reset_threshold 0")
-    return only_run(tmp_path, "search")
+    monkeypatch.chdir(tmp_path)
+    return Path(shutil.copytree(finished["0"], tmp_path / "logs" / "search"))
 
 
 SMALL = "--architectures 5 --epochs 1 --gf_dim 4 --df_dim 4".split()
@@ -149,10 +166,7 @@ def test_a_mistake_is_one_line_before_anything_is_trained(tmp_path, study, searc
     assert [path.name for path in (tmp_path / "logs").iterdir()] == [searched.name]
 
 
-def test_a_search_whose_gan_was_reset_at_its_end_is_refused(
-    tmp_path, study, type_command, monkeypatch, pictures
-):
-    use_tiny_net(monkeypatch)
-    type_command(short_run("search", pictures))  # any losses count as a collapse
-    with pytest.raises(Exception, match="was reset after its last iteration"):
-        study(only_run(tmp_path, "search"), *SMALL)
+def test_a_search_whose_gan_was_reset_at_its_end_is_refused(monkeypatch, tmp_path, study, finished):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="was reset after its last iteration"):
+        study(finished["1e6"], *SMALL)

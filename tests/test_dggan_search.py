@@ -3,6 +3,7 @@ what comes of the winner.
 """
 
 import json
+import time
 import os
 import re
 import shutil

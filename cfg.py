@@ -61,14 +61,14 @@ class NetworkOptions:
     latent_dim: int = count(128, "dimension of the noise")
 
 
-@group(scripts=ALL, methods=SHARED_GAN_METHODS)
+@group(scripts=ALL, methods=(*SHARED_GAN_METHODS, "asha"))
 class CellOptions:
     gf_dim: int = count(256, "base width of the generator")
     df_dim: int = count(128, "base width of the discriminator")
     bottom_width: int = count(4, "resolution before the first cell")
 
 
-@group(scripts=TRAINING, methods=SHARED_GAN_METHODS)
+@group(scripts=TRAINING, methods=(*SHARED_GAN_METHODS, "asha"))
 class WeightOptions:
     g_spectral_norm: bool = option(False, "spectral norm in the generator", kind=boolean)
     d_spectral_norm: bool = option(True, "spectral norm in the discriminator", kind=boolean)
@@ -166,8 +166,9 @@ class SearchOptions:
     method: str = option(
         "autogan",
         "autogan: cell by cell; slas: all cells at once (single-level); random_sharing: uniform cells in a "
-        "shared GAN; dggan: grow both networks while they train; proggan: a list of growths",
-        (*SHARED_GAN_METHODS, "dggan", "proggan"),
+        "shared GAN; asha: random cells, each trained alone, the better ones longer; dggan: grow both "
+        "networks while they train; proggan: a list of growths",
+        (*SHARED_GAN_METHODS, "asha", "dggan", "proggan"),
     )
     reward: str = option(
         "is", "Inception score, FID, or (dggan, proggan) sliced Wasserstein distance", ("is", "fid", "swd")
@@ -186,9 +187,28 @@ class SearchOptions:
         return math.inf if self.budget_hours is None else 3600 * self.budget_hours
 
 
-@group(scripts=(SEARCH,), methods=(*SHARED_GAN_METHODS, "dggan"))
+@group(scripts=(SEARCH,), methods=(*SHARED_GAN_METHODS, "asha", "dggan"))
 class BeamOptions:
     topk: int = count(5, "architectures kept at the end of a level, search or growing step (K)")
+
+
+@group(scripts=(SEARCH,), methods=("asha", "dggan", "proggan"))
+class IndependentOptions:
+    ema_decay: float = share(0.999, "decay of the average generator per generator step")
+    workers: int = count(
+        1, "processes that train networks at once, each GPU in turn; the same result, but asha's order"
+    )
+
+
+@group(scripts=(SEARCH,), methods=("asha",))
+class AshaOptions:
+    rungs: tuple[int, ...] = option(
+        (5, 20, 80, 320), "passes over the data after which architectures are compared", at_least=1
+    )
+    eta: int = option(4, "of this many at a rung, one goes on to the next", at_least=2)
+    max_trials: int = count(
+        None, "architectures to begin with; by default 64, or with --budget_hours as many as it allows"
+    )
 
 
 @group(scripts=(SEARCH,), methods=SHARED_GAN_METHODS)
@@ -250,8 +270,6 @@ class GrowthOptions:
         instead_of=("kernels", "filters"),
     )
     growth_width: int = count(512, "filters of the first 4x4 convolutions; others follow by ProgGAN's rule")
-    ema_decay: float = share(0.999, "decay of the average generator per generator step")
-    workers: int = count(1, "processes that train a growing step's children, each GPU in turn; same result")
 
 
 @group(scripts=(SEARCH,), methods=("dggan",))
@@ -281,6 +299,19 @@ class DeriveOptions:
     score_start: bool = option(False, "score the untrained generator too")
     ema_decay: float = share(0.999, "decay of the average generator per generator step")
     val_freq: int = count(20, "passes over the data between scorings")
+
+
+@group(scripts=(TRAIN,))
+class RetrainOptions:
+    derive: str = option(
+        None,
+        "derived.json of a search: train its best architectures, each in a run of its own, and rank them",
+        instead_of=("arch", "arch_file", "rank", "gen_model", "init_from"),
+    )
+    topk: int = count(None, "how many of them; by default all", needs="derive")
+    seeds: int = count(1, "trainings of each, with --random_seed and the numbers after it", needs="derive")
+    rank_by: str = option("is", "rank by the mean of the last of these scores", ("is", "fid"), needs="derive")
+    workers: int = count(1, "processes that train at once, each GPU in turn; same result", needs="derive")
 
 
 @group(scripts=(TEST,))
@@ -328,13 +359,16 @@ class Options:
     resuming: ResumeOptions = None
     search: SearchOptions = None
     beam: BeamOptions = None
+    independent: IndependentOptions = None
     shared_gan: SharedGanOptions = None
     multi_level: MultiLevelOptions = None
     controller: ControllerOptions = None
     random_sharing: RandomSharingOptions = None
+    asha: AshaOptions = None
     growth: GrowthOptions = None
     dggan: DgganOptions = None
     derive: DeriveOptions = None
+    retrain: RetrainOptions = None
     test: TestOptions = None
 
     def flat(self):
@@ -363,7 +397,11 @@ SCRIPTS = {
         aliases=help_texts.ALIASES,
     ),
     TRAIN: Script(
-        TRAIN, "Train one architecture from scratch.", GROUPS, tolerated=AUTHORS, aliases=help_texts.ALIASES
+        TRAIN,
+        "Train one architecture from scratch, or all that a search kept.",
+        GROUPS,
+        tolerated=AUTHORS,
+        aliases=help_texts.ALIASES,
     ),
     TEST: Script(
         TEST,
@@ -384,14 +422,15 @@ SCRIPT_DEFAULTS = {
 GROWING_DEFAULTS = {
     "latent_dim": 512, "dis_batch_size": 16, "gen_batch_size": 16, "g_lr": 1e-3, "d_lr": 1e-3, "beta2": 0.99,
     "n_critic": 1, "loss": "wgan-gp", "max_iter": 100000, "reward": "fid", "rl_num_eval_img": 10000,
-    "topk": 20,
 }  # fmt: skip
+GROWING_SEARCH = {**GROWING_DEFAULTS, "topk": 20}
 METHOD_DEFAULTS = {
     "autogan": {},
     "slas": {"exp_name": "slas"},
     "random_sharing": {"exp_name": "random_sharing"},
-    "dggan": {**GROWING_DEFAULTS, "exp_name": "dggan"},
-    "proggan": {**GROWING_DEFAULTS, "exp_name": "proggan"},
+    "asha": {"exp_name": "asha"},
+    "dggan": {**GROWING_SEARCH, "exp_name": "dggan"},
+    "proggan": {**GROWING_SEARCH, "exp_name": "proggan"},
     "growing": GROWING_DEFAULTS,  # the family of an architecture that is trained or scored
 }
 PROTOCOL_DEFAULTS = {"autogan": {}, "sngan": {"num_eval_imgs": 5000, "split": "test"}}
@@ -416,7 +455,7 @@ def parse(script, arguments=None):
     configured = _configured(script, typed)
     chosen = _defaults(script) | configured | typed
     values = _defaults(script, _method(chosen), chosen.get("protocol"))
-    searched = _searched(chosen.get("arch_file"), typed.keys() | configured.keys())
+    searched = _searched(chosen, typed.keys() | configured.keys())
     options = _resolve(script, values | searched | configured | typed, typed, configured)
     if script == TEST or not _names_run(options):  # `resumed` does it for a run that goes on
         refuse_unread(options)
@@ -449,18 +488,20 @@ def _configured(script, typed):
     return _not_replaced(script, saved, typed)
 
 
-def _searched(arch_file, given):
-    """{option: value} of what a search hands on if --arch_file is its folder, without what is given.
+def _searched(chosen, given):
+    """{option: value} of what a search hands on if --arch_file or --derive is its folder.
 
-    These are the data set, the resolution and the feature network.
+    Without what is given. These are the data set, the resolution and the feature network.
     """
-    if arch_file is None or not Path(arch_file).is_dir():
+    option = "derive" if chosen.get("derive") else "arch_file"
+    folder = chosen.get(option)
+    if folder is None or not Path(folder).is_dir():
         return {}
     names = ("dataset", "data_path", "img_size", "bottom_width")
     names += ("feature_net", "inception_path", "inception_backend", "tf_python")
-    saved = read_config(arch_file, "--arch_file")
+    saved = read_config(folder, f"--{option}")
     saved = {name: saved[name] for name in names if name in saved}
-    saved = SCRIPTS[TRAIN].read_saved(saved, f"--arch_file: {arch_file}/config.json")
+    saved = SCRIPTS[TRAIN].read_saved(saved, f"--{option}: {folder}/config.json")
     return _not_replaced(TRAIN, saved, given)
 
 
@@ -469,7 +510,7 @@ REPLACED = {
     ("dataset",): ("data_path",),
     ("feature_net", "inception_path", "inception_backend"):
         ("feature_net", "inception_path", "inception_backend", "tf_python", "feature_precision"),
-    ("arch", "arch_file", "gen_model"): ("arch", "arch_file", "rank", "gen_model"),
+    ("arch", "arch_file", "gen_model", "derive"): ("arch", "arch_file", "rank", "gen_model", "derive"),
     ("protocol",): ("num_eval_imgs", "split"),
 }  # fmt: skip
 
@@ -493,7 +534,10 @@ def _method(values):
     """The method whose defaults apply: --method, or the family of the named architecture."""
     if "method" in values:
         return values["method"]
-    text, _ = _named_architecture(*map(values.get, ("gen_model", "arch", "arch_file", "rank")))
+    if values.get("derive"):
+        text = read_architecture(values["derive"], 1, "--derive")
+    else:
+        text, _ = _named_architecture(*map(values.get, ("gen_model", "arch", "arch_file", "rank")))
     return architectures.family_name(text or "")
 
 
@@ -626,16 +670,18 @@ def started_by(saved, architecture=""):
     return script.command({name: value for name, value in changed.items() if name in script.known()})
 
 
-def generator_architecture(options):
+def generator_architecture(options, file_option="--arch_file"):
     """The architecture that --arch_file, --arch or --gen_model names, or None.
 
-    Raises UserError if it is not valid, or does not make images of --img_size.
+    Raises UserError if it is not valid, or does not make images of --img_size. file_option: what the user
+    typed to give options.derive.arch_file.
     """
     gen_model, derive = options.model.gen_model, options.derive
     if "rank" in options.typed and not derive.arch_file:
         raise UserError("--rank: without effect without --arch_file; give the derived.json of a search too")
     ranked = (derive.arch, derive.arch_file, derive.rank) if derive else (options.test.arch,)
     text, source = _named_architecture(gen_model, *ranked)
+    source = file_option if source == "--arch_file" else source
     if text is None:
         return None
     try:

@@ -2,7 +2,8 @@
 
 AutoGAN: a multi-level search in a shared GAN, with one LSTM controller per level, or (slas) one for all
 (models_search/autogan/search.py: Algorithm 1). Random search with weight sharing: in such a GAN without a
-controller (models_search/random_sharing/search.py). DGGAN: both networks and the resolution grow while they
+controller (models_search/random_sharing/search.py). ASHA: random architectures, each trained alone, the
+better ones longer (models_search/asha/search.py). DGGAN: both networks and the resolution grow while they
 train, and the K best stay (models_search/dggan/search.py).
 
 python search.py --dataset cifar10 --exp_name autogan_search
@@ -18,14 +19,14 @@ from utils.cli import run_script
 if __name__ == "__main__":  # answers --help and mistakes before torch is loaded, which takes seconds
     run_script(partial(cfg.parse, "search"))
 
-from models_search import autogan, dggan, random_sharing
+from models_search import asha, autogan, dggan, random_sharing
 from utils.run.derived import write_derived
 from utils.run.folder import load_run, open_run
 from utils.run.save_point import StopSignal
 
 # A search is a package of four functions: make_plan, load_materials, new_state, run_search.
 METHODS = {
-    "autogan": autogan, "slas": autogan, "random_sharing": random_sharing,
+    "autogan": autogan, "slas": autogan, "random_sharing": random_sharing, "asha": asha,
     "dggan": dggan, "proggan": dggan,
 }  # fmt: skip
 

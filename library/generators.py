@@ -23,7 +23,7 @@ from utils.metrics.generator import noise_sampler
 from utils.progress import Progress
 from utils.randomness import random_generator
 from utils.run.checkpoint import DamagedCheckpoint, load_checkpoint, load_latest, read_authors_weights
-from utils.run.derived import read_ranked
+from utils.run.derived import read_derived
 from utils.run.folder import find_run, load_run
 
 
@@ -89,7 +89,7 @@ def _find_checkpoint(folder, checkpoint):
     """(file, "best" or "last") of a run's folder."""
     models = folder / "Model"
     if (folder / "derived.json").is_file():
-        weights = [entry["weights"] for entry in read_ranked(folder) if "weights" in entry]
+        weights = [entry["weights"] for entry in read_derived(folder) if "weights" in entry]
         if weights and checkpoint == "last":
             cure = "leave it out or give one of its Model/node_*.pth"
             raise UserError(f"--checkpoint: {folder} is a search by growth, which keeps its best; {cure}")

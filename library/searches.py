@@ -10,7 +10,7 @@ from pathlib import Path
 from models.autogan.architecture import Architecture
 from models.autogan.networks import Generator
 from utils.cli import UserError
-from utils.run.derived import read_ranked
+from utils.run.derived import read_derived
 from utils.run.folder import find_run, load_run
 
 
@@ -38,5 +38,5 @@ def open_search(path):
     if "architecture" in saved or "gan" not in saved:
         cure = "open it with library.generators.load_generator"
         raise UserError(f"--load_path: {folder} is not a search in a shared GAN; {cure}")
-    ranked = read_ranked(folder) if (folder / "derived.json").is_file() else []
+    ranked = read_derived(folder) if (folder / "derived.json").is_file() else []
     return OpenedSearch(folder, saved["options"], ranked, saved["gan"]["generator"])

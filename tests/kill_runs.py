@@ -68,8 +68,14 @@ MOMENTS = {
     "train_derived": {
         "training step": ("utils.training.loop", "generator_step", every_call),
         "average": ("utils.training.adversarial", "update_average", every_call),
-        "scoring": ("", "score_generator", every_call),
-        "sample grid": ("", "sample_grid", every_call),
+        "scoring": ("models_search.retraining.training", "score_generator", every_call),
+        "sample grid": ("models_search.retraining.training", "sample_grid", every_call),
+        **WRITING,
+    },
+    "asha": {
+        "trial step": ("utils.training.loop", "generator_step", every_call),
+        "scoring a trial": ("models_search.retraining.training", "score_generator", every_call),
+        "keeping a result": ("models_search.asha.search", "reward_of", every_call),
         **WRITING,
     },
     "dggan": {

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 import cfg
 import models_search.dggan.pair
 import models_search.dggan.search
+import models_search.retraining.materials
 import models_search.shared_gan.materials
 import utils.metrics.generator
 from utils.data.load import load_images
@@ -34,6 +35,8 @@ SHORT_RUNS = {
     "--dynamic_reset_threshold 1e6 --n_critic 2 -gen_bs 4 -dis_bs 4",
     "train_derived": "train_derived --arch 1 0 1 1 0 1 2 1 1 --gf_dim 4 --df_dim 4 --bottom_width 4 --max_iter 8 --n_critic 2 --val_freq 1 "
     "--sample_freq 1 --num_eval_imgs 8 -gen_bs 4 -dis_bs 4 --lr_decay",
+    "asha": "search --method asha --gf_dim 4 --df_dim 4 --rungs 1 2 3 --eta 2 --max_trials 5 --topk 2 --ema_decay 0.9 "
+    "--rl_num_eval_img 8 --n_critic 2 -gen_bs 4 -dis_bs 4",
     "dggan": "search --method dggan --growth_width 4 --growth_iterations 6 --growing_steps 2 --topk 2 --kernels 3 --filters 4 8 "
     "--action_probability 0.5 --rl_num_eval_img 8 --num_workers 0 -gen_bs 4 -dis_bs 4",
 }
@@ -88,6 +91,7 @@ def use_tiny_net(monkeypatch):
     """Everything scores with TinyNet from here on."""
     for module in (models_search.shared_gan.materials, utils.metrics.generator):
         monkeypatch.setattr(module, "load_feature_net", lambda *arguments, **options: TinyNet())
+    models_search.retraining.materials.materials_of_process.cache_clear()
     for module in (models_search.dggan.pair, models_search.dggan.search):
         monkeypatch.setattr(module, "load_net", lambda *arguments: TinyNet())
 

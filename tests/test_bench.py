@@ -6,9 +6,11 @@ import sys
 
 import pytest
 import torch
-from running import ROOT, assert_equal_states, load_script
+from running import ROOT, assert_equal_states
 
 import cfg
+from models_search.retraining.plan import training_plan
+from models_search.retraining.training import new_state
 
 SCRIPTS = [path.stem for path in sorted((ROOT / "bench").glob("*.py")) if "def main():" in path.read_text()]
 CPU = torch.device("cpu")
@@ -72,7 +74,7 @@ def test_both_ways_train_the_same_weights_on_the_same_architectures(load_benchma
 def test_retraining_is_measured_on_the_networks_of_train_derived(load_benchmark):
     networks = load_benchmark("networks")
     options = networks.retraining_options(4)
-    state = load_script("train_derived").new_state(options, cfg.generator_architecture(options), CPU)
+    state = new_state(training_plan(options, cfg.generator_architecture(options)), CPU)
     assert_equal_states(networks.derived_gan(options, CPU).state_dict(), state.gan.state_dict())
 
 

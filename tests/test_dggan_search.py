@@ -3,6 +3,7 @@ what comes of the winner.
 """
 
 import json
+import time
 import os
 import re
 import shutil
@@ -456,6 +457,26 @@ def _double_or_die(task, device, stop):
     if task < 0:
         os.kill(os.getpid(), signal.SIGKILL)
     return 2 * task, device.type
+
+
+def _wait_and_double(number, device, stop):
+    time.sleep(0.3 * number)
+    return 2 * number, device.type
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_workers_get_tasks_that_follow_from_results_until_there_is_none_left(processes):
+    """The tasks 1 and 0 come first. Each result up to 2 becomes a task; there is none while nothing has ended."""
+    waiting, results = [1, 0], []
+    save_point = SavePoint(None, StopSignal("go on"), "go on")
+    with workers([torch.device("cpu")] * processes, save_point) as pool:
+        for task, result in pool.as_they_end(_wait_and_double, lambda: waiting.pop(0) if waiting else None):
+            results.append((task, *result))
+            if 0 < result[0] <= 2:
+                waiting.append(result[0])
+    ended = [(1, 2, "cpu"), (0, 0, "cpu"), (2, 4, "cpu")]
+    assert sorted(results) == sorted(ended) and results.index(ended[0]) < results.index(ended[2])
+    assert results == ended if processes == 1 else len(results) == 3
 
 
 def test_workers_give_results_in_order_and_a_killed_one_ends_the_run_with_one_line():

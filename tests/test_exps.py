@@ -1,4 +1,4 @@
-"""exps/: the report of finished runs, and the script that trains all that a search kept."""
+"""exps/: the report of finished runs, and the scripts that take a search."""
 
 import json
 import os
@@ -141,50 +141,35 @@ def test_a_wrong_command_line_of_the_report_is_one_line(arguments):
 
 
 FAKE_PYTHON = """#!/usr/bin/env bash
-case "$1" in
--c) exec {python} "$@" ;;
-exps/report.py) echo "reported ${{*:2}}" ;;
-train_derived.py)
-    while [ $# -gt 0 ]; do
-        case "$1" in --rank) rank=$2 ;; --folder_file) file=$2 ;; esac
-        shift
-    done
-    case " $DIVERGING " in *" $rank "*) exit 3 ;; esac
-    [ "$rank" != "${{BROKEN:-}}" ] || exit 1
-    echo "logs/mine of $rank" >"$file"
-    ;;
-esac
+printf '%s\\n' "$@"
 """
 
 
 @pytest.mark.parametrize(
-    "diverging, broken, code, printed",
+    "script, argument, command",
     [
-        ("2", "", 0, "reported logs/mine of 1 logs/mine of 3\n"),
-        ("1 2 3", "", 3, None),
-        ("", "2", 1, None),
+        ("retrain_topk.sh", "found/derived.json", ["train_derived.py", "--derive"]),
+        ("proxy_correlation.sh", "found", ["exps/proxy_correlation.py"]),
     ],
 )
-def test_the_runs_that_retrain_topk_made_are_ranked_and_those_that_diverged_left_out(
-    tmp_path, diverging, broken, code, printed
-):
-    (tmp_path / "derived.json").write_text(json.dumps({"architectures": [{}, {}, {}]}))
-    (tmp_path / "python").write_text(FAKE_PYTHON.format(python=sys.executable))
+def test_a_script_that_takes_a_search_hands_it_and_the_options_on(tmp_path, script, argument, command):
+    (tmp_path / "found").mkdir()
+    (tmp_path / "found" / "derived.json").touch()
+    (tmp_path / "python").write_text(FAKE_PYTHON)
     (tmp_path / "python").chmod(0o755)
-    environment = dict(
-        os.environ, VIRTUAL_ENV="active", DIVERGING=diverging, BROKEN=broken, TMPDIR=str(tmp_path)
-    )
-    environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
-    ended = subprocess.run(
-        ["bash", ROOT / "exps" / "retrain_topk.sh", "derived.json"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert ended.returncode == code
-    assert ended.stdout.endswith(printed) if printed else "reported" not in ended.stdout
-    assert not list(tmp_path.glob("tmp.*"))  # where the folders were written
+    environment = dict(os.environ, VIRTUAL_ENV="active", PATH=f"{tmp_path}:{os.environ['PATH']}")
+
+    def run(*words):
+        words = ["bash", ROOT / "exps" / script, *words]
+        return subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    ended = run(argument, "--exp_name", "two words")
+    assert ended.returncode == 0
+    assert ended.stdout.splitlines() == [*command, str(tmp_path / argument), "--exp_name", "two words"]
+    for words in ([], ["nowhere"]):
+        refused = run(*words)
+        assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+        assert refused.stderr.startswith("error: give ")
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "exps").glob("*.sh")))

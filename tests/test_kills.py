@@ -61,6 +61,11 @@ def test_a_growth_that_is_killed_and_goes_on_ends_as_the_unbroken_one(
     assert dies_and_ends_as(finished, "dggan", pictures, tmp_path / "run", moment, call, save_always)
 
 
+def test_a_search_of_trials_that_is_killed_and_goes_on_ends_as_the_unbroken_one(tmp_path, pictures, finished):
+    moment = "keeping a result", 6, False
+    assert dies_and_ends_as(finished, "asha", pictures, tmp_path / "run", *moment)
+
+
 @pytest.mark.parametrize("name, number", [("search", signal.SIGTERM), ("train_derived", signal.SIGINT)])
 def test_a_signal_ends_a_run_with_its_exit_code_and_a_checkpoint_to_go_on_from(
     tmp_path, pictures, finished, name, number

@@ -14,6 +14,7 @@ from PIL import Image
 from running import ROOT, assert_equal_states, load_script, only_run, read_metrics, scored_lines, stop_at
 
 import cfg
+import models_search.retraining.training
 import utils.training.inputs
 from models.growing.networks import GrowingGenerator
 from models.growing.architecture import proggan_architecture
@@ -287,7 +288,7 @@ def test_a_search_ends_with_a_grid_however_short_it_is(type_command, tmp_path):
 def test_a_training_logs_a_line_every_minute(tmp_path, monkeypatch):
     script = load_script("train_derived")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(script, "SECONDS_PER_LINE", -1)
+    monkeypatch.setattr(models_search.retraining.training, "SECONDS_PER_LINE", -1)
     monkeypatch.setattr(sys, "argv", TINY_TRAINING.replace("--score_start", "--val_freq 9").split())
     script.main()
     log = (only_run(tmp_path, "t") / "Log" / "log.txt").read_text()

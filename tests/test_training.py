@@ -7,13 +7,15 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from running import assert_equal_states, load_script
+from running import assert_equal_states
 
 import cfg
 from models_search.autogan.plan import make_plan
 from models_search.autogan.search import search as search_autogan
 from models_search.autogan.search import train_shared
 from models_search.autogan.state import SearchState
+from models_search.retraining.plan import training_plan
+from models_search.retraining.training import new_state, train_generator
 from models_search.shared_gan.network import new_shared_gan
 from models_search.shared_gan.reward import Scored
 from utils.data.load import load_images
@@ -146,14 +148,15 @@ def test_after_a_dynamic_reset_both_networks_have_other_weights_and_both_optimis
 
 def train(command, images, score=lambda state: None):
     """A training by a train_derived command: its Gan and the figures it recorded."""
-    script, figures = load_script("train_derived"), []
+    figures = []
     length = "" if "--max_epoch" in command else "--max_iter 3"
     options = cfg.parse("train_derived", f"{NETWORKS} --arch 1 0 1 1 {length} {command}".split())
-    state = script.new_state(options, cfg.generator_architecture(options), CPU)
+    plan = training_plan(options, cfg.generator_architecture(options))
+    state = new_state(plan, CPU)
     inputs = StepInputs(images, options.run.random_seed, options.training, options.network.latent_dim)
-    total = script.total_steps(options, images.num_images)
+    total = plan.total_steps(images.num_images)
     run, scorer = run_that_records(figures), PretendScorer(score)
-    script.train_generator(state, options, inputs, total, scorer, run, NoSavePoint())
+    train_generator(state, plan, inputs, total, scorer, run, NoSavePoint())
     return state.gan, figures
 
 

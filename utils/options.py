@@ -32,15 +32,18 @@ def group(scripts, methods=None):
     return declare
 
 
-def option(default, help, choices=None, *, kind=None, flags=(), nargs=None, instead_of=(), **bounds):
+def option(
+    default, help, choices=None, *, kind=None, flags=(), nargs=None, instead_of=(), needs=None, **bounds
+):
     """A field of a group. Its annotation is its type.
 
     An option of type tuple[int, ...] takes several values. kind: argparse's type, if the annotation is not
     enough. flags: further spellings. instead_of: options that this one replaces and that have no effect
-    beside it. bounds: see `number`.
+    beside it. needs: an option without which this one has no effect. bounds: see `number`.
     """
     details = {"help": help, "choices": choices, "kind": kind, "nargs": nargs, "bounds": bounds}
-    return dataclasses.field(default=default, metadata={**details, "flags": flags, "instead_of": instead_of})
+    details |= {"flags": flags, "instead_of": instead_of, "needs": needs}
+    return dataclasses.field(default=default, metadata=details)
 
 
 count = partial(option, at_least=1)
@@ -218,6 +221,8 @@ class Script:
             words = ["without effect here; the authors' command lines have it"]
         elif group_class.methods and self.switch:
             words.append(f"({self.switch} {', '.join(group_class.methods)})")
+        if field.metadata["needs"]:
+            words.append(f"(with --{field.metadata['needs']})")
         if replaced:
             words.append(f"(instead of {' and '.join(f'--{name}' for name in replaced)})")
         return " ".join([*words, f"(default: {default})"]).replace("%", "%%")
@@ -249,6 +254,9 @@ class Script:
             if group_class.methods and method not in group_class.methods:
                 cure = f" or set {self.switch} {group_class.methods[0]}" if self.switch else ""
                 raise UserError(f"--{name}: without effect with {method}; leave it out{cure}")
+            needed = field.metadata["needs"]
+            if needed and needed not in typed:
+                raise UserError(f"--{name}: without effect without --{needed}; leave it out or give that too")
             for other in field.metadata["instead_of"]:
                 if other in typed:
                     raise UserError(f"--{other}: without effect beside --{name}; leave one of them out")

@@ -27,6 +27,7 @@ from utils.progress import Progress
 from utils.randomness import derived_seed, global_seed, random_generator
 from utils.run.checkpoint import DamagedCheckpoint, load_checkpoint, previous_of, save_checkpoint
 from utils.run.save_point import SavePoint
+from utils.run.workers import one_thread_on_cpu
 from utils.training.gan import new_gan, place
 from utils.training.inputs import StepInputs
 from utils.training.loop import Diverged, look_steps, train
@@ -49,7 +50,7 @@ def train_node(node, device, stop, *, plan):
         return {"figures": {}, "failure": LEFT_OUT, "losses": [], "rollbacks": []}
     weights, figures, failure = None, {}, ""
     training = NodeTraining()
-    with _one_thread_on_cpu(device), _memory_errors(node, device):
+    with one_thread_on_cpu(device), _memory_errors(node, device):
         try:
             networks = _train(training, node, plan, device, stop)
             average = place(networks["average"], device, plan.run.is_fast).eval()
@@ -105,7 +106,7 @@ def _train(training, node, plan, device, stop):
         looks = train(
             gan, inputs, functions_at, look_steps(first, total, plan.training.print_freq), plan.training,
             first=first, rollbacks=len(training.rollbacks), log=training.rollbacks.append,
-            ema_decay=plan.growth.ema_decay, progress=progress,
+            ema_decay=plan.independent.ema_decay, progress=progress,
         )  # fmt: skip
         for look in looks:
             training.step, figures = look.step, look.figures()
@@ -199,21 +200,6 @@ def _score(average, node, plan, device, save_point):
     )  # fmt: skip
     figures = {name: getattr(scores, name) for name in ("fid", "is_mean", "is_std", "swd")}
     return {name: value for name, value in figures.items() if value is not None}
-
-
-@contextlib.contextmanager
-def _one_thread_on_cpu(device):
-    """Use one thread on the CPU.
-
-    Sums there depend on the number of threads, and several nodes may be training at once.
-    """
-    threads = torch.get_num_threads()
-    if device.type == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager

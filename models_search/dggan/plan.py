@@ -33,6 +33,7 @@ class Plan:
     scoring: object
     run: object
     search: object
+    independent: object
     growth: object
     root: GrowingArchitecture
     actions: tuple  # DGGAN: to choose from; ProgGAN: to take one after the other
@@ -85,7 +86,7 @@ class Plan:
         }
 
 
-GROUPS = ("data", "network", "training", "scoring", "run", "search", "growth")
+GROUPS = ("data", "network", "training", "scoring", "run", "search", "independent", "growth")
 
 
 def make_plan(options):
@@ -110,7 +111,7 @@ def make_plan(options):
             check_choice(actions, root, final)
     with _blaming("--growing_steps"):
         check_steps(growing_steps, growth.start_resolution, final, actions)
-    devices = worker_devices(device, growth.workers)
+    devices = worker_devices(device, options.independent.workers)
     with _blaming("--growth_width, --filters"):
         memory = device_memory(devices[0]) // devices.count(devices[0])
         check_memory(actions, root, final, is_list, memory, options.network.latent_dim)

@@ -161,7 +161,7 @@ def load_materials(plan):
 
     Raises UserError now rather than in a worker process later.
     """
-    devices = worker_devices(pick_device(plan.run.device), plan.growth.workers)
+    devices = worker_devices(pick_device(plan.run.device), plan.independent.workers)
     net = load_net(plan.scoring, plan.run.compile, devices[0]).name
     load_images(plan.data.dataset, plan.data.data_path, image_size=plan.data.img_size, fewest=2)
     return Materials(

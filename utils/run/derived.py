@@ -22,44 +22,46 @@ def write_derived(path, reward, feature_net, ranked):
     write_json(path, {"reward": reward, "feature_net": feature_net, "architectures": architectures})
 
 
-def derived_file(path):
+def derived_file(path, option="--arch_file"):
     """The derived.json of a search, from that file or the search's folder.
 
-    Raises UserError (--arch_file) if the folder has none.
+    Raises UserError, which names `option`, if the folder has none.
     """
     path = Path(path)
     if not path.is_dir():
         return path
     if not (path / "derived.json").is_file():
         cure = "give the folder of a search that has ended"
-        raise UserError(f"--arch_file: {path} holds no derived.json; {cure}")
+        raise UserError(f"{option}: {path} holds no derived.json; {cure}")
     return path / "derived.json"
 
 
-def read_ranked(path):
-    """The entries of a derived.json, best first: dicts with "architecture" and perhaps more.
+def read_derived(path, option="--arch_file"):
+    """The entries of a derived.json, best first: dicts with "architecture" (text) and perhaps more.
 
-    path: the file or the search's folder. Raises UserError (--arch_file).
+    path: the file or the search's folder. Raises UserError, which names `option`.
     """
-    path = derived_file(path)
+    path = derived_file(path, option)
     try:
-        with open_regular(path, "--arch_file", "give the derived.json that a search wrote") as file:
+        with open_regular(path, option, "give the derived.json that a search wrote") as file:
             content = file.read()
         # Of bytes json finds out the encoding: any UTF, with or without a byte order mark.
-        ranked = json.loads(content)["architectures"]
-        return [{**entry, "architecture": str(entry["architecture"])} for entry in ranked]
+        entries = json.loads(content)["architectures"]
+        entries = [{**entry, "architecture": str(entry["architecture"])} for entry in entries]
     except (ValueError, KeyError, TypeError):
-        raise UserError(
-            f"--arch_file: {path} is not a derived.json; give the one that a search wrote"
-        ) from None
+        problem = f"{path} is not a derived.json"
+        raise UserError(f"{option}: {problem}; give the one that a search wrote") from None
+    if not entries:
+        raise UserError(f"{option}: {path} holds no architecture; give the one that a search wrote")
+    return entries
 
 
-def read_architecture(path, rank):
-    """The text of the architecture of this rank, 1 for the best. path: see read_ranked.
+def read_architecture(path, rank, option="--arch_file"):
+    """The text of the architecture of this rank, 1 for the best. path: see read_derived.
 
-    Raises UserError (--arch_file, --rank) if there is none.
+    Raises UserError (`option`, --rank) if there is none.
     """
-    ranked = read_ranked(path)
-    if not 1 <= rank <= len(ranked):
-        raise UserError(f"--rank: {path} holds {len(ranked)} architectures; give 1 to {len(ranked)}")
-    return ranked[rank - 1]["architecture"]
+    entries = read_derived(path, option)
+    if not 1 <= rank <= len(entries):
+        raise UserError(f"--rank: {path} holds {len(entries)} architectures; give 1 to {len(entries)}")
+    return entries[rank - 1]["architecture"]

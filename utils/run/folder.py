@@ -37,11 +37,12 @@ class Run:
     """The folder that one run writes to, and its logs.
 
     Make it with `Run.create` or `Run.reopen`, after everything that the user typed has been checked.
-    options: {option: value}, plain data; part of every checkpoint.
+    options: {option: value}, plain data; part of every checkpoint. label: put before the run's lines on the
+    console, where several runs write.
     """
 
-    def __init__(self, folder, options):
-        self.folder, self.options = Path(folder), options
+    def __init__(self, folder, options, label=""):
+        self.folder, self.options, self.label = Path(folder), options, label
         self.models, self.logs, self.samples = (self.folder / name for name in ("Model", "Log", "Samples"))
         self.metrics, self.scored = self.logs / "metrics.jsonl", self.folder / "scored.jsonl"
         self._earlier_seconds, self._started = 0.0, time.monotonic()
@@ -67,13 +68,34 @@ class Run:
                     f"--exp_name: cannot write {folder} ({reason}); run in a folder you may write to"
                 ) from None
         run = cls(folder, options)
-        for sub_folder in (run.models, run.logs, run.samples):
-            sub_folder.mkdir()
-        write_json(folder / "config.json", {"options": options, "environment": environment(device)})
-        run._open()
-        run._show_options()
+        run._begin(device)
         run.log(f"writing to {folder}")
         return run
+
+    @classmethod
+    def at(cls, folder, options, device=None, label=""):
+        """(run, its newest checkpoint) in exactly this folder, for work that the same command goes on with.
+
+        The checkpoint is None if there is none, or none that is whole: then the run begins anew.
+        """
+        run, saved = cls(folder, options, label), None
+        with suppress(UserError):
+            saved, _ = load_latest(run.models)
+        if saved:
+            run._earlier_seconds = saved["seconds"]
+            run._open(saved["metrics_bytes"], saved.get("scored_bytes", 0))
+        else:
+            run._begin(device)
+        return run, saved
+
+    def _begin(self, device):
+        """Make the sub-folders and config.json, and open the logs."""
+        for sub_folder in (self.models, self.logs, self.samples):
+            sub_folder.mkdir(parents=True, exist_ok=True)
+        configuration = {"options": self.options, "environment": environment(device)}
+        write_json(self.folder / "config.json", configuration)
+        self._open()
+        self._show_options()
 
     @classmethod
     def reopen(cls, path, saved, options=None):
@@ -119,8 +141,7 @@ class Run:
             yield
         except UserError:
             if not any(self.models.iterdir()):
-                self._tensorboard.close()
-                self._lock.close()
+                self.close()
                 shutil.rmtree(self.folder)
                 with suppress(OSError):  # other runs are there
                     self.folder.parent.rmdir()
@@ -132,7 +153,7 @@ class Run:
 
     def log(self, message):
         """One line on the console, above any progress bar, and in log.txt."""
-        tqdm.write(message)
+        tqdm.write(self.label + message)
         sys.stdout.flush()  # otherwise a pipe or file gets the line hours later
         spoken()
         self.note(message)
@@ -213,6 +234,11 @@ class Run:
         self._show(0, summary.hparams({}, {})[2])  # HParams lists the run as finished
         with naming(self.logs / "events"):
             self._tensorboard.close()
+
+    def close(self):
+        """Close the log and unlock the folder."""
+        self._tensorboard.close()
+        self._lock.close()
 
 
 def _to_utf8(value):

@@ -18,6 +18,10 @@ class StopRequested(Ending):
         self.exit_code = 128 + signal_number
 
 
+class OutOfTime(Exception):
+    """The deadline of a save point has passed, and the state has been saved."""
+
+
 class StopSignal:
     """Catches SIGINT, SIGTERM and SIGHUP inside a `with` block. A second signal ends the program at once.
 
@@ -72,18 +76,22 @@ class SavePoint:
     `number`. hint: what to type to go on.
     """
 
-    def __init__(self, save, stop, hint, interval_seconds=600):
+    def __init__(self, save, stop, hint, interval_seconds=600, deadline=None):
         self.save, self.stop, self.hint, self.interval_seconds = save, stop, hint, interval_seconds
-        self._last_save = time.monotonic()
+        self.deadline, self._last_save = deadline, time.monotonic()
 
     def reached(self, due=False):
         """Save if `due`, or if the last save is long ago; raise StopRequested if a signal has come."""
-        is_due = due or self.stop.number or time.monotonic() - self._last_save > self.interval_seconds
+        is_late = self.deadline is not None and time.time() > self.deadline
+        is_old = time.monotonic() - self._last_save > self.interval_seconds
+        is_due = due or is_late or self.stop.number or is_old
         if self.save and is_due:
             self.save()
             self._last_save = time.monotonic()
         if self.stop.number:
             raise StopRequested(self.stop.number, self.hint)
+        if is_late:
+            raise OutOfTime
 
     def stop_if_asked(self):
         """Save and raise StopRequested if a signal has come. Cheap, so it can be called often."""

@@ -1,4 +1,4 @@
-"""Runs independent tasks in several processes and yields their results in the order of the tasks.
+"""Runs independent tasks in several processes and yields their results.
 
 A signal stops all processes, and none is left behind.
 """
@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
 import torch
@@ -21,7 +21,11 @@ from utils.run.save_point import StopRequested
 
 @contextlib.contextmanager
 def workers(devices, save_point):
-    """A context with an object whose `in_order(work, tasks)` yields the result of each task, in order.
+    """A context with an object that does tasks.
+
+    Its `in_order(work, tasks)` yields the result of each task, in order. Its `as_they_end(work, next_task)`
+    yields (task, result) whenever a task ends. That calls next_task() as soon as a process is free, and ends
+    when it returns None and no task is at work: tasks may follow from results.
 
     A result is work(task, device, stop). One process for each of `devices` does the work; if there is only
     one, this process does. `work`, tasks and results are pickled. `save_point.reached` is called after every
@@ -41,7 +45,7 @@ def workers(devices, save_point):
         free_devices.put(str(device))
     with pool:
         try:
-            yield Processes(pool, save_point)
+            yield Processes(pool, len(devices), save_point)
         except BaseException:
             stop.value = save_point.stop.number or signal.SIGTERM
             pool.shutdown(cancel_futures=True)
@@ -61,16 +65,23 @@ class ThisProcess:
             self.save_point.reached()
             yield result
 
+    def as_they_end(self, work, next_task):
+        """See `workers`."""
+        while (task := next_task()) is not None:
+            result = work(task, self.device, self.save_point.stop)
+            yield task, result
+            self.save_point.reached()
+
 
 class Processes:
-    """Hands the tasks to a pool of processes."""
+    """Hands the tasks to a pool of `count` processes."""
 
-    def __init__(self, pool, save_point):
-        self.pool, self.save_point = pool, save_point
+    def __init__(self, pool, count, save_point):
+        self.pool, self.count, self.save_point = pool, count, save_point
 
     def in_order(self, work, tasks):
         """See `workers`."""
-        try:
+        with self._broken_pool_reported():
             for future in [self.pool.submit(_work, work, task) for task in tasks]:
                 while not future.done():
                     wait([future], timeout=1)
@@ -78,10 +89,46 @@ class Processes:
                 result = future.result()
                 self.save_point.reached()
                 yield result
+
+    def as_they_end(self, work, next_task):
+        """See `workers`."""
+        running = {}
+        with self._broken_pool_reported():
+            while True:
+                while len(running) < self.count and (task := next_task()) is not None:
+                    running[self.pool.submit(_work, work, task)] = task
+                if not running:
+                    return
+                done = []
+                while not done:
+                    done, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
+                    self.save_point.reached()
+                for future in done:
+                    yield running.pop(future), future.result()
+
+    @contextlib.contextmanager
+    def _broken_pool_reported(self):
+        try:
+            yield
         except BrokenProcessPool:
             self.save_point.reached()  # a signal to the whole process group ends workers too
             hint = self.save_point.hint
             raise Ending(f"a worker process was killed, perhaps because memory ran out; {hint}") from None
+
+
+@contextlib.contextmanager
+def one_thread_on_cpu(device):
+    """Use one thread on the CPU.
+
+    Sums there depend on the number of threads, and several tasks may be at work at once.
+    """
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class SharedStop:

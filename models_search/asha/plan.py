@@ -1,0 +1,100 @@
+"""What an ASHA search is going to do, checked before anything is read or built."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from models.families import family
+from models_search.search_space import every_cell, random_architecture
+from utils.cli import UserError
+from utils.options import refuse_other_size
+from utils.randomness import random_generator
+from utils.training.inputs import steps_per_epoch
+from utils.training.sizes import network_sizes
+
+DEFAULT_TRIALS = 64
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The option groups that the search reads, and what follows from them."""
+
+    data: object
+    network: object
+    cells: object
+    weights: object
+    training: object
+    scoring: object
+    run: object
+    search: object
+    beam: object
+    independent: object
+    asha: object
+    levels: int  # number of cells
+
+    @property
+    def most_trials(self):
+        """How many architectures are begun at most; None: no limit."""
+        if self.asha.max_trials is None and self.search.budget_hours is None:
+            return DEFAULT_TRIALS
+        return self.asha.max_trials
+
+    def architecture(self, index):
+        """The architecture of a trial: every one is equally likely."""
+        return random_architecture(self.levels, random_generator(self.run.random_seed, "trial", index))
+
+    def iterations(self, rung, num_images):
+        """Generator iterations from a trial's start to the end of a rung; at least its passes."""
+        steps = self.asha.rungs[rung] * steps_per_epoch(num_images, self.training)
+        return math.ceil(steps / self.training.n_critic)
+
+    def describe(self):
+        """The plan as plain data, for --dry_run."""
+        random = self.architecture(0)
+        with torch.device("meta"):
+            networks = family(random).networks(random, self.network.latent_dim, self.cells)
+            sizes = network_sizes(*networks, self.data.img_size)
+        return {
+            "architecture": "searched",
+            "resolution": self.data.img_size,
+            "architectures_in_space": math.prod(len(every_cell(level)) for level in range(self.levels)),
+            "discriminator_parameters": sizes["discriminator_parameters"],
+            "discriminator_macs": sizes["discriminator_macs"],
+            "rungs": list(self.asha.rungs),
+            "trials": self.most_trials,
+        }
+
+
+GROUPS = (
+    "data",
+    "network",
+    "cells",
+    "weights",
+    "training",
+    "scoring",
+    "run",
+    "search",
+    "beam",
+    "independent",
+)
+GROUPS += ("asha",)
+
+
+def make_plan(options):
+    """The Plan of resolved options. Raises UserError if they do not fit together."""
+    rungs, img_size, bottom_width = options.asha.rungs, options.data.img_size, options.cells.bottom_width
+    if options.search.reward == "swd":
+        raise UserError("--reward: swd is a reward of --method dggan and proggan; use is or fid")
+    if list(rungs) != sorted(set(rungs)):
+        raise UserError(f"--rungs: {list(rungs)} must rise; give each rung more passes than the one below")
+    most = options.asha.max_trials
+    if most is not None and options.beam.topk > most:
+        raise UserError(
+            f"--topk: cannot keep {options.beam.topk} of --max_trials {most}; lower --topk or try more"
+        )
+    levels = max(1, round(math.log2(img_size / bottom_width)))
+    maker = f"{levels} cell{'' if levels == 1 else 's'} on --bottom_width {bottom_width}"
+    refuse_other_size(img_size, bottom_width << levels, maker, " or change --bottom_width")
+    groups = {name: getattr(options, name) for name in GROUPS}
+    return Plan(**groups, levels=levels)

@@ -1,0 +1,1 @@
+"""Training one architecture alone: what train_derived.py shares with searches that share no weights."""

@@ -1,0 +1,47 @@
+"""What a training of one architecture works with: whatever may be missing or unreadable."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from utils.data.image_set import ResizedImages
+from utils.data.load import DATASETS, load_images
+from utils.metrics.generator import load_feature_nets, load_real_statistics
+from utils.precision import check_precision
+from utils.run.machine import device_memory
+from utils.training.sizes import refuse_too_large
+
+
+@dataclass
+class Materials:
+    """Networks to score with, images to learn, and their statistics by each network."""
+
+    feature_nets: list
+    images: ResizedImages
+    reals: list
+
+
+def find_materials(plan, device):
+    """(feature networks, ImageSet) of a training; raises UserError for what is missing or too large."""
+    check_precision("--precision", plan.training.precision, device)
+    refuse_too_large(plan.describe(), device_memory(device))
+    feature_nets = load_feature_nets(**plan.scoring.network(), compiled=plan.run.compile, device=device)
+    data = plan.data
+    return feature_nets, load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2)
+
+
+def read_materials(feature_nets, image_set, data, fid_stat, device):
+    """The Materials: reads all images and computes their statistics, which can take minutes."""
+    images = image_set.resized(data.img_size, device, num_workers=data.num_workers)
+    reals = load_real_statistics(
+        feature_nets, images, fid_stat=fid_stat, data=DATASETS[data.dataset], split="train",
+        resolution=data.img_size,
+    )  # fmt: skip
+    return Materials(feature_nets, images, reals)
+
+
+@lru_cache(maxsize=1)
+def materials_of_process(data, scoring, fid_stat, compiled, device):
+    """The Materials of all trainings that a process does, loaded once. data, scoring: option groups."""
+    feature_nets = load_feature_nets(**scoring.network(), compiled=compiled, device=device)
+    image_set = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2)
+    return read_materials(feature_nets, image_set, data, fid_stat, device)

@@ -1,0 +1,107 @@
+"""The training of one architecture as a task: a run folder of its own, in which it goes on if started again.
+
+The result depends only on the task, so any process can do it. A task that has a result is never done again.
+"""
+
+import contextlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from models_search.retraining.materials import materials_of_process
+from models_search.retraining.plan import TrainingPlan
+from models_search.retraining.training import Scorer, new_state, train_generator, training_results
+from utils.cli import UserError
+from utils.metrics.evaluate import NonFiniteImages
+from utils.run.files import write_json
+from utils.run.folder import Run
+from utils.run.save_point import OutOfTime, SavePoint
+from utils.run.workers import one_thread_on_cpu
+from utils.training.inputs import StepInputs
+from utils.training.loop import Diverged
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """What to train, and where.
+
+    folder: of the run. options: {option: value} of train_derived.py, plain data for config.json and
+    checkpoints, with which that script can go on. hint: what to type after a stop. result_name: the file of
+    the result, in the folder. deadline: a time.time() at which the training stops unfinished.
+    """
+
+    plan: TrainingPlan
+    folder: Path
+    options: dict
+    hint: str
+    result_name: str = "results.json"
+    deadline: float | None = None
+
+    def result(self):
+        """The result, if there is one: see `train_task`.
+
+        A failure is none if --on_nan rollback now allows another attempt.
+        """
+        file = self.folder / self.result_name
+        result = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        if result and "failure" in result and result["on_nan"] != self.plan.training.on_nan:
+            return None
+        return result
+
+
+def train_task(task, device, stop):
+    """Train and score the architecture of a TrainingTask, or read the result if that has been done.
+
+    Returns what results.json says of a training (see training_results). A training that diverges, or makes
+    images that are not finite, has a result too: {"architecture", "failure", "on_nan"}. stop: see SavePoint;
+    after a signal, what is done so far is saved and StopRequested is raised. At the deadline it is saved too,
+    and None is returned.
+    """
+    result = task.result()
+    if result:
+        return result
+    with one_thread_on_cpu(device), _memory_errors(task, device):
+        run, saved = Run.at(task.folder, task.options, device, label=f"{task.folder.name}: ")
+        try:
+            result = _train(task, run, saved, device, stop)
+        except (Diverged, NonFiniteImages) as error:
+            run.log(f"failed: {error}")
+            on_nan = task.plan.training.on_nan
+            result = {"architecture": str(task.plan.architecture), "failure": str(error), "on_nan": on_nan}
+        except OutOfTime:
+            return None
+        finally:
+            run.close()
+    write_json(task.folder / task.result_name, result)
+    if device.type == "cuda":
+        torch.cuda.empty_cache()  # another process may need the memory
+    return result
+
+
+def _train(task, run, saved, device, stop):
+    """Train to the end from the checkpoint `saved`, or from the start, and return the results."""
+    plan = task.plan
+    materials = materials_of_process(plan.data, plan.scoring, plan.fid_stat, plan.run.compile, device)
+    state = new_state(plan, device)
+    if saved:
+        state.restore(saved)
+    inputs = StepInputs(materials.images, plan.run.random_seed, plan.training, plan.network.latent_dim)
+    save_point = SavePoint(
+        lambda: run.save(state.to_saved(), state.step), stop, task.hint, deadline=task.deadline
+    )
+    scorer = Scorer(plan, materials.feature_nets, materials.reals, run)
+    total = plan.total_steps(materials.images.num_images)
+    train_generator(state, plan, inputs, total, scorer, run, save_point)
+    return training_results(plan, state, run)
+
+
+@contextlib.contextmanager
+def _memory_errors(task, device):
+    """Turn an out-of-memory error into a UserError: with fewer processes on the device it may fit."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        problem = f"{task.folder.name} does not fit the memory of {device}"
+        raise UserError(f"--workers: {problem}; use fewer, or smaller networks or batches") from None

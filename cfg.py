@@ -11,10 +11,12 @@ paper's, or those of the authors' scripts where the paper is silent (README, "Di
 import dataclasses
 import shlex
 from dataclasses import dataclass
+from functools import partial
 
 from models import architectures
 from models.autogan.architecture import PUBLISHED, Architecture
 from models.errors import ArchitectureError
+from models.growing.architecture import LARGEST_KERNEL, MOST_FILTERS
 from utils.cli import UserError
 from utils.options import (
     Script, boolean, count, folder_name, group, option, output_file, refuse_other_size, share
@@ -26,14 +28,19 @@ ALL, TRAINING, SCORING = (SEARCH, TRAIN, TEST), (SEARCH, TRAIN), (TRAIN, TEST)
 DATASETS = ("cifar10", "stl10", "mnist", "fashion_mnist", "digits", "folder")
 GENERATORS = ("shared_gan", *PUBLISHED)
 PRECISIONS = ("float32", "tf32", "bfloat16")  # those of utils.precision, which needs torch
+# Larger ones fit no memory, and the products of these fit 64 bits; what fits this machine is checked later.
+width = partial(count, at_most=2**20)
+size = partial(option, at_most=2**14)
+images = partial(option, at_least=2, at_most=10**8)  # a random order of so many takes 800 MB
+processes = partial(option, at_most=1024)
 
 
 @group(scripts=ALL)
 class DataOptions:
     dataset: str = option("cifar10", "images to learn", DATASETS)
     data_path: str = option("./data", "where data sets are kept or downloaded to; folder: the folder or zip")
-    img_size: int = option(32, "resolution of the images: bottom_width doubled once per cell", at_least=2)
-    num_workers: int = option(8, "processes that read images, at most one a core", at_least=0)
+    img_size: int = size(32, "resolution of the images: bottom_width doubled once per cell", at_least=2)
+    num_workers: int = processes(8, "processes that read images, at most one a core", at_least=0)
 
 
 @group(scripts=())
@@ -49,14 +56,14 @@ class ModelOptions:
 
 @group(scripts=ALL)
 class NetworkOptions:
-    latent_dim: int = count(128, "dimension of the noise")
+    latent_dim: int = width(128, "dimension of the noise")
 
 
 @group(scripts=ALL, methods=("autogan",))
 class CellOptions:
-    gf_dim: int = count(256, "base width of the generator")
-    df_dim: int = count(128, "base width of the discriminator")
-    bottom_width: int = count(4, "resolution before the first cell")
+    gf_dim: int = width(256, "base width of the generator")
+    df_dim: int = width(128, "base width of the discriminator")
+    bottom_width: int = size(4, "resolution before the first cell", at_least=1)
 
 
 @group(scripts=TRAINING, methods=("autogan",))
@@ -85,7 +92,9 @@ class TrainingOptions:
         ("stop", "rollback"),
     )
     precision: str = option("float32", "of the training; the others are faster and less exact", PRECISIONS)
-    print_freq: int = count(100, "steps between looks at the losses: metrics.jsonl, bar, dynamic reset")
+    print_freq: int = count(
+        100, "steps between looks at the losses: metrics.jsonl, bar, dynamic reset", at_most=10**6
+    )
 
     @property
     def betas(self):
@@ -107,7 +116,7 @@ class ScoringOptions:
         PRECISIONS,
     )
     eval_batch_size: int = count(100, "images generated at once for scoring")
-    is_splits: int = count(10, "parts of the Inception score")
+    is_splits: int = count(10, "parts of the Inception score", at_most=10**4)
 
     def network(self):
         """Keyword arguments of utils.inception.feature_net.load_feature_net."""
@@ -119,7 +128,7 @@ class ScoringOptions:
 @group(scripts=SCORING)
 class EvaluationOptions:
     fid_stat: str = option(None, "real images' statistics (.npz with mu and sigma) instead of computing them")
-    num_eval_imgs: int = option(50000, "images to score", at_least=2)
+    num_eval_imgs: int = images(50000, "images to score")
 
 
 @group(scripts=ALL)
@@ -128,7 +137,7 @@ class RunOptions:
         "run", "the run's folder: logs/EXP_NAME_TIME, of test.py in logs_eval", kind=folder_name
     )
     load_path: str = option(None, "a run's folder, to go on with it; test.py: or a .pth file, to score it")
-    random_seed: int = option(12345, "seed of everything random", at_least=0)
+    random_seed: int = option(12345, "seed of everything random", at_least=0, at_most=2**53)
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
     fast: str = option("on", "off: plain code, for comparison; the same results to rounding", ("on", "off"))
     compile: bool = option(
@@ -152,7 +161,7 @@ class SearchOptions:
     reward: str = option(
         "is", "Inception score, FID, or (not autogan) sliced Wasserstein distance", ("is", "fid", "swd")
     )
-    rl_num_eval_img: int = option(5000, "images scored for a reward", at_least=2)
+    rl_num_eval_img: int = images(5000, "images scored for a reward")
 
 
 @group(scripts=(SEARCH,), methods=("autogan", "dggan"))
@@ -163,30 +172,30 @@ class BeamOptions:
 @group(scripts=(SEARCH,), methods=("autogan",))
 class AutoganOptions:
     controller: str = option("controller", "the LSTM, or random search", ("controller", "random"))
-    shared_epoch: int = count(15, "epochs of shared-GAN training per search iteration")
-    max_search_iter: int = count(90, "search iterations")
+    shared_epoch: int = count(15, "epochs of shared-GAN training per search iteration", at_most=10**6)
+    max_search_iter: int = count(90, "search iterations", at_most=10**6)
     grow_step1: int = count(25, "iteration at which the second cell is added")
     grow_step2: int = count(55, "iteration at which the third cell is added")
     grow_steps: tuple[int, ...] = option(
         None, "the same for any number of cells", nargs="*", instead_of=("grow_step1", "grow_step2")
     )
-    ctrl_step: int = option(30, "controller updates per search iteration", at_least=0)
-    ctrl_sample_batch: int = count(1, "architectures per controller update")
+    ctrl_step: int = option(30, "controller updates per search iteration", at_least=0, at_most=10**6)
+    ctrl_sample_batch: int = count(1, "architectures per controller update", at_most=10**6)
     ctrl_lr: float = option(3.5e-4, "learning rate of the controller", above=0)
-    hid_size: int = count(100, "hidden size of the controller")
+    hid_size: int = width(100, "hidden size of the controller")
     entropy_coeff: float = option(1e-4, "weight of the entropy in the reward", at_least=0)
     baseline_decay: float = share(0.9, "decay of the reward's moving average")
-    num_candidate: int = count(10, "architectures sampled at the end of a level (M)")
+    num_candidate: int = count(10, "architectures sampled at the end of a level (M)", at_most=10**6)
     dynamic_reset_threshold: float = option(
         1e-3, "variance of the losses below which the GAN has collapsed; 0: never reset", at_least=0
     )
-    dynamic_reset_window: int = option(500, "losses the variance is taken over", at_least=2)
+    dynamic_reset_window: int = option(500, "losses the variance is taken over", at_least=2, at_most=10**6)
     val_freq: int = count(20, "search iterations between sample grids")
 
 
 @group(scripts=(SEARCH,), methods=("dggan", "proggan"))
 class GrowthOptions:
-    start_resolution: int = option(8, "resolution of the networks that everything grows from", at_least=4)
+    start_resolution: int = size(8, "resolution of the networks that everything grows from", at_least=4)
     growth_iterations: int = count(100000, "training steps at the start and after each growth")
     fade_share: float = share(0.5, "share of these steps over which a growth fades in")
     actions: tuple[str, ...] = option(
@@ -194,17 +203,27 @@ class GrowthOptions:
         "dggan's actions to choose from, or proggan's growths in order, such as 'G 3x64' 'D 7x32' double",
         instead_of=("kernels", "filters"),
     )
-    growth_width: int = count(512, "filters of the first 4x4 convolutions; others follow by ProgGAN's rule")
+    growth_width: int = count(
+        512, "filters of the first 4x4 convolutions; others follow by ProgGAN's rule", at_most=MOST_FILTERS
+    )
     ema_decay: float = share(0.999, "decay of the average generator per generator step")
-    workers: int = count(1, "processes that train a growing step's children, each GPU in turn; same result")
+    workers: int = processes(
+        1, "processes that train a growing step's children, each GPU in turn; same result", at_least=1
+    )
 
 
 @group(scripts=(SEARCH,), methods=("dggan",))
 class DgganOptions:
-    growing_steps: int = option(8, "growing steps; the last ones only double where they must", at_least=0)
+    growing_steps: int = option(
+        8, "growing steps; the last ones only double where they must", at_least=0, at_most=500
+    )
     action_probability: float = option(0.2, "chance that an action is tried (p)", above=0, at_most=1)
-    kernels: tuple[int, ...] = option((3, 7), "kernels of the convolutions that dggan may add")
-    filters: tuple[int, ...] = option((32, 64, 128, 256, 512, 1024), "their filters")
+    kernels: tuple[int, ...] = option(
+        (3, 7), "kernels of the convolutions that dggan may add", at_least=1, at_most=LARGEST_KERNEL
+    )
+    filters: tuple[int, ...] = option(
+        (32, 64, 128, 256, 512, 1024), "their filters", at_least=1, at_most=MOST_FILTERS
+    )
 
 
 @group(scripts=(TRAIN,))
@@ -217,7 +236,10 @@ class DeriveOptions:
     rank: int = count(1, "which architecture of --arch_file: 1 is the best")
     max_iter: int = count(50000, "generator iterations")
     max_epoch: int = count(
-        None, "passes over the data divided by n_critic, as the authors count", instead_of=("max_iter",)
+        None,
+        "passes over the data divided by n_critic, as the authors count",
+        instead_of=("max_iter",),
+        at_most=10**6,
     )
     lr_decay: bool = option(False, "let the learning rates fall linearly to 0")
     sample_freq: int = count(5, "passes over the data between sample grids")
@@ -365,9 +387,14 @@ def _resolve(script, values, typed):
 def resumed(options, saved):
     """Options of a run that goes on: the `saved` ones and typed ones that do not change its result."""
     script, path = SEARCH if "max_search_iter" in saved else TRAIN, options.run.load_path
+    source = f"--load_path: {path}"
     if script != options.script:
         cure = f"go on with it by: python {script}.py --load_path {shlex.quote(path)}"
         raise UserError(f"--load_path: {path} is a run of {script}.py; {cure}")
+    missing = SCRIPTS[script].known().keys() - saved.keys() - THIS_CALL_ONLY
+    if missing:
+        raise UserError(f"{source} lacks the option --{min(missing)}; use another run")
+    SCRIPTS[script].check_saved(saved, source)
     free = FREE_ON_RESUME
     # Without decay of the learning rates no step depends on how many there will be.
     if script == TRAIN and not saved["lr_decay"] and saved["max_epoch"] is None:
@@ -395,6 +422,7 @@ def with_run_options(options, saved):
     if not options.typed & {"feature_net", "inception_path", "inception_backend"}:
         names |= {"feature_net", "inception_path", "feature_precision"}
     values = {name: saved[name] for name in names - options.typed if name in saved}
+    SCRIPTS[options.script].check_saved(values, f"--load_path: {options.run.load_path}")
     return _resolve(options.script, {**options.flat(), **_this_call(options), **values}, options.typed)
 
 
@@ -451,9 +479,17 @@ def generator_architecture(options):
         maker = f"{levels} cells ({source}) on --bottom_width {width}"
         cure = " or change the cells or --bottom_width"
         refuse_other_size(options.data.img_size, width << levels, maker, cure)
+        refuse_single_pixel(architecture, width, "--bottom_width")
     else:
         refuse_other_size(options.data.img_size, architecture.resolution, f"the layers of {source}")
     return architecture
+
+
+def refuse_single_pixel(architecture, bottom_width, option):
+    """Refuse an architecture of cells whose first instance norm sees a single pixel, and so makes it 0."""
+    if bottom_width == 1 and architecture.first_norm == "instance":
+        cure = "give 2 or more, or another first cell"
+        raise UserError(f"{option}: --bottom_width 1 leaves the first instance norm one value; {cure}")
 
 
 def _named_architecture(gen_model, arch, arch_file=None, rank=None):

@@ -32,8 +32,8 @@ def main():
     if options.run.dry_run:
         print(json.dumps({"script": "search.py", "options": options.flat(), **plan.describe()}, indent=2))
         return
+    state = method.new_state(plan, saved)
     materials = method.load_materials(plan)
-    state = method.new_state(plan, materials, saved)
 
     run = open_run(options.run, options.flat(), saved, materials.device)
     with StopSignal(f"go on with --load_path {run.folder}", run.note) as stop:

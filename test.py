@@ -17,13 +17,16 @@ from models.layers.fast_form import fast_form
 from utils.cli import UserError, run_script
 from utils.data.load import DATASETS, load_images
 from utils.metrics.generator import load_feature_nets, load_real_statistics, score_generator
+from utils.metrics.scores import fewest_images
+from utils.metrics.sliced_wasserstein import PATCH_SIZE
 from utils.metrics.sums import FEATURE_SAMPLE
 from utils.randomness import random_generator
-from utils.run.checkpoint import DamagedCheckpoint, load_checkpoint, read_authors_weights
+from utils.run.checkpoint import DamagedCheckpoint, load_networks, read_authors_weights
 from utils.run.files import write_text
 from utils.run.folder import Run, find_run, load_run
-from utils.run.machine import pick_device
+from utils.run.machine import device_memory, pick_device
 from utils.training.gan import place
+from utils.training.memory import on_meta, sampling_memory
 from utils.training.sizes import count_parameters, network_sizes
 
 
@@ -38,7 +41,7 @@ def load_generator(path, options):
         path = best if best.is_file() else models / "checkpoint.pth"
     named = cfg.generator_architecture(options)
     try:
-        saved = load_checkpoint(path)
+        text, weights, saved = load_networks(path)
     except DamagedCheckpoint as not_ours:
         try:
             weights = authors.rename(read_authors_weights(path))
@@ -48,25 +51,23 @@ def load_generator(path, options):
             cure = "name it with --gen_model or --arch"
             raise UserError(f"--gen_model: {path} does not tell its architecture; {cure}") from None
         return build_generator(named, weights, options), {}, path
-    if "architecture" not in saved:
+    try:
+        architecture = architectures.parse(text)
+    except ArchitectureError as error:
         raise UserError(
-            f"--load_path: {path} is of a search, not of one generator; train one of its derived.json first"
-        )
-    if saved["gan"] is None:
-        failure = saved["result"]["failure"]
-        raise UserError(f"--load_path: the training of {path} failed ({failure}); give another checkpoint")
-    architecture = architectures.parse(saved["architecture"])
+            f"--load_path: {path} names no architecture: {error}; use another checkpoint"
+        ) from None
     if named not in (None, architecture):
         cure = "leave --arch and --gen_model out"
         raise UserError(f"--arch: the checkpoint's architecture is {architecture}, not {named}; {cure}")
-    return build_generator(architecture, saved["gan"]["average"], options), run_options(path, saved), path
+    return build_generator(architecture, weights["average"], options), run_options(path, saved), path
 
 
 def run_options(path, saved):
     """The options of the run that wrote a checkpoint. A node of a growth leaves them to its run; {} if that
     is not at hand.
     """
-    if "options" in saved:
+    if isinstance(saved.get("options"), dict):
         return saved["options"]
     try:
         return load_run(path)["options"]
@@ -83,6 +84,8 @@ def build_generator(architecture, weights, options):
     except ArchitectureError as error:
         raise UserError(f"--load_path: {error}; name the right --gen_model or --arch") from None
     cfg.refuse_unread(options, architecture.family)
+    if generator.architecture.family == "autogan":
+        cfg.refuse_single_pixel(generator.architecture, generator.bottom_width, "--load_path")
     typed = options.flat()
     for name, value in generator.widths().items():
         if name in options.typed and typed[name] != value:
@@ -98,17 +101,40 @@ def describe(options, architecture):
     """The resolved run, for --dry_run and results.json; with the discriminator that would be trained beside
     the generator.
     """
-    with torch.device("meta"):
-        networks = family(architecture).networks(architecture, options.network.latent_dim, options.cells)
-        sizes = network_sizes(*networks, options.data.img_size)
+    sizes, memory = sizes_and_memory(options, architecture)
     return {
         "script": "test.py",
         "options": options.flat(),
         "architecture": str(architecture),
         "resolution": options.data.img_size,
         **sizes,
+        "memory_bytes": memory.total,
         "scored_images": options.evaluation.num_eval_imgs,
     }
+
+
+def sizes_and_memory(options, architecture):
+    """(parameters and MACs of the networks, Memory of sampling), counted without allocating."""
+    widths = family(architecture).widths
+    with on_meta(widths):
+        networks = family(architecture).networks(architecture, options.network.latent_dim, options.cells)
+        sizes = network_sizes(*networks, options.data.img_size)
+        return sizes, sampling_memory(networks[0], options.scoring.eval_batch_size, widths=widths)
+
+
+def check(options, architecture, metrics, device):
+    """Raise UserError for options that do not go together, or too large for the memory."""
+    images, resolution = options.evaluation.num_eval_imgs, options.data.img_size
+    if images < fewest_images(metrics):
+        cure = "score more or leave it out"
+        raise UserError(
+            f"--metrics: precision_recall takes {fewest_images(metrics)} images, not {images}; {cure}"
+        )
+    if "swd" in metrics and resolution < PATCH_SIZE:
+        reason = f"swd compares images of {PATCH_SIZE} pixels or more, not of {resolution}"
+        raise UserError(f"--metrics: {reason}; leave it out")
+    _, memory = sizes_and_memory(options, architecture)
+    memory.check(device_memory(device))
 
 
 def main():
@@ -124,17 +150,19 @@ def main():
         architecture = cfg.generator_architecture(options)
     if architecture is None:
         raise UserError("--gen_model: no architecture to describe; give --gen_model, --arch or --load_path")
+    data, scoring, metrics = options.data, options.scoring, {"is", "fid", *options.test.metrics}
+    device = pick_device(options.run.device)
+    check(options, architecture, metrics, device)
     if options.run.dry_run:
         print(json.dumps(describe(options, architecture), indent=2))
         return
 
     # What to compare with.
-    data, scoring, metrics = options.data, options.scoring, {"is", "fid", *options.test.metrics}
-    device = pick_device(options.run.device)
     feature_nets = load_feature_nets(**scoring.network(), compiled=options.run.compile, device=device)
     images = None
     if not options.evaluation.fid_stat or "swd" in metrics:
-        image_set = load_images(data.dataset, data.data_path, options.test.split, data.img_size, fewest=2)
+        fewest = fewest_images(metrics)
+        image_set = load_images(data.dataset, data.data_path, options.test.split, data.img_size, fewest)
         images = image_set.resized(data.img_size, device, num_workers=data.num_workers)
     reals = load_real_statistics(
         feature_nets, images, fid_stat=options.evaluation.fid_stat, data=DATASETS[data.dataset],

@@ -20,18 +20,20 @@ from utils.images import save_gif
 from utils.metrics.generator import load_feature_nets, load_real_statistics, score_generator
 from utils.precision import check_precision
 from utils.randomness import global_seed, random_generator
-from utils.run.checkpoint import load_checkpoint
+from utils.run.checkpoint import load_networks
 from utils.run.folder import load_run, open_run
 from utils.run.machine import device_memory, pick_device
 from utils.run.progress import progress_line
 from utils.run.save_point import SavePoint, StopSignal
+from utils.run.schema import COUNT, Each, Least, refuse_other_parts
 from utils.training.adversarial import StepFunctions
 from utils.training.compiled import compile_discriminator, compile_generator, compiles_discriminator
 from utils.training.gan import Gan, new_gan
 from utils.training.inputs import StepInputs, steps_per_epoch
-from utils.training.loop import look_steps, train
+from utils.training.loop import MOST_ROLLBACKS, look_steps, train
 from utils.training.losses import loss_schedule
-from utils.training.sizes import count_parameters, network_sizes, refuse_too_large
+from utils.training.memory import on_meta, training_memory
+from utils.training.sizes import count_parameters, network_sizes
 
 STEPS_PER_LINE = 1000  # of the log
 
@@ -60,8 +62,17 @@ class TrainingState:
             "rollbacks": self.rollbacks,
         }
 
-    def restore(self, saved):
-        """Go back to where a checkpoint was written."""
+    def restore(self, saved, source):
+        """Go back to where a checkpoint was written.
+
+        Raises UserError, beginning with `source`, where it does not fit.
+        """
+        scores = Least(iteration=COUNT, fid=float)
+        wanted = Least(
+            architecture=str(self.architecture), gan=self.gan.schema(), position=COUNT, best=(None, scores),
+            history=Each(scores), scored_step=range(-1, COUNT.stop), rollbacks=range(MOST_ROLLBACKS + 1),
+        )  # fmt: skip
+        refuse_other_parts(saved, wanted, source)
         self.gan.load_state_dict(saved["gan"])
         self.step, self.best, self.history = saved["position"], saved["best"], saved["history"]
         self.scored_step, self.rollbacks = saved["scored_step"], saved["rollbacks"]
@@ -189,16 +200,12 @@ def new_state(options, architecture, device):
 
 def start_from(gan, path, architecture):
     """Load the weights, not the optimisers, of a checkpoint of the same architecture (--init_from)."""
-    saved = load_checkpoint(path, "--init_from")
-    found = saved.get("architecture", "no architecture")
+    found, weights, _ = load_networks(path, "--init_from")
     if found != str(architecture):
         raise UserError(f"--init_from: {path} holds {found}, not {architecture}; give a checkpoint of that")
-    if saved["gan"] is None:
-        failure = saved["result"]["failure"]
-        raise UserError(f"--init_from: the training of {path} failed ({failure}); give another checkpoint")
-    for name in ("generator", "discriminator", "average"):
+    for name, network in gan.networks().items():
         try:
-            getattr(gan, name).load_state_dict(saved["gan"][name])
+            network.load_state_dict(weights[name])
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise UserError(f"--init_from: {path} has other widths: {reason}; give its options") from None
@@ -217,7 +224,7 @@ def total_steps(options, num_images):
 def describe(options, architecture):
     """The resolved run, for --dry_run: no data set is read."""
     derive, n_critic = options.derive, options.training.n_critic
-    with torch.device("meta"):
+    with on_meta(family(architecture).widths):
         sizes = network_sizes(*new_networks(options, architecture), options.data.img_size)
     iterations = derive.max_iter if derive.max_epoch is None else None
     return {
@@ -226,9 +233,34 @@ def describe(options, architecture):
         "architecture": str(architecture),
         "resolution": options.data.img_size,
         **sizes,
+        "memory_bytes": estimate_memory(options, architecture).total,
         "generator_steps": iterations,
         "discriminator_steps": iterations and iterations * n_critic,
     }
+
+
+def estimate_memory(options, architecture):
+    """The Memory of the training."""
+    widths = family(architecture).widths
+    with on_meta(widths):
+        networks = new_networks(options, architecture)
+        if options.run.is_fast:
+            networks = tuple(map(fast_form, networks))
+        batch = options.scoring.eval_batch_size
+        return training_memory(
+            networks, options.training, batch, options.data.img_size, widths=widths, averages=1
+        )
+
+
+def refuse_single_values(options, architecture, *batch_sizes):
+    """Raise UserError if a batch norm would see a single value, in batches of these sizes."""
+    if architecture.family != "autogan" or architecture.first_norm != "batch":
+        return
+    if options.cells.bottom_width == 1 and 1 in batch_sizes:
+        cure = "give 2 or more, or another batch size"
+        raise UserError(
+            f"--bottom_width: 1 leaves the first cell's batch norm one value in a batch of 1; {cure}"
+        )
 
 
 def write_results(run, state, options):
@@ -256,31 +288,33 @@ def main():
     if architecture is None:
         ways = "--arch, --arch_file of a search, or a published --gen_model"
         raise UserError(f"--arch: no architecture to train; give {ways}")
+    data, training = options.data, options.training
+    device = pick_device(options.run.device)
+    check_precision("--precision", training.precision, device)
+    refuse_single_values(options, architecture, training.gen_batch_size, training.dis_batch_size)
+    estimate_memory(options, architecture).check(device_memory(device))
     if options.run.dry_run:
         print(json.dumps(describe(options, architecture), indent=2))
         return
 
-    # What can be missing or too large.
-    data, training = options.data, options.training
-    device = pick_device(options.run.device)
-    check_precision("--precision", training.precision, device)
-    refuse_too_large(describe(options, architecture), device_memory(device))
+    # Where the training stands.
+    state = new_state(options, architecture, device)
+    if saved:
+        state.restore(saved, f"--load_path: {options.run.load_path}")
+    elif options.derive.init_from:
+        start_from(state.gan, options.derive.init_from, architecture)
+
+    # What can be missing.
     feature_nets = load_feature_nets(**options.scoring.network(), compiled=options.run.compile, device=device)
     image_set = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2)
+    refuse_single_values(options, architecture, image_set.num_images % training.dis_batch_size)
+    total = total_steps(options, image_set.num_images)
     images = image_set.resized(data.img_size, device, num_workers=data.num_workers)
     reals = load_real_statistics(
         feature_nets, images, fid_stat=options.evaluation.fid_stat, data=DATASETS[data.dataset],
         split="train", resolution=data.img_size,
     )  # fmt: skip
-
-    # Where the training stands.
-    state = new_state(options, architecture, device)
-    if saved:
-        state.restore(saved)
-    elif options.derive.init_from:
-        start_from(state.gan, options.derive.init_from, architecture)
     inputs = StepInputs(images, options.run.random_seed, training, options.network.latent_dim)
-    total = total_steps(options, images.num_images)
 
     run = open_run(options.run, options.flat(), saved, device)
     parameters = count_parameters(state.gan.generator)

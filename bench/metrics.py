@@ -42,7 +42,7 @@ from utils.metrics.distances import (  # noqa: E402
 from utils.metrics.evaluate import evaluate  # noqa: E402
 from utils.metrics.real_statistics import real_statistics  # noqa: E402
 from utils.run.folder import environment, pick_device  # noqa: E402
-from utils.metrics.network_options import at_least  # noqa: E402
+from utils.options import number  # noqa: E402
 from utils.metrics.sliced_wasserstein import sliced_wasserstein_distance  # noqa: E402
 
 
@@ -231,13 +231,13 @@ def main():
     parser.add_argument(
         "--inception_path", help="the graph (.pb or .tgz) or torch-fidelity's .pth; default: random weights"
     )
-    parser.add_argument("--images", type=at_least(20), default=200, help="images through the networks")
-    parser.add_argument("--img_size", type=at_least(7), default=32, help="their resolution")
+    parser.add_argument("--images", type=number(int, 20), default=200, help="images through the networks")
+    parser.add_argument("--img_size", type=number(int, 7), default=32, help="their resolution")
     parser.add_argument(
-        "--features", type=at_least(20), default=5000, help="images behind the scores on ready features"
+        "--features", type=number(int, 20), default=5000, help="images behind the scores on ready features"
     )
-    parser.add_argument("--batch_size", type=at_least(1), default=100, help="images in a network at once")
-    parser.add_argument("--repeats", type=at_least(1), default=3, help="runs of each")
+    parser.add_argument("--batch_size", type=number(int, 1), default=100, help="images in a network at once")
+    parser.add_argument("--repeats", type=number(int, 1), default=3, help="runs of each")
     parser.add_argument("--device", type=pick_device, default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--json", metavar="FILE", help="also write the figures there")
     options = parser.parse_args()

@@ -8,6 +8,9 @@ import re
 import sys
 
 
+LONGEST_LINE = 2000  # characters of a message
+
+
 class Ending(Exception):
     """A known way for a script to end: its message becomes one line on stderr, `label: message`."""
 
@@ -49,5 +52,8 @@ def run_script(main):
 
 
 def _report(label, message, code):
-    print(f"{label}: " + " ".join(str(message).split()), file=sys.stderr)
+    words = " ".join(str(message).split())
+    if len(words) > LONGEST_LINE:  # such as an architecture of a thousand cells; what to do stands at the end
+        words = f"{words[: LONGEST_LINE // 2]} [...] {words[-LONGEST_LINE // 2 :]}"
+    print(f"{label}: {words}", file=sys.stderr)
     return code

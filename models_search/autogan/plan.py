@@ -3,13 +3,20 @@
 import math
 from dataclasses import dataclass
 
-import torch
-
+from models.autogan.architecture import MOST_CELLS, Architecture
+from models.layers.fast_form import fast_form
+from models_search.autogan.controller import Controller
+from models_search.search_space import every_cell
 from models_search.shared_gan.network import shared_networks
 from utils.cli import UserError
 from utils.options import refuse_other_size
+from utils.precision import check_precision
+from utils.run.machine import device_memory, pick_device
 from utils.training.inputs import steps_per_epoch
-from utils.training.sizes import network_sizes
+from utils.training.memory import FLOAT_BYTES, PARAMETER_BYTES, Memory, on_meta, training_memory
+from utils.training.sizes import count_parameters, network_sizes
+
+WIDTHS = "--gf_dim, --df_dim, --latent_dim, --bottom_width"
 
 
 @dataclass(frozen=True)
@@ -68,22 +75,58 @@ class Plan:
         """Updates of the controller in one iteration; random search has none."""
         return 0 if self.autogan.controller == "random" else self.autogan.ctrl_step
 
-    def network_sizes(self):
-        """Parameters and MACs of the shared networks, counted without allocating them."""
-        with torch.device("meta"):
+    def sizes_and_memory(self):
+        """(parameters and MACs of the shared networks, Memory of the search), counted without allocating."""
+        resolution, scoring = self.data.img_size, self.scoring
+        with on_meta(WIDTHS):
             networks = shared_networks(self.levels, self.network.latent_dim, self.cells)
-            return network_sizes(*networks, self.data.img_size)
+            sizes = network_sizes(*networks, resolution)
+            if self.run.is_fast:
+                networks = tuple(map(fast_form, networks))
+            cheapest = Architecture(tuple(every_cell(level)[0] for level in range(self.levels)))
+            memory = training_memory(
+                networks,
+                self.training,
+                scoring.eval_batch_size,
+                resolution,
+                widths=WIDTHS,
+                architecture=cheapest,
+            )
+        return sizes, Memory(
+            memory.networks | self._controller_bytes(), memory.batches | self._rollout_bytes()
+        )
+
+    def _controller_bytes(self):
+        if self.autogan.controller == "random":
+            return {}
+        with on_meta("--hid_size"):
+            controller = Controller(self.levels - 1, self.autogan.hid_size)
+        return {"--hid_size": PARAMETER_BYTES * count_parameters(controller)}
+
+    def _rollout_bytes(self):
+        """Bytes of the controller while it draws: hidden state, cell state and the LSTM's four gates."""
+        autogan, each = self.autogan, 6 * FLOAT_BYTES * self.autogan.hid_size
+        counts = {name: getattr(autogan, name) for name in ("ctrl_sample_batch", "num_candidate")}
+        return {f"--{name}": count * each for name, count in counts.items()}
+
+    def check_steps(self, num_images, available_bytes):
+        """Raise UserError if an iteration on so many images has more steps than can be drawn at once."""
+        steps = self.shared_steps(num_images)
+        each = 6 * FLOAT_BYTES * self.autogan.hid_size + 100 * self.levels  # and an architecture as an object
+        Memory({}, {f"--shared_epoch ({steps:,} steps)": steps * each}).check(available_bytes)
 
     def describe(self):
         """The plan as plain data, for --dry_run."""
         updates = self.iterations * self.controller_steps
         scored = updates * self.autogan.ctrl_sample_batch + self.levels * self.autogan.num_candidate
+        sizes, memory = self.sizes_and_memory()
         return {
             "architecture": "searched",
             "resolution": self.data.img_size,
             "resolutions": self.resolutions,
             "growing_iterations": list(self.growing_iterations),
-            **self.network_sizes(),
+            **sizes,
+            "memory_bytes": memory.total,
             "search_iterations": self.iterations,
             "controller_steps": updates,
             "scored_images": scored * self.search.rl_num_eval_img,
@@ -98,6 +141,8 @@ def make_plan(options):
     autogan, beam = options.autogan, options.beam
     if options.search.reward == "swd":
         raise UserError("--reward: swd is a reward of --method dggan and proggan; use is or fid")
+    if options.cells.bottom_width == 1:
+        raise UserError("--bottom_width: 1 leaves the first cell's instance norm one value; give 2 or more")
     if beam.topk > autogan.num_candidate:
         candidates = autogan.num_candidate
         raise UserError(
@@ -110,7 +155,12 @@ def make_plan(options):
                     f"--{name}: without effect with --controller random, which learns nothing; leave it out"
                 )
     groups = {name: getattr(options, name) for name in GROUPS}
-    return Plan(**groups, growing_iterations=_growing_iterations(options))
+    plan = Plan(**groups, growing_iterations=_growing_iterations(options))
+    device = pick_device(options.run.device)
+    check_precision("--precision", options.training.precision, device)
+    _, memory = plan.sizes_and_memory()
+    memory.check(device_memory(device))
+    return plan
 
 
 def _growing_iterations(options):
@@ -123,6 +173,8 @@ def _growing_iterations(options):
         name, steps = "--grow_step1, --grow_step2", (autogan.grow_step1, autogan.grow_step2)[:added]
         unused = ("grow_step1", "grow_step2")[added:]
     last = autogan.max_search_iter
+    if len(steps) >= MOST_CELLS:
+        raise UserError(f"{name}: {len(steps)} are too many: a generator has at most {MOST_CELLS} cells")
     if list(steps) != sorted(set(steps)) or (steps and not 0 < min(steps) <= max(steps) < last):
         raise UserError(
             f"{name}: {list(steps)} must rise between 0 and --max_search_iter {last}; "

@@ -16,13 +16,11 @@ from models_search.shared_gan.reward import Reward
 from models_search.shared_gan.training import train_shared_gan
 from utils.data.load import load_images
 from utils.inception.feature_net import load_feature_net
-from utils.precision import check_precision
 from utils.randomness import random_generator, seed_after
 from utils.run.machine import device_memory, pick_device
 from utils.run.progress import progress_line
 from utils.run.save_point import SavePoint
 from utils.training.loop import refuse_non_finite, train_or_roll_back
-from utils.training.sizes import refuse_too_large
 
 
 def search(state, plan, images, reward, run, save_point):
@@ -185,22 +183,25 @@ class Materials:
 
 
 def load_materials(plan):
-    """Check the device, load the feature network and find the images; raises UserError."""
+    """Load the feature network and find the images; raises UserError."""
     device = pick_device(plan.run.device)
-    check_precision("--precision", plan.training.precision, device)
-    refuse_too_large(plan.network_sizes(), device_memory(device))
     feature_net = load_feature_net(**plan.scoring.network(), compiled=plan.run.compile, device=device)
     data = plan.data
     image_set = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2)
+    plan.check_steps(image_set.num_images, device_memory(torch.device("cpu")))
     images = LevelImages(image_set, plan.resolutions, feature_net, device, data.num_workers)
     return Materials(device, feature_net, images)
 
 
-def new_state(plan, materials, saved):
-    """The state to search from: that of a checkpoint, or the first one."""
+def new_state(plan, saved):
+    """The state to search from: that of a checkpoint, or the first one.
+
+    Raises UserError where a checkpoint does not fit the plan.
+    """
+    device = pick_device(plan.run.device)
     if saved:
-        return SearchState.restore(saved, plan, materials.device)
-    return SearchState.start(plan, materials.device)
+        return SearchState.restore(saved, plan, device, f"--load_path: {plan.run.load_path}")
+    return SearchState.start(plan, device)
 
 
 def run_search(state, plan, materials, run, stop):

@@ -5,13 +5,22 @@ from dataclasses import dataclass
 import torch
 
 from models.autogan.architecture import Architecture
+from models.errors import ArchitectureError
 from models_search.autogan.controller import BeamEntry, Controller, UniformController, first_beam
 from models_search.shared_gan.dynamic_reset import CollapseDetector
 from models_search.shared_gan.network import new_shared_gan
 from models_search.shared_gan.training import SharedGan
+from utils.cli import UserError
 from utils.randomness import global_seed
+from utils.run.schema import COUNT, Each, Least, refuse_other_parts
+from utils.training.gan import adam_schema, load_adam
+from utils.training.loop import MOST_ROLLBACKS
 
 CONTROLLERS = {"controller": Controller, "random": UniformController}
+COUNTERS = {
+    "iteration": COUNT, "shared_steps": COUNT, "controller_steps": COUNT, "collapsed": bool, "resets": COUNT,
+    "rollbacks": range(MOST_ROLLBACKS + 1),
+}  # fmt: skip
 
 
 @dataclass
@@ -32,10 +41,18 @@ class Policy:
             "baseline": self.baseline,
         }
 
+    def schema(self):
+        """What `load_state_dict` reads, see utils.run.schema."""
+        return {
+            "controller": dict(self.controller.state_dict()),
+            "controller_optimizer": adam_schema(self.optimizer) if self.optimizer else None,
+            "baseline": (None, float),
+        }
+
     def load_state_dict(self, saved):
         self.controller.load_state_dict(saved["controller"])
         if self.optimizer:
-            self.optimizer.load_state_dict(saved["controller_optimizer"])
+            load_adam(self.optimizer, saved["controller_optimizer"])
         self.baseline = saved["baseline"]
 
 
@@ -91,16 +108,29 @@ class SearchState:
         }
 
     @classmethod
-    def restore(cls, saved, plan, device):
-        """The state that a checkpoint holds."""
+    def restore(cls, saved, plan, device, source="--load_path: the checkpoint"):
+        """The state that a checkpoint holds.
+
+        Raises UserError, beginning with `source`, where it does not fit the plan.
+        """
+        refuse_other_parts(saved, Least(level=range(plan.levels), counters=COUNTERS), source)
         state, counters = cls.start(plan, device), saved["counters"]
-        shared = state.shared
+        shared, policy = state.shared, new_policy(plan, saved["level"])
+        entry = {
+            "architecture": str,
+            "reward": float,
+            "state": Each(torch.zeros(plan.autogan.hid_size), length=2),
+        }
+        losses = {"generator": Each(float), "discriminator": Each(float)}
+        parts = Least(gan=shared.gan.schema(), beam=Each(entry), collapse=losses, **policy.schema())
+        refuse_other_parts(saved, parts, source)
+        _refuse_other_level(saved, plan, source)
         shared.gan.load_state_dict(saved["gan"])
         shared.collapse.load_state_dict(saved["collapse"])
         shared.steps, shared.collapsed = counters["shared_steps"], counters["collapsed"]
         shared.resets, shared.rollbacks = counters["resets"], counters["rollbacks"]
-        state.policy = new_policy(plan, saved["level"])
-        state.policy.load_state_dict(saved)
+        state.policy = policy
+        policy.load_state_dict(saved)
         state.beam = [
             BeamEntry(Architecture.parse(entry["architecture"]), entry["reward"], entry["state"])
             for entry in saved["beam"]
@@ -113,3 +143,16 @@ class SearchState:
         self.iteration += 1
         self.shared.steps = self.controller_steps = 0
         self.shared.collapsed = False
+
+
+def _refuse_other_level(saved, plan, source):
+    """Raise UserError unless a checkpoint's level and beam are those of its search iteration."""
+    iteration, level = saved["counters"]["iteration"], saved["level"]
+    is_over = iteration >= plan.iterations
+    try:
+        cells = {Architecture.parse(entry["architecture"]).levels for entry in saved["beam"]}
+    except ArchitectureError as error:
+        raise UserError(f"{source} holds no beam of architectures ({error}); use another one") from None
+    if level != plan.level_at(min(iteration, plan.iterations - 1)) or cells != {level + is_over}:
+        problem = f"level {level} and architectures of {sorted(cells)} cells at iteration {iteration}"
+        raise UserError(f"{source} holds {problem}, which do not go together; use another one")

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from models.growing.growth import inherit
 from models.growing.networks import growing_networks
 from models_search.dggan.fade import Fade, FadedInputs
-from models_search.dggan.node import node_file
+from models_search.dggan.node import LOSSES, Node, load_node
 from utils.cli import UserError
 from utils.data.load import load_images
 from utils.images import save_grid
@@ -29,6 +29,7 @@ from utils.randomness import derived_seed, global_seed, random_generator
 from utils.run.checkpoint import DamagedCheckpoint, load_checkpoint, previous_of, save_checkpoint
 from utils.run.progress import progress_line
 from utils.run.save_point import SavePoint
+from utils.run.schema import COUNT, Each, refuse_other_parts
 from utils.training.gan import new_gan, place
 from utils.training.inputs import StepInputs
 from utils.training.loop import Diverged, look_steps, train
@@ -47,7 +48,7 @@ def train_node(node, device, stop, *, plan, show_progress=False):
     signal saves what is done so far and raises StopRequested.
     """
     if node.file.is_file():
-        return load_checkpoint(node.file)["result"]
+        return load_node(node)["result"]
     weights, figures, failure = None, {}, ""
     training = NodeTraining()
     with _one_thread_on_cpu(device), _memory_errors(node, device):
@@ -132,6 +133,8 @@ def _restore(training, gan, file):
     if file.is_file():
         with contextlib.suppress(DamagedCheckpoint):
             saved = load_checkpoint(file)
+            parts = {"gan": gan.schema(), "step": COUNT, "losses": LOSSES, "rollbacks": Each(str)}
+            refuse_other_parts(saved, parts, f"--load_path: {file}")
             gan.load_state_dict(saved["gan"])
             training.step, training.losses = saved["step"], saved["losses"]
             training.rollbacks = saved["rollbacks"]
@@ -159,8 +162,10 @@ def _parent_networks(node, plan):
     """{"generator", "discriminator", "average"} of the parent; None for the root."""
     if node.entry.parent is None:
         return None
-    weights = load_checkpoint(node_file(node.folder, node.entry.parent))["gan"]
-    networks = _empty_networks(plan, node.parent_architecture)
+    parent = Node(node.tree, node.entry.parent, node.folder)
+    weights, networks = load_node(parent)["gan"], _empty_networks(plan, parent.architecture)
+    parts = {name: dict(network.state_dict()) for name, network in networks.items()}
+    refuse_other_parts(weights, parts, f"--load_path: {parent.file}")
     for name, network in networks.items():
         network.load_state_dict(weights[name])
     return networks

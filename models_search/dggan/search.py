@@ -8,18 +8,22 @@ from functools import partial
 
 from tqdm import tqdm
 
+from models.errors import ArchitectureError
+from models_search.dggan.actions import GrowthError
 from models_search.dggan.node import Node, node_file, node_picture
 from models_search.dggan.pair import load_net, train_node
 from models_search.dggan.picture import save_growth_picture, tree_boxes
 from models_search.dggan.tree import (
-    best_nodes, best_of_resolutions, kept_nodes, node_line, path_actions, planted, pruned, tree_from_json,
-    tree_to_json, with_children, with_failure, with_score,
+    best_nodes, best_of_resolutions, check_tree, kept_nodes, node_line, path_actions, planted, pruned,
+    tree_from_json, tree_to_json, with_children, with_failure, with_score,
 )  # fmt: skip
+from utils.cli import UserError
 from utils.data.load import load_images
 from utils.metrics.scores import figure_name
 from utils.run.files import write_atomically
 from utils.run.machine import pick_device, worker_devices
 from utils.run.save_point import SavePoint
+from utils.run.schema import Least, refuse_other_parts
 from utils.run.workers import workers
 from utils.training.loop import Diverged
 
@@ -133,9 +137,23 @@ def load_materials(plan):
     )
 
 
-def new_state(plan, materials, saved):
-    """The growth tree to search from: that of a checkpoint, or the root alone."""
-    return tree_from_json(saved["tree"]) if saved else planted(plan.root)
+def new_state(plan, saved):
+    """The growth tree to search from: that of a checkpoint, or the root alone.
+
+    Raises UserError for a tree that is not of this plan.
+    """
+    if not saved:
+        return planted(plan.root)
+    source = f"--load_path: {plan.run.load_path}"
+    refuse_other_parts(saved, Least(tree=str), source)
+    try:
+        tree = tree_from_json(saved["tree"])
+        check_tree(tree, plan.root, plan.growing_steps, REWARD_FIGURES[plan.search.reward])
+    except (GrowthError, ArchitectureError) as error:
+        raise UserError(
+            f"{source} holds no growth tree to go on from: {error}; use another checkpoint"
+        ) from None
+    return tree
 
 
 def run_search(tree, plan, materials, run, stop):

@@ -5,10 +5,11 @@
 """
 
 import json
-from pathlib import Path
 
 from utils.cli import UserError
-from utils.run.files import write_json
+from utils.run.files import open_regular, write_json
+
+MOST_BYTES = 2**26
 
 
 def write_derived(path, reward, feature_net, ranked):
@@ -24,11 +25,11 @@ def write_derived(path, reward, feature_net, ranked):
 def read_architecture(path, rank):
     """The text of the architecture of this rank, 1 for the best. Raises UserError (--arch_file, --rank)."""
     try:
-        ranked = json.loads(Path(path).read_text(encoding="utf-8"))["architectures"]
+        with open_regular(path, "--arch_file", "give the derived.json that a search wrote") as file:
+            content = file.read(MOST_BYTES)
+        ranked = json.loads(content.decode())["architectures"]
         texts = [entry["architecture"] for entry in ranked]
-    except OSError:
-        raise UserError(f"--arch_file: no file {path}; give the derived.json that a search wrote") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise UserError(
             f"--arch_file: {path} is not a derived.json; give the one that a search wrote"
         ) from None

@@ -1,8 +1,31 @@
-"""Files that are written whole or not at all. No torch."""
+"""Files that are written whole or not at all, and the user's files, opened for reading. No torch."""
 
 import json
 import os
+import stat
 from pathlib import Path
+
+from utils.cli import UserError
+
+
+def open_regular(path, option, cure):
+    """A file of the user's, opened for reading bytes.
+
+    Raises UserError `option: ...; cure` for one that is missing or cannot be read, and for pipes, devices and
+    folders, which might never end.
+    """
+    path = Path(path)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer would wait for ever
+    except FileNotFoundError:
+        raise UserError(f"{option}: no file {path}; {cure}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{option}: {path} cannot be read ({reason}); {cure}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UserError(f"{option}: {path} is not a regular file; {cure}")
+    return open(descriptor, "rb")
 
 
 def write_atomically(path, write, keep_as=None):

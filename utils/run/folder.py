@@ -9,6 +9,7 @@ logs/EXP_NAME_TIME/
     Samples/       grids of images on fixed noise
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -26,6 +27,9 @@ from utils.images import save_grid, to_uint8
 from utils.run.checkpoint import load_latest, save_checkpoint
 from utils.run.files import write_json, write_text
 from utils.run.machine import environment
+from utils.run.schema import COUNT, NUMBER, Least, refuse_other_parts
+
+POSITION = Least(options=dict, step=COUNT, metrics_bytes=COUNT, seconds=NUMBER)  # see Run.save
 
 
 class Run:
@@ -44,7 +48,7 @@ class Run:
     @classmethod
     def create(cls, root, exp_name, options, device=None):
         """A new folder root/EXP_NAME_TIME; never one that exists, even if many runs start at once."""
-        stamp = time.strftime("%Y_%m_%d_%H_%M_%S")
+        stamp, is_first = time.strftime("%Y_%m_%d_%H_%M_%S"), not Path(root).exists()
         for attempt in range(1000):
             folder = Path(root) / f"{exp_name}_{stamp}{f'_{attempt}' if attempt else ''}"
             try:
@@ -53,6 +57,9 @@ class Run:
             except FileExistsError:
                 continue
             except OSError as error:
+                if is_first:
+                    with contextlib.suppress(OSError):  # not made, or another run is in it
+                        Path(root).rmdir()
                 reason = error.strerror
                 raise UserError(
                     f"--exp_name: cannot write {folder} ({reason}); run in a folder you may write to"
@@ -163,6 +170,7 @@ def find_run(path):
 def load_run(path):
     """The newest good checkpoint of a run, on the CPU."""
     saved, used = load_latest(find_run(path) / "Model")
+    refuse_other_parts(saved, POSITION, f"--load_path: {used}")
     if used.name != "checkpoint.pth":
         tqdm.write(f"warning: checkpoint.pth is damaged, going on from {used.name}", file=sys.stderr)
     return saved

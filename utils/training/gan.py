@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from utils.precision import fast_memory_format
+from utils.run.schema import Each, Least, Some
 from utils.training.cuda_graphs import CudaRecorder, NoGraphs, StepGraphs
 
 
@@ -43,12 +44,17 @@ class Gan:
         parts = {**self.networks(), **self.optimizers()}
         return {name: part.state_dict() for name, part in parts.items()}
 
+    def schema(self):
+        """What `load_state_dict` reads, see utils.run.schema."""
+        networks = {name: dict(network.state_dict()) for name, network in self.networks().items()}
+        return networks | {name: adam_schema(adam) for name, adam in self.optimizers().items()}
+
     def load_state_dict(self, state):
         """Load the state of equal networks; how the optimisers compute (fused, recorded) stays as it is."""
         for name, network in self.networks().items():
             network.load_state_dict(state[name])
         for name, optimizer in self.optimizers().items():
-            _load_optimizer(optimizer, state[name])
+            load_adam(optimizer, state[name])
         self.graphs.clear()
 
     def snapshot(self, earlier=None):
@@ -111,6 +117,18 @@ def place(network, device, fast, precision="float32"):
     return network.to(device).to(memory_format=memory_format)
 
 
+def adam_schema(adam):
+    """The schema (utils.run.schema) of an Adam optimiser's state: averages of any of its parameters."""
+    parameters = [parameter for group in adam.param_groups for parameter in group["params"]]
+    step = torch.zeros(())
+    averages = (
+        {"step": step, "exp_avg": parameter.detach(), "exp_avg_sq": parameter.detach()}
+        for parameter in parameters
+    )
+    group = Least(params=list(range(len(parameters))), lr=(float, step))
+    return {"state": Some(enumerate(averages)), "param_groups": Each(group, length=1)}
+
+
 def _map_tensors(change, state):
     """Nested dicts and lists with change(tensor) in the place of each tensor, in their order."""
     if torch.is_tensor(state):
@@ -127,13 +145,10 @@ def _set_lr(group, lr):
         group["lr"] = lr
 
 
-def _load_optimizer(optimizer, state):
-    """Load averages and learning rate, however and on whatever device they were computed."""
-    mine = [
-        {name: group[name] for name in ("lr", "fused", "foreach", "capturable")}
-        for group in optimizer.param_groups
-    ]
-    groups = [{**saved, **kept} for saved, kept in zip(state["param_groups"], mine)]
+def load_adam(optimizer, state):
+    """Load averages and learning rate, however and wherever they were computed. Everything else stays."""
+    pairs = zip(state["param_groups"], optimizer.param_groups)
+    groups = [{**mine, "params": saved["params"]} for saved, mine in pairs]
     optimizer.load_state_dict({**state, "param_groups": groups})
     with torch.no_grad():
         for parameter, averages in optimizer.state.items():

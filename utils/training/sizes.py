@@ -3,10 +3,6 @@
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from utils.cli import UserError
-
-TRAINING_BYTES = 16  # of a parameter in float32: value, gradient, Adam's two averages
-
 
 def count_parameters(network):
     """Number of trainable values."""
@@ -24,11 +20,13 @@ def count_macs(network, *inputs):
 
 
 def network_sizes(generator, discriminator, resolution):
-    """Parameters and MACs for one image of both networks. On the meta device, counting costs nothing.
+    """Parameters and MACs for one image of both networks, which end in eval mode.
 
-    The MACs of a shared generator depend on the architecture that runs: None.
+    On the meta device, counting costs nothing. The MACs of a shared generator depend on the architecture that
+    runs: None.
     """
-    device = next(generator.parameters()).device
+    device = next(generator.eval().parameters()).device  # a batch norm in training may refuse one image
+    discriminator.eval()
     noise = torch.zeros(1, generator.latent_dim, device=device)
     image = torch.zeros(1, 3, resolution, resolution, device=device)
     return {
@@ -37,15 +35,3 @@ def network_sizes(generator, discriminator, resolution):
         "discriminator_parameters": count_parameters(discriminator),
         "discriminator_macs": count_macs(discriminator, image),
     }
-
-
-def refuse_too_large(sizes, available_bytes):
-    """Raise UserError if networks of these `network_sizes` cannot be trained in this memory, even with a
-    batch of one.
-    """
-    needed = TRAINING_BYTES * (sizes["generator_parameters"] + sizes["discriminator_parameters"])
-    if needed > available_bytes:
-        raise UserError(
-            "--gf_dim, --df_dim, --latent_dim, --bottom_width: training networks of these sizes takes "
-            f"{needed / 2**30:,.0f} GiB, there are {available_bytes / 2**30:,.0f}; give smaller ones"
-        )

@@ -3,9 +3,10 @@
     options = parse("search")
     options.beam.topk, options.run.random_seed
 
-A group that a script does not read is None. Of the layers of values later ones win: the fields' defaults, the
-script's, the method's, the protocol's, the options of a run that goes on, what is typed. Defaults are the
-paper's, or those of the authors' scripts where the paper is silent (README, "Differences from the paper").
+A group that a script does not read is None. Values come in layers, of which later ones win: the fields'
+defaults, the script's, the method's, the protocol's, the options of a run that goes on, what is typed.
+Defaults are the paper's, or those of the authors' scripts where the paper is silent (README, "Differences
+from the paper").
 """
 
 import dataclasses
@@ -291,7 +292,10 @@ class Options:
     test: TestOptions = None
 
     def flat(self):
-        """{option: value}, but for those of this call alone: plain data for config.json and checkpoints."""
+        """{option: value}, plain data for config.json and checkpoints.
+
+        Options that only concern this call, such as --load_path, are left out.
+        """
         values = self.unread.copy()
         for options in filter(None, map(self.__getattribute__, GROUPS)):
             values |= dataclasses.asdict(options)
@@ -307,7 +311,7 @@ SCRIPTS = {
         GROUPS,
         tolerated=(*AUTHORS, "gen_model"),
         refused=("fid_stat", "num_eval_imgs"),
-        # What is searched is no published architecture, and a reward is one score, by one backend.
+        # A search has no published architecture, and its reward is one score by one backend.
         choices={"gen_model": ("shared_gan",), "inception_backend": ("torch", "tf")},
         switch="--method",
     ),
@@ -339,14 +343,17 @@ METHOD_DEFAULTS = {
     "growing": GROWING_DEFAULTS,  # the family of an architecture that is trained or scored
 }
 PROTOCOL_DEFAULTS = {"autogan": {}, "sngan": {"num_eval_imgs": 5000, "split": "test"}}
-# What may differ when a run goes on: where and by what means it is computed, not what.
+# Options that may change when a run goes on: where and by what means it computes, not what.
 FREE_ON_RESUME = {"data_path", "exp_name", "print_freq", "inception_path", "tf_python", "on_nan"}
 FREE_ON_RESUME |= {"device", "compile", "num_workers", "workers"}
 THIS_CALL_ONLY = {"load_path", "dry_run", "folder_file"}
 
 
 def parse(script, arguments=None):
-    """Options of `script` from the command line. A mistake ends the program with one line and exit code 2."""
+    """The Options of `script` from the command line.
+
+    A mistake ends the program with one line and exit code 2.
+    """
     defaults, epilog = _defaults(script), None
     if script in TRAINING:
         stated = (f"--{name} {value}" for name, value in GROWING_DEFAULTS.items() if name in defaults)
@@ -361,13 +368,13 @@ def parse(script, arguments=None):
 
 
 def _defaults(script, method=None, protocol=None):
-    """{option: default} of all that a script has."""
+    """{option: default} for all options that a script has."""
     layers = SCRIPT_DEFAULTS[script], METHOD_DEFAULTS.get(method, {}), PROTOCOL_DEFAULTS.get(protocol, {})
     return SCRIPTS[script].defaults(*layers)
 
 
 def _method(values):
-    """Whose defaults hold: the --method's, or those of the family of the architecture that is named."""
+    """The method whose defaults apply: --method, or the family of the named architecture."""
     if "method" in values:
         return values["method"]
     text, _ = _named_architecture(*map(values.get, ("gen_model", "arch", "arch_file", "rank")))
@@ -375,7 +382,7 @@ def _method(values):
 
 
 def _resolve(script, values, typed):
-    """Options from {option: value}. typed: names of those on the command line."""
+    """Options from {option: value}. typed: names of the options on the command line."""
     counted, parts = "rl_num_eval_img" if script == SEARCH else "num_eval_imgs", values["is_splits"]
     if parts > values[counted]:
         images = f"{values[counted]} images (--{counted})"
@@ -385,7 +392,10 @@ def _resolve(script, values, typed):
 
 
 def resumed(options, saved):
-    """Options of a run that goes on: the `saved` ones and typed ones that do not change its result."""
+    """The Options of a run that goes on: the `saved` ones, and typed ones that do not change results.
+
+    Raises UserError for other typed options.
+    """
     script, path = SEARCH if "max_search_iter" in saved else TRAIN, options.run.load_path
     source = f"--load_path: {path}"
     if script != options.script:
@@ -396,9 +406,10 @@ def resumed(options, saved):
         raise UserError(f"{source} lacks the option --{min(missing)}; use another run")
     SCRIPTS[script].check_saved(saved, source)
     free = FREE_ON_RESUME
-    # Without decay of the learning rates no step depends on how many there will be.
+    # Without decay of the learning rates, no step depends on the number of steps.
     if script == TRAIN and not saved["lr_decay"] and saved["max_epoch"] is None:
         free = free | {"max_iter"} if options.derive.max_iter > saved["max_iter"] else free
+    saved = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
     values = {**options.flat(), **saved, **_this_call(options)}
     for name in options.typed - THIS_CALL_ONLY:
         value = options.flat()[name]
@@ -412,9 +423,10 @@ def resumed(options, saved):
 
 
 def with_run_options(options, saved):
-    """test.py's options for the run whose options are `saved`: its widths, seed, images and feature network.
+    """test.py's Options for a run: its widths, seed, images and feature network, from `saved`.
 
-    What is typed stays, and with a data set or a feature network what belongs to it.
+    Typed options stay. If a data set or a feature network is typed, the options that belong to it are not
+    taken from the run either.
     """
     names = {"img_size", "latent_dim", "gf_dim", "df_dim", "bottom_width", "random_seed", "fast"}
     if "dataset" not in options.typed:
@@ -431,15 +443,18 @@ def _this_call(options):
 
 
 def refuse_unread(options, method=None):
-    """Refuse typed options that do nothing. method: the family of a checkpoint's architecture, if known."""
+    """Raise UserError if a typed option has no effect.
+
+    method: the family of a checkpoint's architecture, if it is known.
+    """
     SCRIPTS[options.script].refuse_unread(options.typed, method or _method(options.flat()))
 
 
 def command(script, options, **values):
-    """A command line of another script: `values`, and what it needs of this run's options.
+    """A command line for another script, with `values` and what it needs of this run's options.
 
-    Those are what both read of networks, training and scoring, where they are not the defaults. A search's
-    width and what only makes its rewards cheap are left out.
+    These are the options of networks, training and scoring that both scripts read, where they are not the
+    defaults. A search's width, and what only makes its rewards cheap, are left out.
     """
     left_out = {"gf_dim", "df_dim", "precision", "print_freq"}
     left_out |= {"is_splits", "feature_precision"} if options.script == SEARCH else set()
@@ -458,7 +473,10 @@ def command(script, options, **values):
 
 
 def generator_architecture(options):
-    """The architecture that --arch_file, --arch or --gen_model names, of --img_size; None if none does."""
+    """The architecture that --arch_file, --arch or --gen_model names, or None.
+
+    Raises UserError if it is not valid, or does not make images of --img_size.
+    """
     gen_model, derive = options.model.gen_model, options.derive
     if "rank" in options.typed and not derive.arch_file:
         raise UserError("--rank: without effect without --arch_file; give the derived.json of a search too")
@@ -493,7 +511,7 @@ def refuse_single_pixel(architecture, bottom_width, option):
 
 
 def _named_architecture(gen_model, arch, arch_file=None, rank=None):
-    """(text of the architecture, option) that these options' values name; (None, None) if none does."""
+    """(text of the architecture, option that names it), or (None, None)."""
     if arch_file:
         return read_architecture(arch_file, rank), "--arch_file"
     if arch:

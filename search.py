@@ -2,7 +2,7 @@
 
 AutoGAN: a multi-level search in a shared GAN, with one LSTM controller per level
 (models_search/autogan/search.py: Algorithm 1). DGGAN: both networks and the resolution grow while they train,
-and the best stay (models_search/dggan/search.py).
+and the K best stay (models_search/dggan/search.py).
 
 python search.py --dataset cifar10 --exp_name autogan_search
 python search.py --method dggan --dataset cifar10
@@ -17,7 +17,7 @@ from utils.run.derived import write_derived
 from utils.run.folder import load_run, open_run
 from utils.run.save_point import StopSignal
 
-# A search is a package of four functions: make_plan, load_materials, new_state, run_search.
+# A search is a package of five functions: make_plan, new_state, load_materials, read_images, run_search.
 METHODS = {"autogan": autogan, "dggan": dggan, "proggan": dggan}
 
 
@@ -36,6 +36,8 @@ def main():
     materials = method.load_materials(plan)
 
     run = open_run(options.run, options.flat(), saved, materials.device)
+    with run.removed_if_refused():
+        method.read_images(state, plan, materials)
     with StopSignal(f"go on with --load_path {run.folder}", run.note) as stop:
         ranked, results = method.run_search(state, plan, materials, run, stop)
 
@@ -46,8 +48,9 @@ def main():
 
 
 def print_next_commands(run, options, derived, best):
-    """What to type next: train the best architecture; where the search kept no weights, also how to train all
-    of them.
+    """Log what to type next, to train the best architecture.
+
+    If the search kept no weights, also what to type to train all of its architectures.
     """
     run.log(f"wrote {derived}; to train the first of them from scratch:")
     run.log("  " + cfg.command("train_derived", options, arch_file=derived, rank=1, exp_name="derive"))

@@ -31,8 +31,9 @@ from utils.training.sizes import count_parameters, network_sizes
 
 
 def load_generator(path, options):
-    """(generator, its run's options, the file) of a run's folder or of a .pth file, of this project or the
-    authors'.
+    """(generator, options of its run, its file), from a run's folder or a .pth file.
+
+    The file may be of this project or of the authors' code. Raises UserError if it does not fit.
     """
     path = Path(path)
     if path.is_dir():
@@ -49,7 +50,7 @@ def load_generator(path, options):
             raise not_ours from None
         if named is None:
             cure = "name it with --gen_model or --arch"
-            raise UserError(f"--gen_model: {path} does not tell its architecture; {cure}") from None
+            raise UserError(f"--gen_model: {path} does not say which architecture it has; {cure}") from None
         return build_generator(named, weights, options), {}, path
     try:
         architecture = architectures.parse(text)
@@ -64,8 +65,9 @@ def load_generator(path, options):
 
 
 def run_options(path, saved):
-    """The options of the run that wrote a checkpoint. A node of a growth leaves them to its run; {} if that
-    is not at hand.
+    """The options of the run that wrote a checkpoint.
+
+    A node of a growth tree does not hold them; its run does. {} if that run is not found.
     """
     if isinstance(saved.get("options"), dict):
         return saved["options"]
@@ -76,8 +78,9 @@ def run_options(path, saved):
 
 
 def build_generator(architecture, weights, options):
-    """The generator, its widths taken from the weights; refuses options on the command line that say
-    otherwise.
+    """The generator with these weights, from which its widths are read.
+
+    Raises UserError if options on the command line contradict them.
     """
     try:
         generator = family(architecture).load_generator(architecture, weights)
@@ -98,8 +101,9 @@ def build_generator(architecture, weights, options):
 
 
 def describe(options, architecture):
-    """The resolved run, for --dry_run and results.json; with the discriminator that would be trained beside
-    the generator.
+    """The resolved run, for --dry_run and results.json.
+
+    It includes the discriminator that would be trained beside the generator.
     """
     sizes, memory = sizes_and_memory(options, architecture)
     return {
@@ -159,21 +163,24 @@ def main():
 
     # What to compare with.
     feature_nets = load_feature_nets(**scoring.network(), compiled=options.run.compile, device=device)
-    images = None
+    image_set = None
     if not options.evaluation.fid_stat or "swd" in metrics:
         fewest = fewest_images(metrics)
         image_set = load_images(data.dataset, data.data_path, options.test.split, data.img_size, fewest)
-        images = image_set.resized(data.img_size, device, num_workers=data.num_workers)
-    reals = load_real_statistics(
-        feature_nets, images, fid_stat=options.evaluation.fid_stat, data=DATASETS[data.dataset],
-        sample_size=FEATURE_SAMPLE if {"kid", "precision_recall"} & metrics else 0,
-        split=options.test.split, resolution=data.img_size,
-    )  # fmt: skip
 
-    # Draw and score.
     run = Run.create("logs_eval", options.run.exp_name, options.flat(), device)
     if options.run.folder_file:
         write_text(options.run.folder_file, f"{run.folder}\n")
+    # Read the images, which can take long.
+    with run.removed_if_refused():
+        images = image_set and image_set.resized(data.img_size, device, num_workers=data.num_workers)
+        reals = load_real_statistics(
+            feature_nets, images, fid_stat=options.evaluation.fid_stat, data=DATASETS[data.dataset],
+            sample_size=FEATURE_SAMPLE if {"kid", "precision_recall"} & metrics else 0,
+            split=options.test.split, resolution=data.img_size,
+        )  # fmt: skip
+
+    # Draw and score.
     is_fast = options.run.is_fast
     generator = place(fast_form(generator) if is_fast else generator, device, is_fast, precision).eval()
     run.log(f"loaded {source}: architecture {architecture}, {count_parameters(generator):,} parameters")
@@ -195,7 +202,7 @@ def main():
 
 
 def draw_samples(generator, seed, run, device):
-    """The images of 100 fixed noise vectors, as a grid; returns its path."""
+    """Write a grid of the images of 100 fixed noise vectors, and return its path."""
     fixed = random_generator(seed, "grid")
     with torch.inference_mode():
         images = generator(torch.randn(100, generator.latent_dim, generator=fixed).to(device))

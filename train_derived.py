@@ -1,5 +1,6 @@
-"""Train one architecture, from scratch or from a search's weights: a published one, a vector, or one that a
-search found.
+"""Train one architecture, from scratch or from a search's weights.
+
+It is a published one, a vector, or one that a search found.
 
 python train_derived.py --gen_model autogan_cifar10_a --dataset cifar10 --exp_name autogan_cifar10_a
 """
@@ -9,7 +10,6 @@ import time
 from dataclasses import dataclass, field
 
 import torch
-from tqdm import tqdm
 
 import cfg
 from models.families import family
@@ -19,11 +19,11 @@ from utils.data.load import DATASETS, load_images
 from utils.images import save_gif
 from utils.metrics.generator import load_feature_nets, load_real_statistics, score_generator
 from utils.precision import check_precision
+from utils.progress import Progress, progress_line
 from utils.randomness import global_seed, random_generator
 from utils.run.checkpoint import load_networks
 from utils.run.folder import load_run, open_run
 from utils.run.machine import device_memory, pick_device
-from utils.run.progress import progress_line
 from utils.run.save_point import SavePoint, StopSignal
 from utils.run.schema import COUNT, Each, Least, refuse_other_parts
 from utils.training.adversarial import StepFunctions
@@ -35,7 +35,7 @@ from utils.training.losses import loss_schedule
 from utils.training.memory import on_meta, training_memory
 from utils.training.sizes import count_parameters, network_sizes
 
-STEPS_PER_LINE = 1000  # of the log
+SECONDS_PER_LINE = 60  # of the log
 
 
 @dataclass
@@ -47,11 +47,11 @@ class TrainingState:
     step: int = 0
     best: dict | None = None  # scores of the checkpoint with the best FID
     history: list = field(default_factory=list)  # {"iteration", "is_mean", "fid", ...} of every scoring
-    scored_step: int = -1  # where it was scored last
+    scored_step: int = -1  # the step at which it was scored last
     rollbacks: int = 0
 
     def to_saved(self):
-        """Plain data and tensors, for `restore`; test.py needs no more than this."""
+        """Plain data and tensors, for `restore`. test.py reads them too."""
         return {
             "architecture": str(self.architecture),
             "gan": self.gan.state_dict(),
@@ -88,7 +88,10 @@ class Scorer:
     run: object
 
     def score(self, state, stop_if_asked):
-        """Score now. stop_if_asked(): called before every batch, raises where a signal has come."""
+        """Score the average generator now.
+
+        stop_if_asked(): called before every batch; raises if a signal has come.
+        """
         scoring, images, seed = (
             self.options.scoring,
             self.options.evaluation.num_eval_imgs,
@@ -102,7 +105,7 @@ class Scorer:
         self.run.log(f"iteration {iteration}: {scores.text()}")
         figures = {"IS": scores.is_mean, "IS_std": scores.is_std, "FID": scores.fid}
         named = {f"{scores.feature_net}_{name}": value for name, value in figures.items()}
-        self.run.record(state.step, named, "score")
+        self.run.record(state.step, named, "score", iteration)
         entry = {"iteration": iteration, **scores.as_dict(), "backend_differences": differences}
         state.history.append(entry)
         state.scored_step = state.step
@@ -112,8 +115,9 @@ class Scorer:
 
 
 def train_generator(state, options, inputs, total, scorer, run, save_point):
-    """Train for `total` discriminator steps, with a generator step every --n_critic of them; draw and score
-    the average generator.
+    """Train for `total` discriminator steps, drawing and scoring the average generator on the way.
+
+    The generator takes a step in every --n_critic-th of them.
     """
     gan, derive, n_critic, epoch = (
         state.gan,
@@ -141,26 +145,23 @@ def train_generator(state, options, inputs, total, scorer, run, save_point):
     score_if_due()
     gan.generator.train()
     gan.discriminator.train()
-    first, started = state.step, time.monotonic()
+    first, started, last_line = state.step, time.monotonic(), time.monotonic()
     steps = look_steps(first, total, options.training.print_freq, epoch)
-    looks = train(
-        gan, inputs, functions_at, steps, options.training, first=first, rollbacks=state.rollbacks,
-        log=run.log, ema_decay=derive.ema_decay, lr_factor=lr_factor,
-    )  # fmt: skip
-    bar = tqdm(
-        total=total // n_critic, initial=first // n_critic, desc="training", unit="iteration", disable=None
-    )
-    with bar:
+    with Progress(total, "training", "iteration", first, n_critic, stays=True) as progress:
+        looks = train(
+            gan, inputs, functions_at, steps, options.training, first=first, rollbacks=state.rollbacks,
+            log=run.log, ema_decay=derive.ema_decay, lr_factor=lr_factor, progress=progress,
+        )  # fmt: skip
         for look in looks:
-            ends_line = look.step // STEPS_PER_LINE > state.step // STEPS_PER_LINE
             state.step, state.rollbacks = look.step, look.rollbacks
             figures = {**look.figures(), "g_lr": float(gan.generator_optimizer.param_groups[0]["lr"])}
-            run.record(state.step, figures, "train")
-            if ends_line:
-                position, seconds = f"iteration {state.step // n_critic}", time.monotonic() - started
+            run.record(state.step, figures, "train", state.step // n_critic)
+            progress.show(figures)
+            if time.monotonic() - last_line > SECONDS_PER_LINE:
+                last_line = time.monotonic()
+                position, total_iterations = f"iteration {state.step // n_critic}", total // n_critic
                 done, left = state.step - first, total - state.step
-                run.log(progress_line(position, total // n_critic, figures, seconds, done, left))
-            bar.update(state.step // n_critic - bar.n)
+                run.log(progress_line(position, total_iterations, figures, last_line - started, done, left))
             if is_due(derive.sample_freq):
                 sample_grid(state, options, run)
             save_point.reached()
@@ -199,7 +200,10 @@ def new_state(options, architecture, device):
 
 
 def start_from(gan, path, architecture):
-    """Load the weights, not the optimisers, of a checkpoint of the same architecture (--init_from)."""
+    """Load the weights, but not the optimisers, of a checkpoint of the same architecture (--init_from).
+
+    Raises UserError if the checkpoint does not fit.
+    """
     found, weights, _ = load_networks(path, "--init_from")
     if found != str(architecture):
         raise UserError(f"--init_from: {path} holds {found}, not {architecture}; give a checkpoint of that")
@@ -212,8 +216,9 @@ def start_from(gan, path, architecture):
 
 
 def total_steps(options, num_images):
-    """Discriminator steps of the whole training. --max_epoch counts passes over the data as the authors' code
-    does.
+    """Discriminator steps of the whole training.
+
+    --max_epoch counts as the authors' code does: n_critic passes over the data are one epoch.
     """
     derive, training = options.derive, options.training
     if derive.max_epoch is not None:
@@ -264,7 +269,7 @@ def refuse_single_values(options, architecture, *batch_sizes):
 
 
 def write_results(run, state, options):
-    """results.json, a GIF of the sample grids, and the closing lines."""
+    """Write results.json and a GIF of the sample grids, and log where they are."""
     resolved = describe(options, state.architecture)
     pictures = sorted(run.samples.glob("iteration_*.png"))
     gif = save_gif(pictures, run.samples / "training.gif")
@@ -308,19 +313,20 @@ def main():
     feature_nets = load_feature_nets(**options.scoring.network(), compiled=options.run.compile, device=device)
     image_set = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2)
     refuse_single_values(options, architecture, image_set.num_images % training.dis_batch_size)
-    total = total_steps(options, image_set.num_images)
-    images = image_set.resized(data.img_size, device, num_workers=data.num_workers)
-    reals = load_real_statistics(
-        feature_nets, images, fid_stat=options.evaluation.fid_stat, data=DATASETS[data.dataset],
-        split="train", resolution=data.img_size,
-    )  # fmt: skip
-    inputs = StepInputs(images, options.run.random_seed, training, options.network.latent_dim)
 
+    # What takes long: reading the images, and their statistics.
     run = open_run(options.run, options.flat(), saved, device)
-    parameters = count_parameters(state.gan.generator)
-    run.log(
-        f"architecture {architecture}, {parameters:,} parameters, {images.num_images} images of {images.name}"
-    )
+    parameters, count = count_parameters(state.gan.generator), image_set.num_images
+    run.log(f"architecture {architecture}, {parameters:,} parameters, {count} images of {image_set.name}")
+    with run.removed_if_refused():
+        images = image_set.resized(data.img_size, device, num_workers=data.num_workers)
+        reals = load_real_statistics(
+            feature_nets, images, fid_stat=options.evaluation.fid_stat, data=DATASETS[data.dataset],
+            split="train", resolution=data.img_size,
+        )  # fmt: skip
+
+    inputs = StepInputs(images, options.run.random_seed, training, options.network.latent_dim)
+    total = total_steps(options, images.num_images)
     hint = f"go on with --load_path {run.folder}"
     with StopSignal(hint, run.note) as stop:
         save_point = SavePoint(lambda: run.save(state.to_saved(), state.step), stop, hint)

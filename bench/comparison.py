@@ -15,11 +15,11 @@ sys.path.insert(0, str(ROOT))
 
 from utils.cli import Parser  # noqa: E402
 from utils.precision import PRECISIONS  # noqa: E402
-from utils.run.folder import environment, pick_device  # noqa: E402
+from utils.run.machine import environment, pick_device  # noqa: E402
 
 COLUMNS = (
-    "name", "level", "resolution", "width", "precision", "plain_ms", "fast_ms", "ratio", "ratio_min", "ratio_max",
-    "plain_busy", "fast_busy", "peak_mib",
+    "name", "level", "resolution", "width", "precision", "plain_ms", "fast_ms", "ratio", "ratio_min",
+    "ratio_max", "plain_busy", "fast_busy", "peak_mib",
 )  # fmt: skip
 
 
@@ -28,9 +28,7 @@ def bench_parser(description):
     parser = Parser(description=description.splitlines()[0])
     parser.add_argument("--device", type=pick_device, default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--repeats", type=int, default=5, help="pairs of runs")
-    parser.add_argument(
-        "--quick", action="store_true", help="small widths and few repeats: about two minutes"
-    )
+    parser.add_argument("--quick", action="store_true", help="small widths and few repeats: two minutes")
     parser.add_argument(
         "--precisions", nargs="+", choices=PRECISIONS, default=["float32", "bfloat16"], help="of the fast way"
     )
@@ -38,44 +36,52 @@ def bench_parser(description):
     return parser
 
 
-def warm_ups(device):
-    """How often a GPU's fast way does all its runs before it is timed: until Adam's state is complete, unrecorded, and recorded."""
+def gpu_warm_ups(device):
+    """How often a GPU does every run before it is timed.
+
+    The first makes Adam's state complete, the second is a step's first occurrence with it, the third records
+    it.
+    """
     return 3 if device.type == "cuda" else 0
 
 
-def compare(name, plain, fast, *, steps, repeats, device, **described):
-    """Time plain() and fast(), each doing `steps` steps, `repeats` times in turn after one warm-up of each; returns a row.
+def warm_up(device, repeats, *ways):
+    """Let a GPU do all runs that `compare` is going to time."""
+    for _ in range(gpu_warm_ups(device)):
+        for seed in range(repeats + 1):
+            for way in ways:
+                way(seed)
 
-    plain_busy and fast_busy: the share of the time that the device computes. On a CPU it counts as computing if it is in the process.
+
+def compare(name, plain, fast, *, steps, repeats, device, **columns):
+    """Time plain(seed) and fast(seed), each of `steps` steps, in turn. Returns a row of the table.
+
+    Seed 0 is not timed; seeds 1 to `repeats` are. columns: further columns of the row. plain_busy and
+    fast_busy are the share of the time that the device computes; a CPU does as long as the process runs on
+    it.
     """
-    times = {plain: [], fast: []}
-    busy = {plain: [], fast: []}
-    for repeat in range(repeats + 1):
-        for work in (plain, fast):
-            seconds, share = timed(work, device)
-            if repeat:
-                times[work].append(seconds / steps * 1000)
-                busy[work].append(share)
+    times, busy = {plain: [], fast: []}, {plain: [], fast: []}
+    for seed in range(repeats + 1):
+        for way in (plain, fast):
+            seconds, share = timed(lambda: way(seed), device)
+            if seed > 0:
+                times[way].append(seconds / steps * 1000)
+                busy[way].append(share)
+    plain_ms, fast_ms = (statistics.median(times[way]) for way in (plain, fast))
     if device.type == "cuda":
-        busy = {work: [kernel_share(work, steps * statistics.median(times[work]) / 1000)] for work in busy}
-    ratios = [a / b for a, b in zip(times[plain], times[fast])]
-    row = {
-        "name": name,
-        **described,
-        "plain_ms": statistics.median(times[plain]),
-        "fast_ms": statistics.median(times[fast]),
-    }
-    row.update(ratio=statistics.median(ratios), ratio_min=min(ratios), ratio_max=max(ratios))
+        for way, ms in ((plain, plain_ms), (fast, fast_ms)):
+            busy[way] = [kernel_share(lambda: way(0), steps * ms / 1000)]
+    ratios = Spread.of([slow / quick for slow, quick in zip(times[plain], times[fast])])
     return {
-        **row,
-        "plain_busy": statistics.median(busy[plain]),
-        "fast_busy": statistics.median(busy[fast]),
+        "name": name, **columns, "plain_ms": plain_ms, "fast_ms": fast_ms,
+        "ratio": ratios.median, "ratio_min": ratios.least, "ratio_max": ratios.greatest,
+        "plain_busy": statistics.median(busy[plain]), "fast_busy": statistics.median(busy[fast]),
         "peak_mib": peak_mib(device),
-    }
+    }  # fmt: skip
 
 
 class Spread(NamedTuple):
-    """The median of some runs, and their least and greatest; of a sum of measured times those are bounds."""
+    """The median of some measurements, the least and the greatest. Of a sum the last two are bounds."""
 
     median: float
     least: float
@@ -97,7 +103,7 @@ class Spread(NamedTuple):
 
 
 def timed(work, device):
-    """(seconds, share of the time that the processor's threads worked) of work(), the GPU's part awaited."""
+    """(seconds that work() takes on the device, share of them that the process's CPU threads computed)."""
     start, worked = time.perf_counter(), time.process_time()
     work()
     if device.type == "cuda":
@@ -107,36 +113,44 @@ def timed(work, device):
 
 
 def kernel_share(work, seconds):
-    """The share of the `seconds` that work() takes in which a kernel runs on the GPU, by PyTorch's profiler, itself not counted."""
+    """The share of `seconds`, which work() takes unprofiled, that GPU kernels run, by PyTorch's profiler."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         work()
         torch.cuda.synchronize()
-    kernels = [
+    events = (
         event for event in profile.key_averages() if event.device_type == torch.autograd.DeviceType.CUDA
-    ]
-    return min(1.0, sum(event.self_device_time_total for event in kernels) / 1e6 / seconds)
+    )
+    return min(1.0, sum(event.self_device_time_total for event in events) / 1e6 / seconds)
 
 
 def peak_mib(device):
-    """Peak memory: what a GPU has given out, PyTorch's caches and recorded steps included, or of the whole process so far on a CPU."""
+    """Memory in MiB.
+
+    GPU: all that is taken now, PyTorch's caches and recorded steps included. CPU: the process's peak.
+    """
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         return (total - free) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def print_row(row):
-    """One line of the table; the header comes before the first."""
-    if not print_row.has_header:
-        print("  ".join(f"{column:>10}" for column in COLUMNS))
-        print_row.has_header = True
-    cells = (row.get(column) for column in COLUMNS)
-    print(
-        "  ".join(f"{f'{cell:.2f}' if isinstance(cell, float) else cell!s:>10}" for cell in cells), flush=True
-    )
+def print_rows(rows):
+    """Print a table's rows as they come from `compare`, the header first. Returns them as a list."""
+    printed = []
+    for row in rows:
+        if not printed:
+            print("  ".join(f"{column:>10}" for column in COLUMNS))
+        cells = (row.get(column) for column in COLUMNS)
+        texts = (f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in cells)
+        print("  ".join(f"{text:>10}" for text in texts), flush=True)
+        printed.append(row)
+    return printed
 
 
-print_row.has_header = False
+def print_figures(figures):
+    """Print {name: figure} in one line."""
+    texts = (f"{value:.4g}" if isinstance(value, float) else value for value in figures.values())
+    print("  ".join(f"{name} {text}" for name, text in zip(figures, texts)), flush=True)
 
 
 def as_json(row):
@@ -145,7 +159,7 @@ def as_json(row):
 
 
 def write_rows(path, rows, **more):
-    """The environment and the rows as JSON."""
+    """Write the environment and the rows as JSON, if a path is given."""
     if path:
         found = {"environment": environment(), "rows": [as_json(row) for row in rows], **more}
         Path(path).write_text(json.dumps(found, indent=2) + "\n")

@@ -1,11 +1,11 @@
-"""The search on CPU cores: steps at the search widths, averaged over the levels: `python bench/cpu.py [--quick]`.
+"""A step of the search on CPU cores, averaged over the levels: `python bench/cpu.py [--quick]`.
 
-The average is that of a whole iteration's time: every level takes the same number of steps.
+The average is what a whole search gains if all levels take the same number of steps.
 """
 
 import torch
-from comparison import write_rows
-from search_step import printed_rows, search_step_parser
+from comparison import print_rows, write_rows
+from search_step import measure, search_step_parser
 
 from utils.cli import run_script
 
@@ -13,14 +13,12 @@ from utils.cli import run_script
 def main():
     options = search_step_parser(__doc__).parse_args()
     options.device = torch.device("cpu")
-    rows = printed_rows(options)
-    averages = {}
+    rows, averages = print_rows(measure(options)), {}
     for precision in options.precisions:
-        plain, fast = (
-            sum(row[way] for row in rows if row["precision"] == precision) for way in ("plain_ms", "fast_ms")
-        )
+        measured = [row for row in rows if row["precision"] == precision]
+        plain, fast = (sum(row[name] for row in measured) for name in ("plain_ms", "fast_ms"))
         averages[precision] = plain / fast
-        print(f"all levels together, {precision}: {plain / fast:.2f} times the plain way")
+        print(f"all levels together, {precision}: {plain / fast:.2f} times as fast as the plain way")
     write_rows(options.json, rows, averages=averages)
 
 

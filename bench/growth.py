@@ -1,8 +1,10 @@
-"""How the cost of a training step grows with width, resolution, batch and beam, and where its limit lies: `python bench/growth.py`.
+"""How the cost of a training step grows, and its limit: `python bench/growth.py [--quick]`.
 
-Each line is the fast way in a process of its own, so that its peak memory is its own. Beside the time of a step stands the least that
-the device could take, found operation by operation: the time of its multiplications at the measured peak of a large matrix product, or
-of reading its inputs and writing its outputs once at the measured bandwidth of a large copy, whichever is longer.
+It grows with width, resolution, batch and beam. Each line is the fast way in a process of its own, so that
+its peak memory is its own. Beside the time of a step stands the least time that the device could take,
+operation by operation: that of its multiplications at the measured peak of a large matrix product, or that of
+reading its inputs and writing its outputs once at the measured bandwidth of a large copy, whichever is
+longer.
 """
 
 import json
@@ -11,15 +13,18 @@ import sys
 from functools import partial
 
 import torch
-from comparison import Spread, as_json, bench_parser, peak_mib, timed, warm_ups, write_rows
-from steps import RandomImages, build, fast_steps, lower_beam
+from comparison import (
+    Spread, as_json, bench_parser, gpu_warm_ups, peak_mib, print_figures, timed, write_rows
+)  # fmt: skip
+from networks import search_plan
+from steps import Workload, fast_steps
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from models_search.autogan.controller import Controller, sample_architectures
 from utils.cli import run_script
 from utils.precision import multiplying
+from utils.training.cuda_graphs import NoGraphs
 
 BASE = {"width": 128, "resolution": 32, "batch": 64, "beam": 5}
 VARIED = {
@@ -36,20 +41,19 @@ class LeastTime(TorchDispatchMode):
     def __init__(self, flops_per_second, bytes_per_second):
         super().__init__()
         self.flops_per_second, self.bytes_per_second = flops_per_second, bytes_per_second
-        self.arithmetic = self.traffic = 0.0  # seconds of the operations that each of the two limits
+        self.arithmetic = self.traffic = 0.0  # seconds of the operations that are limited by each
         self.flops = 0
 
     def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
-        result = function(*arguments, **(keywords or {}))
+        keywords = keywords or {}
+        result = function(*arguments, **keywords)
         if any(value.alias_info and not value.alias_info.is_write for value in function._schema.returns):
             return result  # a view moves nothing
         count = flop_registry.get(function._overloadpacket)
-        flops = count(*arguments, **(keywords or {}), out_val=result) if count else 0
-        tensors = [
-            leaf for leaf in tree_leaves((arguments, keywords, result)) if isinstance(leaf, torch.Tensor)
-        ]
-        by_arithmetic = flops / self.flops_per_second
-        by_traffic = sum(tensor.numel() * tensor.element_size() for tensor in tensors) / self.bytes_per_second
+        flops = count(*arguments, **keywords, out_val=result) if count else 0
+        leaves = tree_leaves((arguments, keywords, result))
+        sizes = [leaf.numel() * leaf.element_size() for leaf in leaves if isinstance(leaf, torch.Tensor)]
+        by_arithmetic, by_traffic = flops / self.flops_per_second, sum(sizes) / self.bytes_per_second
         self.flops += flops
         if by_arithmetic > by_traffic:
             self.arithmetic += by_arithmetic
@@ -59,13 +63,11 @@ class LeastTime(TorchDispatchMode):
 
 
 def measured_peaks(device, precision):
-    """(floating-point operations a second of a matrix product, bytes a second of a copy): the best of some runs."""
+    """(FLOP per second of a matrix product, bytes per second of a copy): the best of six runs."""
     size = 8192 if device.type == "cuda" else 2048
-    drawn, dtype = (
-        torch.Generator(device).manual_seed(0),
-        torch.bfloat16 if precision == "bfloat16" else torch.float32,
-    )
-    factors = torch.randn(2, size, size, generator=drawn, device=device, dtype=dtype)
+    random = torch.Generator(device).manual_seed(0)
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    factors = torch.randn(2, size, size, generator=random, device=device, dtype=dtype)
     source = torch.empty(2**28 if device.type == "cuda" else 2**26, device=device)
     target = torch.empty_like(source)
     with multiplying(precision, device):
@@ -75,45 +77,42 @@ def measured_peaks(device, precision):
 
 
 def measure(setting, device, precision, steps, repeats):
-    """The row of one setting, measured in this process."""
-    level = setting["resolution"].bit_length() - 4
-    width = setting["width"]
-    gan = build(
-        device, fast=True, gf_dim=width, df_dim=width // 2, levels=max(3, level + 1), precision=precision
-    )
-    images = RandomImages(steps * setting["batch"], setting["resolution"], device)
-    beam = lower_beam(level, kept=setting["beam"])
-    controller = Controller(level)
-    run = partial(
-        fast_steps,
-        gan,
-        images,
-        steps,
-        policy=(controller, beam),
-        level=level,
-        precision=precision,
-        batch=setting["batch"],
-    )
-    for _ in range(max(1, warm_ups(device))):
+    """The row of one setting, a dict such as BASE, measured in this process."""
+    width, resolution, batch, beam = (setting[name] for name in BASE)
+    level = resolution.bit_length() - 4
+    plan = search_plan(width, levels=max(3, level + 1), batch=batch, beam=beam, precision=precision)
+    workload = Workload.search(plan, device, level, steps)
+    run = partial(fast_steps, workload)
+    for _ in range(max(1, gpu_warm_ups(device))):
         run()
     step = Spread.of([timed(run, device)[0] / steps for _ in range(repeats)])
-    drawing = (
-        timed(lambda: sample_architectures(controller, beam, 782, torch.Generator()), torch.device("cpu"))[0]
-        / 782
-    )
+    count, random = 782, torch.Generator()  # the steps of one epoch of CIFAR-10
+    sampling = timed(lambda: workload.sample(count, random), torch.device("cpu"))[0] / count
     peak = peak_mib(device)  # before the peaks are measured
+
+    # The limit; operations inside a recorded step would not be seen.
+    workload.gan.graphs = NoGraphs()
     flops_per_second, bytes_per_second = measured_peaks(device, precision)
-    gan.graphs = None
     with LeastTime(flops_per_second, bytes_per_second) as least:
         run()
     limit = (least.arithmetic + least.traffic) / steps
     return {
-        **setting, "precision": precision, "step_ms": step.times(1000), "peak_mib": peak, "drawing_ms": 1000 * drawing,
-        "gflop": least.flops / steps / 1e9, "gflop_per_second": least.flops / steps / step.median / 1e9,
+        **setting, "precision": precision, "step_ms": step.times(1000), "peak_mib": peak,
+        "drawing_ms": 1000 * sampling, "gflop": least.flops / steps / 1e9,
+        "gflop_per_second": least.flops / steps / step.median / 1e9,
         "peak_gflop_per_second": flops_per_second / 1e9, "gigabytes_per_second": bytes_per_second / 1e9,
-        "least_ms": 1000 * limit, "bound_by_arithmetic": least.arithmetic / (least.arithmetic + least.traffic),
-        "times_least": step.median / limit,
+        "least_ms": 1000 * limit, "times_least": step.median / limit,
+        "bound_by_arithmetic": least.arithmetic / (least.arithmetic + least.traffic),
     }  # fmt: skip
+
+
+def measure_in_process(setting, options, repeats):
+    """The row of one setting, measured in a new process."""
+    command = [sys.executable, __file__, "--one", json.dumps(setting), "--device", options.device]
+    command += ["--precisions", options.precisions[0], "--repeats", repeats, "--steps", options.steps]
+    output = subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE, text=True).stdout
+    row = json.loads(output)
+    return {**row, "step_ms": Spread(**row["step_ms"])}
 
 
 def settings():
@@ -129,39 +128,15 @@ def main():
     options = parser.parse_args()
     precision, repeats = options.precisions[0], 1 if options.quick else options.repeats
     if options.one:
-        print(
-            json.dumps(
-                as_json(measure(json.loads(options.one), options.device, precision, options.steps, repeats))
-            )
-        )
+        row = measure(json.loads(options.one), options.device, precision, options.steps, repeats)
+        print(json.dumps(as_json(row)))
         return
     rows = []
     for setting in settings():
         if options.quick:
             setting = {**setting, "width": setting["width"] // 4}
-        command = [
-            sys.executable,
-            __file__,
-            "--one",
-            json.dumps(setting),
-            "--device",
-            options.device,
-            "--precisions",
-            precision,
-        ]
-        command += ["--repeats", repeats, "--steps", options.steps]
-        output = subprocess.run(
-            [str(word) for word in command], check=True, stdout=subprocess.PIPE, text=True
-        ).stdout
-        row = json.loads(output)
-        rows.append({**row, "step_ms": Spread(**row["step_ms"])})
-        print(
-            "  ".join(
-                f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-                for name, value in rows[-1].items()
-            ),
-            flush=True,
-        )
+        rows.append(measure_in_process(setting, options, repeats))
+        print_figures(rows[-1])
     write_rows(options.json, rows)
 
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Measures on this machine what docs/BENCHMARKS.md lists: bash exps/benchmarks.sh [FOLDER] [cpu|cuda] [options such as --quick]
-# Let nothing else run meanwhile. On a GPU the tests that need one run first.
+# Measures on this machine what docs/BENCHMARKS.md lists. Let nothing else run meanwhile.
+# bash exps/benchmarks.sh [FOLDER] [cpu|cuda] [options such as --quick]
+# On a GPU the tests that need one run first.
 set -euo pipefail
 folder="${1:-benchmarks}" device="${2:-auto}"
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
@@ -12,7 +13,8 @@ net=(--feature_net efficientnet-lite0)
 if python -c "import torch, sys; sys.exit('$device' == 'cpu' or not torch.cuda.is_available())"; then
     precisions=(float32 tf32 bfloat16)
     python -m pip install --quiet --disable-pip-version-check pytest
-    python -m pytest -q tests/test_step_graphs.py tests/test_fast.py tests/test_spectral_norm.py || echo "a test failed; measuring anyway"
+    python -m pytest -q tests/test_step_graphs.py tests/test_fast.py tests/test_spectral_norm.py ||
+        echo "a test failed; measuring anyway"
 fi
 
 bench() { # NAME SCRIPT OPTIONS...: prints a table, writes FOLDER/NAME.json
@@ -29,6 +31,7 @@ bench scoring scoring "${net[@]}" --precisions "${precisions[@]}"
 bench scoring_compiled scoring "${net[@]}" --precisions "${precisions[@]}" --compile
 bench growth growth
 for precision in "${precisions[@]}"; do
-    bench "whole_search_$precision" whole_search "${net[@]}" --precisions "$precision" --feature_precision "$precision" --compile
+    bench "whole_search_$precision" whole_search "${net[@]}" --compile \
+        --precisions "$precision" --feature_precision "$precision"
 done
 echo "figures in $folder"

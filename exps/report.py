@@ -19,7 +19,10 @@ from utils.cli import Parser, UserError, run_script  # noqa: E402
 
 @dataclass(frozen=True)
 class Training:
-    """A finished run of train_derived.py. A score is a dict: iteration, is_mean, is_std, fid, feature_net."""
+    """A finished run of train_derived.py.
+
+    A score is a dict: iteration, is_mean, is_std, fid, feature_net.
+    """
 
     folder: Path
     architecture: str
@@ -78,7 +81,7 @@ def read_run(folder):
 
 
 def read_comparable_runs(folders):
-    """The runs in these folders; raises UserError if kinds or feature networks differ."""
+    """The runs in these folders. Raises UserError if their kinds or feature networks differ."""
     runs = [read_run(folder) for folder in folders]
     if len({type(run) for run in runs}) > 1:
         raise UserError("runs of train_derived.py and of search.py do not compare; give runs of one of them")
@@ -123,7 +126,7 @@ def ranking_text(runs):
 
 
 def growth_text(runs):
-    """FID of each resolution's best network, a column for each search, then what grew in it."""
+    """FID of the best network at each resolution, a column for each search; then what it grew by."""
     rewards = " or ".join(sorted({run.reward.upper() for run in runs}))
     lines = [
         f"FID ({runs[0].feature_net}) of the best networks by {rewards}, "

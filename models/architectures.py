@@ -8,12 +8,12 @@ CLASSES = {kind.family: kind for kind in (Architecture, GrowingArchitecture)}
 
 
 def family_name(text):
-    """The family that a text is written for, whether or not the text is valid: "autogan" or "growing"."""
+    """The family that a text is written for: "autogan" or "growing". The text may be invalid."""
     return GrowingArchitecture.family if ":" in text else Architecture.family
 
 
 def parse(text):
-    """The Architecture or GrowingArchitecture of a text form. Raises ArchitectureError if there is none.
+    """The Architecture or GrowingArchitecture of a text. Raises ArchitectureError if there is none.
 
     A network has at least one cell, so the empty architecture, from which a search starts, is refused.
     """

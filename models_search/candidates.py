@@ -1,11 +1,11 @@
-"""What a search compares: architectures with a score."""
+"""Ranks what a search compares: architectures with a score."""
 
 
 def top_k(candidates, k):
-    """The k best candidates with distinct architectures, best first; of equal scores the earlier one comes
-    first.
+    """The k best candidates with distinct architectures, best first.
 
-    candidates: anything with `architecture` (hashable) and `score` (higher is better).
+    Of equal scores the earlier one comes first. candidates: anything with `architecture` (hashable) and
+    `score` (higher is better).
     """
     best, seen = [], set()
     for candidate in sorted(candidates, key=lambda candidate: -candidate.score):

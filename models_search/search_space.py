@@ -1,5 +1,6 @@
-"""AutoGAN's search space, enumerated and sampled. What a cell may be is written in
-models.autogan.architecture.
+"""AutoGAN's search space: all of its cells, and random architectures.
+
+models.autogan.architecture says what a cell may be.
 """
 
 import itertools
@@ -19,8 +20,9 @@ def every_cell(level):
 
 
 def random_architecture(levels, generator):
-    """One of the architectures with that many cells, each equally likely; `generator` is a torch.Generator on
-    the CPU.
+    """An architecture with `levels` cells, all equally likely.
+
+    `generator`: a torch.Generator on the CPU.
     """
     sizes = [len(every_cell(level)) for level in range(levels)]
     drawn = [int(torch.randint(size, (), generator=generator)) for size in sizes]

@@ -16,7 +16,15 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parent)]
 
-from running import SHORT_RUNS, assert_equal_states, load_script, short_run, use_tiny_net, write_pictures  # noqa: E402
+from running import (  # noqa: E402
+    SHORT_RUNS,
+    assert_equal_states,
+    load_script,
+    read_metrics,
+    short_run,
+    use_tiny_net,
+    write_pictures,
+)
 
 from utils.run.checkpoint import load_checkpoint  # noqa: E402
 from utils.cli import run_script  # noqa: E402
@@ -159,7 +167,8 @@ def killed_run_ends_as(
     )
     assert run(name, again, folder) == 0, (folder / "output.txt").read_text()
     ended, (unbroken,) = max((folder / "logs").iterdir()), (finished / "logs").iterdir()
-    for file in ("Log/metrics.jsonl", "derived.json", "growth_tree.json"):
+    assert read_metrics(ended) == read_metrics(unbroken)
+    for file in ("derived.json", "growth_tree.json"):
         if (unbroken / file).exists():
             assert (ended / file).read_text() == (unbroken / file).read_text(), file
     names = {path.name for path in (unbroken / "Model").iterdir()}

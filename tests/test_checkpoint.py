@@ -74,10 +74,10 @@ def test_a_changed_value_is_noticed(tmp_path):
 
 
 def test_another_format_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(utils.run.checkpoint, "FORMAT", 2)
+    monkeypatch.setattr(utils.run.checkpoint, "FORMAT", 1)
     save_checkpoint(tmp_path / "a.pth", STATE)
     monkeypatch.undo()
-    with pytest.raises(DamagedCheckpoint, match="has format 2, this version reads 1"):
+    with pytest.raises(DamagedCheckpoint, match="has format 1, this version reads 2"):
         load_checkpoint(tmp_path / "a.pth")
 
 

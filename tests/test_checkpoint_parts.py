@@ -9,6 +9,7 @@ from running import (
     SHORT_RUNS,
     assert_equal_states,
     only_run,
+    read_metrics,
     short_run,
     stop_at,
     use_tiny_net,
@@ -69,12 +70,9 @@ def test_a_run_that_goes_on_with_an_older_part_of_its_checkpoint_ends_otherwise(
         shutil.copytree(run, copy)
         save_checkpoint(copy / "Model" / file, state)
         type_command(f"{SHORT_RUNS[name].split()[0]} --load_path {copy}")
-        texts = [
-            path.read_text()
-            for path in (copy / "Log" / "metrics.jsonl", copy / "growth_tree.json")
-            if path.exists()
-        ]
-        return load_checkpoint(copy / "Model" / "checkpoint.pth"), texts
+        tree = copy / "growth_tree.json"
+        written = read_metrics(copy), tree.read_text() if tree.exists() else None
+        return load_checkpoint(copy / "Model" / "checkpoint.pth"), written
 
     end = end_of(late)
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 import torch
 from PIL import Image
-from running import ROOT, assert_equal_states, load_script, only_run, stop_at, write_pictures
+from running import ROOT, assert_equal_states, load_script, only_run, read_metrics, stop_at, write_pictures
 
 import cfg
 import models_search.dggan.pair
@@ -180,7 +180,7 @@ def test_a_search_that_stops_goes_on_without_training_a_finished_network_again(
     assert 0 < len(trained) == len(set(trained)) == len(tree_of(finished)) and before < len(trained)
     assert_equal_searches(run, finished)
     assert not list((run / "Model").glob("*_partial*"))
-    assert (run / "Log" / "metrics.jsonl").read_text() == (finished / "Log" / "metrics.jsonl").read_text()
+    assert read_metrics(run) == read_metrics(finished)
 
 
 def test_a_network_depends_on_its_path_and_not_on_its_siblings(type_command, tmp_path, pictures, finished):

@@ -9,6 +9,7 @@ from running import (
     SHORT_RUNS,
     assert_equal_states,
     only_run,
+    read_metrics,
     short_run,
     stop_at,
     training_options,
@@ -140,7 +141,7 @@ def assert_same_end(run, other):
     for state in (first, second):
         state["options"] = {**state["options"], "on_nan": None}
     assert_equal_states(first, second)
-    assert (run / "Log" / "metrics.jsonl").read_text() == (other / "Log" / "metrics.jsonl").read_text()
+    assert read_metrics(run) == read_metrics(other)
 
 
 @pytest.mark.parametrize("name, spoil_at, call", DIVERGING)

@@ -21,7 +21,7 @@ UTILS = [  # from the top down; a module imports from its own room and from lowe
     {"inception"},
     {"training"},
     {"run", "data"},
-    {"cli", "options", "images", "randomness", "precision"},
+    {"cli", "options", "images", "randomness", "precision", "progress"},
 ]
 SHARED_BY_SEARCHES = "shared_gan"  # a folder of models_search that is no strategy
 

@@ -34,7 +34,7 @@ def digits():
 def run_that_records(figures):
     """A run that keeps nothing but the recorded figures, in a list."""
     return SimpleNamespace(
-        record=lambda step, found, prefix: figures.append(found),
+        record=lambda step, found, prefix, iteration: figures.append(found),
         log=lambda text: None,
         grid=lambda *images: None,
     )

@@ -1,4 +1,4 @@
-"""What every command-line script of the project does the same way: one-line errors and exit codes.
+"""What every command-line script of the project shares: one-line errors and exit codes.
 
 Exit codes: 0 done, 1 failed while running, 2 bad input, 3 training diverged, 130 and 143 stopped by a signal.
 """
@@ -12,7 +12,7 @@ LONGEST_LINE = 2000  # characters of a message
 
 
 class Ending(Exception):
-    """A known way for a script to end: its message becomes one line on stderr, `label: message`."""
+    """A known way for a script to end. Its message becomes one line on stderr, `label: message`."""
 
     label = "error"
     exit_code = 1
@@ -25,13 +25,16 @@ class UserError(Ending):
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, but a mistake prints one line `error: ...` on stderr and exits with 2; no abbreviations."""
+    """argparse without abbreviations, and with one-line errors.
+
+    A mistake prints `error: ...` on stderr and exits with 2.
+    """
 
     def __init__(self, **kwargs):
         super().__init__(allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs)
 
     def error(self, message):
-        message = re.sub(r"^argument (-\w+/)*", "", message)  # of several spellings the long one is named
+        message = re.sub(r"^argument (-\w+/)*", "", message)  # name only the long spelling
         sys.exit(_report("error", f"{message} (--help lists the options)", UserError.exit_code))
 
 

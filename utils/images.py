@@ -13,14 +13,17 @@ from torchvision.utils import make_grid
 def to_uint8(images):
     """Float images in [-1, 1] -> uint8. Values outside the range are clamped.
 
-    Truncates as the authors' code does; rounding would change half the pixels. NaN becomes black without a
+    Truncates as the authors' code does; rounding would change half of the pixels. NaN becomes black without a
     warning, so check with `all_finite` first.
     """
     return images.float().mul(127.5).add_(127.5).clamp_(0, 255).to(torch.uint8)
 
 
 def all_finite(images):
-    """Whether every value is finite, not NaN: a 0-d bool tensor. Reading it waits for the images' device."""
+    """Whether all values are finite: a 0-d bool tensor on the images' device.
+
+    Reading it waits for that device.
+    """
     return torch.isfinite(images).all()
 
 
@@ -32,7 +35,7 @@ def from_uint8(images):
 def grid(images, columns=10, zoom=2):
     """uint8 or float images (N, 3, H, W) -> one picture, a uint8 array (H', W', 3).
 
-    It has `columns` images a row, and each pixel is repeated `zoom` times in both directions.
+    A row has `columns` images. Each pixel is repeated `zoom` times in both directions.
     """
     if images.is_floating_point():
         images = to_uint8(images)
@@ -48,7 +51,10 @@ def save_grid(images, path, columns=10, zoom=2):
 
 
 def save_gif(pictures, path, frames_per_second=4):
-    """Write PNGs of equal size as an endless GIF and return its path. The last one stays three seconds."""
+    """Write PNGs of equal size as an endless GIF and return its path.
+
+    The last one is shown for three seconds.
+    """
     frames = [imageio.imread(picture) for picture in pictures]
     durations = [1000 / frames_per_second] * (len(frames) - 1) + [3000]
     imageio.imwrite(path, frames, extension=".gif", duration=durations, loop=0)

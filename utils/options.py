@@ -1,11 +1,11 @@
-"""Command-line options as frozen dataclasses: a field is an option, a group says who reads it. No torch.
+"""Command-line options as frozen dataclasses: a field is an option. No torch.
 
     @group(scripts=("train",))
     class TrainingOptions:
         n_critic: int = count(5, "discriminator steps per generator step")
 
-argparse gets no defaults (`argument_default=SUPPRESS`), so it returns exactly what was typed. Defaults are
-added afterwards. This file is the machinery; it knows no option.
+A group says which scripts and methods read it. argparse gets no defaults (`argument_default=SUPPRESS`), so it
+returns exactly what was typed. Defaults are added afterwards. The options themselves are in cfg.py.
 """
 
 import argparse
@@ -24,7 +24,7 @@ LONGEST_NAME = 200  # bytes of a run's name: file systems allow 255, and a time 
 
 
 def group(scripts, methods=None):
-    """Class decorator: a frozen dataclass of options that these scripts and methods (None: all) read."""
+    """Class decorator: a frozen dataclass of options for these scripts and methods (None: all)."""
 
     def declare(cls):
         cls = dataclass(frozen=True)(cls)
@@ -35,10 +35,11 @@ def group(scripts, methods=None):
 
 
 def option(default, help, choices=None, *, kind=None, flags=(), nargs=None, instead_of=(), **bounds):
-    """A field of a group. Its annotation is its type; of a tuple[int, ...], several values are typed.
+    """A field of a group. Its annotation is its type.
 
-    kind: argparse's type where the annotation does not do. flags: further spellings. instead_of: options
-    without effect beside this one. bounds: see `number`.
+    An option of type tuple[int, ...] takes several values. kind: argparse's type, if the annotation is not
+    enough. flags: further spellings. instead_of: options that this one replaces and that have no effect
+    beside it. bounds: see `number`.
     """
     details = {"help": help, "choices": choices, "kind": kind, "nargs": nargs, "bounds": bounds}
     return dataclasses.field(default=default, metadata={**details, "flags": flags, "instead_of": instead_of})
@@ -110,11 +111,11 @@ def output_file(text):
 
 @dataclass(frozen=True)
 class Script:
-    """A script's options: those of the groups that name it, and some that it has without reading them.
+    """A script's options: those of the groups it reads, and some that it knows but does not read.
 
-    groups: {title: class} of all scripts. tolerated, refused: the unread options; the first are accepted, the
-    second refused by name. choices: {option: choices} where it offers fewer. switch: the option that chooses
-    the method, such as "--method".
+    groups: {title: class} of all scripts. tolerated: unread options that are accepted, because the authors'
+    command lines have them. refused: unread options that raise an error. choices: {option: choices} where the
+    script offers fewer. switch: the option that chooses the method, such as "--method".
     """
 
     name: str
@@ -204,7 +205,7 @@ class Script:
         return {"type": kind, "choices": choices, "metavar": metavar, "nargs": nargs}
 
     def _help(self, field, group_class, default):
-        """What --help says of an option: nothing where it would be refused."""
+        """What --help says about an option; nothing if the script refuses it."""
         if field.name in self.refused:
             return argparse.SUPPRESS
         words, replaced = [field.metadata["help"]], field.metadata["instead_of"]
@@ -217,7 +218,10 @@ class Script:
         return " ".join([*words, f"(default: {default})"]).replace("%", "%%")
 
     def build(self, values):
-        """({title: group} of what the script reads, {option: value} of the rest) from {option: value}."""
+        """Sort {option: value} into ({title: group}, {option: value}).
+
+        The first holds the groups that the script reads, the second the options that it does not read.
+        """
         groups = {
             title: group_class(
                 **{field.name: values[field.name] for field in dataclasses.fields(group_class)}
@@ -228,7 +232,10 @@ class Script:
         return groups, {name: values[name] for name in self.tolerated + self.refused}
 
     def refuse_unread(self, typed, method):
-        """Refuse what is typed (names) without effect: here, with this method, or beside another option."""
+        """Raise UserError if one of the `typed` options (names) has no effect.
+
+        The script does not read it at all or not with this method, or another typed option replaces it.
+        """
         for name, (group_class, field) in self.known().items():
             if name not in typed:
                 continue
@@ -248,7 +255,10 @@ class Script:
 
 
 def refuse_other_size(img_size, made, maker, cure=""):
-    """Refuse an --img_size (pixels) that is not what `maker`, a plural such as "3 cells", makes."""
+    """Raise UserError if --img_size is not `made`, the size in pixels that `maker` makes.
+
+    maker: a plural, such as "3 cells".
+    """
     if img_size != made:
         raise UserError(
             f"--img_size: {maker} make {made} px images, not {img_size}; set --img_size {made}{cure}"

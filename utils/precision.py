@@ -1,6 +1,6 @@
-"""The precision of multiplications: exact float32, or something faster that moves results.
+"""The precision of multiplications: exact float32, or something faster that changes results.
 
-PyTorch's own defaults are not used: its float32 convolutions on a GPU are TF32.
+PyTorch's own defaults are not used, because on a GPU they compute float32 convolutions in TF32.
 """
 
 from contextlib import contextmanager
@@ -14,11 +14,11 @@ PRECISIONS = ("float32", "tf32", "bfloat16")
 
 @contextmanager
 def multiplying(precision, device, autocast=True):
-    """Convolutions and matrix products inside multiply in `precision`, whatever the global flags and autocast
-    say.
+    """Inside the block, convolutions and matrix products multiply in `precision`.
 
     "float32" is exact; "tf32" keeps 10 bits of each factor; "bfloat16" is autocast. With autocast=False,
-    "bfloat16" only applies where `in_precision` is used. Flags and autocast are restored afterwards.
+    "bfloat16" only applies where `in_precision` is used. Global flags and autocast outside have no effect,
+    and are restored afterwards.
     """
     older, newer = _older_flags(), [switch.fp32_precision for switch in _switches()]
     is_tf32, enabled = precision == "tf32", autocast and precision == "bfloat16"
@@ -40,7 +40,10 @@ def _switches():
 
 
 def _older_flags():
-    """(precision of matrix products, whether convolutions may be TF32); None if only newer flags are set."""
+    """(precision of matrix products, whether convolutions may be TF32).
+
+    None if the older flags cannot be read, because they contradict the newer ones.
+    """
     try:
         return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     except RuntimeError:
@@ -56,9 +59,9 @@ def _set_flags(older, newer):
 
 
 def in_precision(call, precision, device):
-    """`call` under autocast if `precision` is "bfloat16". It returns float32 in any case.
+    """`call` under autocast if `precision` is "bfloat16". It always returns float32.
 
-    Autocast's cache of weights is off: in nested contexts it outlives a step, and a recorded step would read
+    Autocast's cache of weights is off. In nested contexts it outlives a step, and a recorded step would read
     it after it is freed.
     """
     if precision != "bfloat16":
@@ -74,8 +77,7 @@ def in_precision(call, precision, device):
 def fast_memory_format(precision, device):
     """The memory format for fast convolutions: channels last, except for exact float32 on a GPU.
 
-    That exact kernels on a GPU prefer the usual order is reported by others for older GPUs, and not measured
-    here.
+    Others report that exact kernels on older GPUs prefer the usual order; it has not been measured here.
     """
     is_usual = device.type == "cuda" and precision == "float32"
     return torch.contiguous_format if is_usual else torch.channels_last

@@ -1,7 +1,7 @@
 """Random numbers that depend on their purpose, not on what was drawn before.
 
 Every generator is seeded by (seed, purpose, counters). So a run draws the same numbers however often it stops
-and resumes, scores or logs, and a checkpoint needs no random state beside the counters.
+and resumes, scores or logs, and a checkpoint needs no random state, only the counters.
 """
 
 import contextlib
@@ -11,13 +11,13 @@ import torch
 
 
 def derived_seed(seed, *purpose):
-    """A 63-bit seed from a seed and a purpose: any words and numbers."""
+    """A 63-bit seed from a seed and a purpose, which is any words and numbers."""
     digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 
 
 def seed_after(rollbacks, seed):
-    """The seed after so many rollbacks, so that other noise is drawn than that which led to NaN."""
+    """The seed after this many rollbacks: the noise must differ from the noise that led to NaN."""
     return derived_seed(seed, "rollback", rollbacks) if rollbacks else seed
 
 
@@ -30,7 +30,7 @@ def random_generator(seed, *purpose, device="cpu"):
 def global_seed(seed, *purpose):
     """Seed torch's global CPU generator inside the block, and restore its state afterwards.
 
-    For what draws from the global generator only, such as torch.nn.init.
+    For code that can only draw from the global generator, such as torch.nn.init.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, *purpose))

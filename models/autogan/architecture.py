@@ -1,8 +1,8 @@
 """An AutoGAN generator's architecture as data: frozen, hashable, one text form. No torch.
 
-A generator is a row of cells. Each one doubles the resolution, so the image has bottom_width << number of
-cells pixels a side. A cell is described by one token for each of `CHOICES`, in that order, and every cell but
-the first by one skip code more (section 3.1 of the paper; the codes are the authors').
+A generator is a row of cells. Each cell doubles the resolution, so the image has bottom_width << number of
+cells pixels a side. A cell has one token for each of `CHOICES`, in that order. Every cell but the first has
+one more token, its skip code (section 3.1 of the paper; the codes are the authors').
 """
 
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ MOST_CELLS = 20  # a million times as wide as before the first
 
 
 def head_sizes(level):
-    """How many values each token of the cell at `level` (0-based) can take, in the order of the tokens."""
+    """The number of values that each token of the cell at `level` (0-based) can take, in order."""
     sizes = tuple(len(options) for options in CHOICES.values())
     return sizes + (2**level,) if level else sizes
 
 
 @dataclass(frozen=True)
 class CellSpec:
-    """One cell. `skips[j]` says whether the feature of cell j is added; the cell at level s has s of them."""
+    """One cell. `skips[j]` says whether cell j's feature is added; at level s there are s of them."""
 
     conv: str
     norm: str
@@ -46,7 +46,7 @@ class CellSpec:
 
     @classmethod
     def from_tokens(cls, tokens, level):
-        """The cell at `level` (0-based) from its tokens. Raises ArchitectureError if they describe none."""
+        """The cell at `level` (0-based) from its tokens. Raises ArchitectureError if there is none."""
         sizes = head_sizes(level)
         if len(tokens) != len(sizes):
             raise ArchitectureError(f"cell {level + 1} takes {len(sizes)} tokens, not {len(tokens)}")
@@ -61,14 +61,17 @@ class CellSpec:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A generator's cells, from the lowest resolution up. A search starts with none and adds one a level."""
+    """A generator's cells, from the lowest resolution up. A search starts without any."""
 
     family = "autogan"
     cells: tuple[CellSpec, ...]
 
     @classmethod
     def from_tokens(cls, tokens):
-        """From the flat vector of the authors' `--arch`: 4 tokens, then 5 for each further cell."""
+        """From the flat vector of the authors' `--arch`: 4 tokens, then 5 for each further cell.
+
+        Raises ArchitectureError if the tokens describe no architecture.
+        """
         tokens = tuple(int(token) for token in tokens)
         cells, position = [], 0
         while position < len(tokens) or not cells:

@@ -1,4 +1,4 @@
-"""The authors' names for a generator's weights, and this project's."""
+"""Renames the weights of the authors' generators to this project's names."""
 
 import re
 
@@ -9,8 +9,10 @@ def rename(state):
 
 
 def our_name(name):
-    """This project's name for a weight of the authors' published (`cell1.c1`) or shared generator
-    (`cell1.post_conv1.conv`)."""
+    """This project's name for a weight of an authors' generator.
+
+    It may be a published one (`cell1.c1`) or a shared one (`cell1.post_conv1.conv`).
+    """
     name = re.sub(r"^l1\.", "linear.", name)
     match = re.fullmatch(r"cell(\d+)\.(.*)", name)
     if not match:
@@ -18,7 +20,7 @@ def our_name(name):
     level, rest = int(match[1]) - 1, match[2]
     for pattern, replacement in _WITHIN_A_CELL:
         rest = re.sub(pattern, replacement, rest)
-    # They name the learned upsampling of a skip by its scale; we name it by the cell it comes from.
+    # The authors name the learned upsampling of a skip by its scale, we by the cell it comes from.
     rest = re.sub(r"^skip_deconvx2\.", f"skip_up.{level - 1}.0.", rest)
     rest = re.sub(r"^skip_deconvx4\.", f"skip_up.{level - 2}.", rest)
     return f"cells.{level}.{rest}"

@@ -14,7 +14,7 @@ def deconv(in_channels, out_channels):
 
 
 class ConvUnit(nn.Module):
-    """One of a cell's two 3x3 convolutions, with norm and ReLU before it (`conv` "pre") or after it ("post").
+    """One of a cell's two 3x3 convolutions, with norm and ReLU before ("pre") or after it ("post").
 
     It has a normalisation layer for each name in `norms`, and a learned upsampling if `with_deconv`. Each
     call says which of them to use.
@@ -50,10 +50,10 @@ class ConvUnit(nn.Module):
 class Cell(nn.Module):
     """An upsampling cell that can run any of `candidates` (CellSpecs of one level).
 
-    It has the parameters that they need and no others. With every cell of a level as candidates it is part of
-    the shared generator, with a single one it is part of a derived generator. Candidates share weights as in
-    the authors' search: all of them share the 1x1 convolutions of the shortcut and the skips, and those with
-    the same `conv` share the 3x3 convolutions.
+    It has only the parameters that they need. With every cell of a level as candidates it is part of the
+    shared generator, with a single one it is part of a derived generator. Candidates share weights as in the
+    authors' search: all of them share the 1x1 convolutions of the shortcut and the skips, and those with the
+    same `conv` share the 3x3 convolutions.
     """
 
     merged = False  # whether it is computed in its merged form, see models.layers.resampled
@@ -87,8 +87,8 @@ class Cell(nn.Module):
     def forward(self, x, features, spec):
         """Run candidate `spec` on the input x (N, C, H, W) and the features of all earlier cells.
 
-        Returns (this cell's feature, its output), both (N, C', 2H, 2W). Later cells get the feature with its
-        own skips already added; the authors' released weights depend on that.
+        Returns (this cell's feature, its output), both (N, C', 2H, 2W). The feature that later cells get
+        includes this cell's own skips; the authors' released weights depend on that.
         """
         feature = self.first[spec.conv](x, spec.norm, spec.up)
         for source, wanted in enumerate(spec.skips):
@@ -106,7 +106,7 @@ class Cell(nn.Module):
 
 
 class FirstDiscriminatorBlock(nn.Module):
-    """Residual block on the image: halves the resolution, no activation before the first convolution."""
+    """Residual block on the image. Halves the resolution; does not activate its input."""
 
     merged = False  # whether it is computed in its merged form, see models.layers.resampled
 
@@ -123,7 +123,7 @@ class FirstDiscriminatorBlock(nn.Module):
 
 
 class DiscriminatorBlock(nn.Module):
-    """Residual block with activations before its convolutions. Halves the resolution if `downsample`."""
+    """Residual block that activates its input. Halves the resolution if `downsample`."""
 
     merged = False  # whether it is computed in its merged form, see models.layers.resampled
 

@@ -16,8 +16,8 @@ from models.layers.weights import load_weights
 class Generator(nn.Module):
     """A linear layer, then cells. `candidates[s]` are the CellSpecs that cell s must be able to run.
 
-    One candidate per cell makes a derived generator (`Generator.of`). All candidates make the shared one of a
-    search (models_search.shared_gan.network); its `architecture` is None.
+    With one candidate per cell it is a derived generator (`Generator.of`). With all candidates it is the
+    shared generator of a search (models_search.shared_gan.network), and its `architecture` is None.
     """
 
     def __init__(self, candidates, latent_dim=128, gf_dim=256, bottom_width=4):
@@ -33,15 +33,16 @@ class Generator(nn.Module):
 
     @classmethod
     def of(cls, architecture, **widths):
-        """The derived generator, which has the parameters of `architecture` and no others."""
+        """The derived generator, which has only the parameters of `architecture`."""
         return cls([[spec] for spec in architecture.cells], **widths)
 
     @classmethod
     def from_state(cls, architecture, state):
         """The derived generator with these weights. Its widths are read off the tensors.
 
-        From a shared generator's state dict, which the authors' train_derived.py saves, only the weights that
-        the architecture uses are taken. Raises ArchitectureError if the weights are of another architecture.
+        A shared generator's state dict, as the authors' train_derived.py saves it, may hold more weights;
+        only those that the architecture uses are taken. Raises ArchitectureError if the weights are of
+        another architecture.
         """
         normed = "linear.parametrizations.weight.original" in state
         linear = state.get("linear.parametrizations.weight.original" if normed else "linear.weight")
@@ -67,7 +68,7 @@ class Generator(nn.Module):
 
     @property
     def resolution(self):
-        """Width and height in pixels of the images of all cells."""
+        """Width and height of the images in pixels, when all cells run."""
         return self.bottom_width << len(self.cells)
 
     def widths(self):
@@ -75,10 +76,11 @@ class Generator(nn.Module):
         return {"latent_dim": self.latent_dim, "gf_dim": self.gf_dim, "bottom_width": self.bottom_width}
 
     def forward(self, z, architecture=None):
-        """(N, latent_dim) -> images (N, 3, R, R) in [-1, 1], R = bottom_width << cells of the architecture.
+        """(N, latent_dim) -> images (N, 3, R, R) in [-1, 1].
 
-        `architecture` says which candidate of each cell runs. It may have fewer cells than the network. A
-        derived generator needs none.
+        R is bottom_width << number of cells of the architecture. `architecture` says which candidate of each
+        cell runs. It may have fewer cells than the network; ValueError if it has more. A derived generator
+        needs none.
         """
         architecture = architecture or self.architecture
         if architecture.levels > len(self.cells):
@@ -96,7 +98,7 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Residual discriminator. The first two blocks halve the resolution, the others keep it.
 
-    At level 0 the first block and the last one run, at each further level one more block between them.
+    At level 0 the first and the last block run. Each further level adds one block between them.
     """
 
     def __init__(self, levels=3, df_dim=128):
@@ -108,12 +110,12 @@ class Discriminator(nn.Module):
         self.linear = nn.Linear(df_dim, 1, bias=False)
 
     def forward(self, images, level=None):
-        """(N, 3, R, R) -> logits (N, 1), through the blocks of `level` (0-based), or all if it is None."""
+        """(N, 3, R, R) -> logits (N, 1), by the blocks of `level` (0-based); None: by all blocks."""
         with joint_weights(self._blocks(level), self.last, self.linear):
             return self.logits(images, level)
 
     def logits(self, images, level=None):
-        """`forward` without the update of the spectral norms. It changes nothing, so it can be compiled."""
+        """`forward` without updating the spectral norms. It changes nothing, so it can be compiled."""
         h = images
         for block in self._blocks(level):
             h = block(h)

@@ -39,7 +39,7 @@ class Conv:
         """From `3x128`. Raises ArchitectureError for any other text."""
         match = re.fullmatch(r"(\d{1,2})x(\d{1,6})", text, re.ASCII)
         if not match:
-            raise ArchitectureError(f"'{text}' is no convolution: write kernel x filters, such as 3x128")
+            raise ArchitectureError(f"'{text}' is no convolution; an example is 3x128 (kernel x filters)")
         return cls(int(match[1]), int(match[2]))
 
     def __str__(self):
@@ -84,7 +84,7 @@ class GrowingArchitecture:
             match = re.fullmatch(r"\s*(\d{1,9})\s*:\s*G\s+(.+?)\s+D\s+(.+?)\s*", part, re.ASCII)
             if not match:
                 raise ArchitectureError(
-                    f"'{part.strip()}' is no resolution: write such as '8: G 3x128 3x128 D 3x128 3x128'"
+                    f"'{part.strip()}' is no resolution; an example is '8: G 3x128 3x128 D 3x128 3x128'"
                 )
             if int(match[1]) != FIRST_RESOLUTION << index:
                 raise ArchitectureError(

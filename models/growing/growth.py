@@ -27,11 +27,11 @@ class Growth(NamedTuple):
 
 
 def find_growth(child, parent):
-    """The Growth from a parent's convolutions (a tuple per resolution) to a child's; None if they are equal.
+    """The Growth from the parent's convolutions (a tuple per resolution) to the child's.
 
-    One step adds a block at twice the resolution, or one convolution at the highest resolution, on the
-    image's side of another one. Among equal convolutions the one nearest the image counts as the new one.
-    Raises ArchitectureError for any other difference.
+    None if they are equal. One step adds a block at twice the resolution, or one convolution at the highest
+    resolution, anywhere but as the first one there. Among equal convolutions the one nearest the image counts
+    as the new one. Raises ArchitectureError for any other difference.
     """
     if child == parent:
         return None
@@ -54,7 +54,8 @@ def find_growth(child, parent):
 def match_layers(layers, growth, parent_layers):
     """{layer: the parent's layer that it inherits from}, for all layers but the new ones.
 
-    `layers` and `parent_layers` are names in the order of the data; `growth` is None if nothing was added.
+    `layers` and `parent_layers` are names in the order in which data passes them. `growth` is None if nothing
+    was added.
     """
     heirs = [name for name in layers if not (growth and name in growth.new)]
     inherited = [name for name in parent_layers if not (growth and growth.doubled and name == "rgb")]
@@ -68,11 +69,12 @@ def match_bypass(layers, growth, parent_layers):
 
 @torch.no_grad()
 def inherit(child, parent):
-    """Copy into `child` what it inherits from `parent`. Returns a line for each thing that is new or dropped.
+    """Copy into `child` what it inherits from `parent`. Returns a line of text for each change.
 
-    `parent` has the architecture that the child grew from, or the child's own: this is how a network without
-    bypass follows one whose fade has ended. A layer next to a new one inherits the filters and inputs that
+    `parent` has the architecture that the child grew from, or the child's own: so a network without bypass
+    takes over from one whose fade has ended. A layer next to a new one inherits the filters and inputs that
     fit; the bypass inherits the parent's whole layer. A bypass of the parent itself is not inherited.
+    ValueError if the parent has another architecture.
     """
     expected = child.grown_from or child.architecture
     if parent.architecture != expected:
@@ -87,7 +89,10 @@ def inherit(child, parent):
 
 
 def _copy(name, layer, source):
-    """Copy the filters and inputs of `source` that fit into `layer`. Returns a line if a number differs."""
+    """Copy the filters and inputs of `source` that fit into `layer`.
+
+    Returns a line of text for each number that differs.
+    """
     shapes = tuple(zip(layer.weight.shape[:2], source.weight.shape[:2]))
     filters, inputs = (min(pair) for pair in shapes)
     layer.weight[:filters, :inputs] = source.weight[:filters, :inputs]
@@ -102,9 +107,9 @@ def _copy(name, layer, source):
 
 
 def is_fading(fade):
-    """Whether the parent's part is still computed: for a float in [0, 1), and for every 0-d tensor.
+    """Whether the bypass still runs: for a float in [0, 1), and for every 0-d tensor.
 
-    A tensor's value is not read, as that would wait for the device. Raises ValueError for other floats.
+    A tensor's value is not read, because that would wait for the device. Raises ValueError for other floats.
     """
     if torch.is_tensor(fade):
         return True
@@ -122,5 +127,5 @@ def blend(old, new, fade):
 
 
 def fade_images(images, fade):
-    """Real images (N, 3, H, W) while a resolution fades in: at fade 0 of half of it, at 1 unchanged."""
+    """Real images (N, 3, H, W) as a resolution fades in: half as fine at fade 0, unchanged at fade 1."""
     return images if fade == 1 else torch.lerp(upsample(downsample(images)), images, fade)

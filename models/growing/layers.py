@@ -14,7 +14,7 @@ class EqualizedConv(nn.Module):
     """A convolution with an equalised learning rate.
 
     Its weights start as N(0, 1) and are multiplied by He's factor gain / sqrt(fan in) at every use. An odd
-    kernel keeps the resolution; an even one makes a dense layer on maps of the kernel's size.
+    kernel keeps the resolution. An even kernel, as large as its input, makes a dense layer.
     """
 
     merged = False  # whether it is computed in its merged form, see models.layers.resampled
@@ -35,7 +35,7 @@ class EqualizedConv(nn.Module):
         return conv_of_doubled(x, self.weight * self.scale, self.bias) if self.merged else self(upsample(x))
 
     def spread(self, x):
-        """The transposed convolution, for even kernels: (N, inputs, 1, 1) -> (N, filters, kernel, kernel)."""
+        """Transposed convolution with an even kernel k: (N, inputs, 1, 1) -> (N, filters, k, k)."""
         return F.conv_transpose2d(x, self.weight.transpose(0, 1) * self.scale, self.bias)
 
 
@@ -56,10 +56,11 @@ def pixel_norm(x):
 
 
 def minibatch_deviation(x, group=4):
-    """Add a constant map: the standard deviation within a group of images, averaged over maps and pixels.
+    """Minibatch standard deviation: (N, C, H, W) -> (N, C + 1, H, W), with one more map.
 
-    (N, C, H, W) -> (N, C + 1, H, W). Groups have `group` images, or the next smaller number that divides the
-    batch. As in ProgGAN, image n belongs to group n modulo the number of groups.
+    The map is constant: the standard deviation within a group of images, averaged over maps and pixels.
+    Groups have `group` images, or the next smaller number that divides the batch. As in ProgGAN, image n
+    belongs to group n modulo the number of groups.
     """
     count = len(x)
     group = max(size for size in range(1, min(group, count) + 1) if count % size == 0)

@@ -42,7 +42,7 @@ def _discriminator_layers(architecture):
     layers = {"score": (filters, 1, 1), "hidden": (filters, filters, FIRST_RESOLUTION)}
     for level, convs in enumerate(architecture.discriminator):
         for index, conv in enumerate(convs):
-            deviation = level == index == 0  # which adds an input map
+            deviation = level == index == 0  # the minibatch standard deviation adds an input map
             layers[layer_name(level, index)] = (conv.filters + deviation, filters, conv.kernel)
             filters = conv.filters
     return dict(reversed((layers | {"rgb": (3, filters, 1)}).items()))
@@ -65,7 +65,10 @@ def _add_layers(network, layers, growth, parent_layers, linear):
 
 
 class GrowingGenerator(nn.Module):
-    """The generator of a growing architecture; `grown_from` is the parent's while a growth fades in."""
+    """The generator of a growing architecture.
+
+    `grown_from` is the parent's architecture while a growth fades in, else None.
+    """
 
     def __init__(self, architecture, latent_dim=512, grown_from=None):
         super().__init__()
@@ -78,7 +81,7 @@ class GrowingGenerator(nn.Module):
 
     @classmethod
     def from_state(cls, architecture, state):
-        """The generator with these weights, without a bypass. The latent's dimension is read off the tensors.
+        """The generator with these weights, without a bypass. `latent_dim` is read off the tensors.
 
         Raises ArchitectureError if the weights are of another architecture.
         """
@@ -98,9 +101,10 @@ class GrowingGenerator(nn.Module):
         return {"latent_dim": self.latent_dim}
 
     def forward(self, latents, fade=1.0):
-        """(N, latent_dim), standard normal -> images (N, 3, R, R), trained towards [-1, 1] but not bounded.
+        """(N, latent_dim), standard normal -> images (N, 3, R, R).
 
-        `fade` is a number in [0, 1] or a 0-d tensor. Without growth it changes nothing.
+        The images are trained towards [-1, 1] but not bounded. `fade` is a number in [0, 1] or a 0-d tensor;
+        a network that has not grown ignores it.
         """
         growth = self.growth if is_fading(fade) else None
         x = pixel_norm(latents)[:, :, None, None]
@@ -134,9 +138,10 @@ class GrowingDiscriminator(nn.Module):
         self.halving = {layer_name(level, 0) for level in range(1, len(architecture.discriminator))}
 
     def forward(self, images, fade=1.0):
-        """(N, 3, R, R) -> logits (N, 1). Each depends on the whole batch, through the minibatch deviation.
+        """(N, 3, R, R) -> logits (N, 1).
 
-        `fade`: as in the generator. Raises ValueError for images of another shape.
+        Each logit depends on the whole batch, through the minibatch standard deviation. `fade`: as in the
+        generator. Raises ValueError for images of another shape.
         """
         resolution = self.architecture.resolution
         if images.shape[1:] != (3, resolution, resolution):

@@ -1,4 +1,4 @@
-"""The fast form of a network: the same function with the same parameters, computed in fewer operations."""
+"""The fast form of a network: the same function and parameters, computed in fewer operations."""
 
 from models.layers.resampled import merge_resampling
 from models.layers.spectral_norm import join_spectral_norms

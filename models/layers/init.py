@@ -1,4 +1,4 @@
-"""Initial weights. Initialise first and add spectral norm second: later it would have no effect."""
+"""Initial weights. Initialise first, then add spectral norm: initialising later has no effect."""
 
 from torch import nn
 

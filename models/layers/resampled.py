@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 
 def merge_resampling(network):
-    """Switch all blocks of a network that have a merged form to it, in place, and return the network."""
+    """Switch all blocks that have a merged form to it, in place, and return the network."""
     for module in network.modules():
         if hasattr(module, "merged"):
             module.merged = True
@@ -17,9 +17,10 @@ def merge_resampling(network):
 
 
 def upsample(x, up, deconvs=(), scale=2):
-    """(N, C, H, W) -> (N, C, scale H, scale W), by a cell's choice `up`: "nearest", "bilinear" or "deconv".
+    """(N, C, H, W) -> (N, C, scale H, scale W), by a cell's choice `up`.
 
-    `deconvs` are the transposed convolutions of "deconv". Each doubles the resolution; `scale` is not read.
+    `up` is "nearest", "bilinear" or "deconv". For "deconv", each of the transposed convolutions `deconvs`
+    doubles the resolution, and `scale` is not read.
     """
     if up != "deconv":
         return F.interpolate(x, scale_factor=scale, mode=up)
@@ -44,7 +45,7 @@ def conv_of_upsampled(conv, x, up, deconvs=(), scale=2, *, merged=False):
 
 
 def conv_of_doubled(x, weight, bias):
-    """Upsample x by nearest neighbour and convolve it, as one operation: (N, C, H, W) -> (N, O, 2H, 2W).
+    """Upsample by nearest neighbour and convolve, as one operation: (N, C, H, W) -> (N, O, 2H, 2W).
 
     `weight` is (O, C, k, k) with an odd k.
     """

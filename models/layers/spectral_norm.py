@@ -60,7 +60,10 @@ def joint_weights(*parts):
 
 
 class JointSpectralNorm(nn.Module):
-    """Takes the place of PyTorch's spectral norm, and its vectors. Outside `joint_weights` it works alone."""
+    """Replaces PyTorch's spectral norm of one layer and takes over its vectors.
+
+    Inside `joint_weights` it returns the weight that was normalised there; outside it normalises its own.
+    """
 
     weight = None  # the normalised weight, inside `joint_weights`
 
@@ -75,7 +78,7 @@ class JointSpectralNorm(nn.Module):
 
 
 def _normalise(norms, weights):
-    """Divide each weight by its largest singular value, as estimated by its norm's vectors."""
+    """Divide each weight by its largest singular value, which is estimated by its norm's vectors."""
     layouts, eps = tuple((weight.shape, weight.stride()) for weight in weights), norms[0].eps
     with torch.no_grad(), torch.autocast(weights[0].device.type, enabled=False):
         matrices = _stack(weights, layouts)
@@ -118,12 +121,15 @@ class _Divided(torch.autograd.Function):
 
 
 # Stacking: one matrix per layer, padded with zeros to the size of the largest. Each row keeps the order that
-# its values have in the weight's memory (`layouts` lists shapes and strides). So copying is fast, and a view
-# of the stack has the memory layout of the weight.
+# its values have in the weight's memory (`layouts` lists shapes and strides). This makes copying fast, and a
+# view of the stack has the memory layout of the weight.
 
 
 def _stack(tensors, layouts):
-    """Tensors (O, C, ...) -> (layers, rows, columns): the largest O, and the largest product of the rest."""
+    """Tensors (O, C, ...) -> one tensor (layers, rows, columns).
+
+    rows: the largest O. columns: the largest product of the other dimensions.
+    """
     rows, columns = max(shape[0] for shape, _ in layouts), max(shape[1:].numel() for shape, _ in layouts)
     stacked = tensors[0].new_zeros(len(tensors), rows, columns)
     places = _unstack(stacked, layouts)

@@ -1,8 +1,9 @@
-"""AutoGAN: cells by a controller, level by level, in a shared GAN. search.py needs these four functions of a
-search.
+"""AutoGAN: a controller adds cells level by level, in a shared GAN.
+
+search.py needs these five functions of a search.
 """
 
 from models_search.autogan.plan import make_plan
-from models_search.autogan.search import load_materials, new_state, run_search
+from models_search.autogan.search import load_materials, new_state, read_images, run_search
 
-__all__ = ["load_materials", "make_plan", "new_state", "run_search"]
+__all__ = ["load_materials", "make_plan", "new_state", "read_images", "run_search"]

@@ -1,6 +1,4 @@
-"""The LSTM controller of one level, drawing a cell token by token, and its REINFORCE update (sections 3.3.2
-and 3.3.3).
-"""
+"""The LSTM controller of one level and its REINFORCE update (sections 3.3.2 and 3.3.3)."""
 
 from typing import NamedTuple
 
@@ -12,8 +10,9 @@ from models.autogan.architecture import Architecture, CellSpec, head_sizes
 
 
 class BeamEntry(NamedTuple):
-    """An architecture that a level has kept, its reward, and the LSTM state (hidden, cell) after its last
-    token.
+    """An architecture that a level has kept, its reward, and the LSTM state after its last token.
+
+    lstm_state: (hidden, cell), each (hidden_size,).
     """
 
     architecture: Architecture
@@ -22,19 +21,19 @@ class BeamEntry(NamedTuple):
 
 
 class Rollout(NamedTuple):
-    """N cells drawn by a controller with T heads."""
+    """N cells sampled from a controller with T heads."""
 
     actions: torch.Tensor  # (N, T) int64 tokens
-    log_probs: torch.Tensor  # (N, T) of the tokens drawn
-    entropies: torch.Tensor  # (N, T) of the distributions they were drawn from
+    log_probs: torch.Tensor  # (N, T) of the sampled tokens
+    entropies: torch.Tensor  # (N, T) of the distributions they were sampled from
     state: tuple  # hidden and cell state (N, hidden_size) after the last token
 
 
 class Controller(nn.Module):
-    """Policy over the cells of one level: each token is drawn from a softmax over the LSTM's output and fed
-    back in.
+    """Policy over the cells of one level: an LSTM that samples a cell token by token.
 
-    It is tiny and lives on the CPU, so drawing architectures never waits for a GPU.
+    Each token is sampled from a softmax over the LSTM's output and becomes its next input. The controller is
+    tiny and lives on the CPU, so sampling architectures never waits for a GPU.
     """
 
     def __init__(self, level, hidden_size=100):
@@ -45,11 +44,11 @@ class Controller(nn.Module):
         self.decoders = nn.ModuleList(nn.Linear(hidden_size, size) for size in self.heads)
 
     def forward(self, state, uniforms=None, actions=None):
-        """Roll out from `state` (hidden and cell, (N, hidden_size)): draw tokens by `uniforms` (N, T) in [0,
-        1), or force `actions` (N, T).
+        """Sample N cells, starting from the LSTM state `state` (hidden, cell), each (N, hidden_size).
 
-        A token is the inverse of its distribution function at the uniform number, so each row's draw is its
-        own, however many rows are drawn together.
+        The random numbers `uniforms` (N, T) in [0, 1) become tokens by inverse transform sampling, so what
+        one row samples does not depend on the other rows. With `actions` (N, T) these tokens are taken
+        instead. Returns a Rollout.
         """
         token_input = torch.zeros_like(state[0])
         first_token_of_head, steps = 0, []
@@ -69,28 +68,28 @@ class Controller(nn.Module):
 
 
 class UniformController(nn.Module):
-    """Random search: every token with equal probability, and nothing to learn."""
+    """Random search: every token is equally likely, and nothing is learned."""
 
     def __init__(self, level, hidden_size=100):
         super().__init__()
         self.level, self.heads = level, head_sizes(level)
 
     def forward(self, state, uniforms):
-        """As `Controller.forward`, without the choice of forcing actions; the state is passed through."""
+        """As `Controller.forward`, but without `actions`; `state` is returned as it is."""
         sizes = torch.tensor(self.heads)
         log_probs = -sizes.float().log().expand_as(uniforms)
         return Rollout((uniforms * sizes).long(), log_probs, -log_probs, state)
 
 
 def first_beam(hidden_size=100):
-    """The beam before the first level: no cells yet, and a zero state to start from."""
+    """The beam before the first level: one architecture without cells, and an LSTM state of zeros."""
     return [BeamEntry(Architecture(()), 0.0, (torch.zeros(hidden_size), torch.zeros(hidden_size)))]
 
 
 def sample_architectures(controller, beam, count, generator):
-    """Sample `count` architectures: each extends a random entry of the beam by one cell of the controller.
+    """Sample `count` architectures: each extends a random entry of the beam by one cell.
 
-    The entry's LSTM state starts the controller. Returns (architectures, Rollout). `generator`: a
+    The controller starts from that entry's LSTM state. Returns (architectures, Rollout). `generator`: a
     torch.Generator on the CPU.
     """
     uniforms = torch.rand(count, 1 + len(controller.heads), generator=generator)
@@ -102,12 +101,12 @@ def sample_architectures(controller, beam, count, generator):
 
 
 def reinforce(optimizer, rollout, rewards, baseline, entropy_coeff=1e-4, baseline_decay=0.9):
-    """One policy-gradient step on a rollout of N architectures with `rewards` (N,); returns (new baseline,
-    figures to log).
+    """One policy-gradient step on a rollout of N architectures. Returns (new baseline, figures to log).
 
-    The entropy of the controller's output is part of the reward (section 4), so it counts twice in the
-    gradient: as reward of the tokens drawn, and by its own dependence on the policy. `baseline` is the moving
-    average of rewards, None before the first.
+    rewards: (N,), higher is better. baseline: the moving average of rewards, None before the first. The
+    entropy of the controller's output is part of the reward (section 4), so it enters the gradient twice: as
+    a reward of the sampled tokens, and because it depends on the policy itself. ValueError if the shapes do
+    not match.
     """
     entropy = rollout.entropies.sum(1)
     log_prob = rollout.log_probs.sum(1)

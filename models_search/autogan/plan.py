@@ -47,7 +47,7 @@ class Plan:
 
     @property
     def resolutions(self):
-        """Size of the images at each level, in pixels."""
+        """Width and height of the images at each level, in pixels."""
         return [self.cells.bottom_width << cells for cells in range(1, self.levels + 1)]
 
     def level_at(self, iteration):
@@ -137,7 +137,7 @@ GROUPS = ("data", "network", "cells", "weights", "training", "scoring", "run", "
 
 
 def make_plan(options):
-    """The Plan of resolved options; raises UserError where they do not go together."""
+    """The Plan of resolved options. Raises UserError if they do not fit together."""
     autogan, beam = options.autogan, options.beam
     if options.search.reward == "swd":
         raise UserError("--reward: swd is a reward of --method dggan and proggan; use is or fid")
@@ -164,7 +164,7 @@ def make_plan(options):
 
 
 def _growing_iterations(options):
-    """The search iterations at which a cell is added; their number is that of the cells but the first."""
+    """The search iterations at which a cell is added: one for each cell but the first."""
     autogan, img_size, bottom_width = options.autogan, options.data.img_size, options.cells.bottom_width
     if autogan.grow_steps is not None:
         name, steps, unused = "--grow_steps", autogan.grow_steps, ()

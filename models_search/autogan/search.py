@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from tqdm import tqdm
 
 from models_search.autogan.controller import BeamEntry, reinforce, sample_architectures
 from models_search.autogan.state import SearchState, new_policy
@@ -16,17 +15,16 @@ from models_search.shared_gan.reward import Reward
 from models_search.shared_gan.training import train_shared_gan
 from utils.data.load import load_images
 from utils.inception.feature_net import load_feature_net
+from utils.progress import Progress, progress_line
 from utils.randomness import random_generator, seed_after
 from utils.run.machine import device_memory, pick_device
-from utils.run.progress import progress_line
 from utils.run.save_point import SavePoint
 from utils.training.loop import refuse_non_finite, train_or_roll_back
 
 
 def search(state, plan, images, reward, run, save_point):
     """Algorithm 1. Returns the beam: the best architectures, best first."""
-    iterations = range(state.iteration, plan.iterations)
-    for iteration in tqdm(iterations, "search", initial=state.iteration, total=plan.iterations, disable=None):
+    for iteration in range(state.iteration, plan.iterations):
         level, started = plan.level_at(iteration), time.monotonic()
         figures = train_shared(state, plan, images.at(level), run, save_point)
         rewards = train_controller(state, plan, reward, run, save_point)
@@ -49,7 +47,7 @@ def search(state, plan, images, reward, run, save_point):
 
 
 def train_shared(state, plan, images, run, save_point):
-    """Train the shared GAN, the policy fixed: an architecture is sampled for every step (section 3.3.1)."""
+    """Train the shared GAN with a fixed policy, on one sampled architecture per step (section 3.3.1)."""
     random = random_generator(plan.run.random_seed, "architectures", state.iteration)
     steps = plan.shared_steps(images.num_images)
     with torch.no_grad():
@@ -58,37 +56,34 @@ def train_shared(state, plan, images, run, save_point):
 
 
 def train_controller(state, plan, reward, run, save_point):
-    """Train the controller by REINFORCE, the shared GAN fixed (section 3.3.2). Returns the mean reward of
-    each update.
+    """Train the controller by REINFORCE with a fixed shared GAN (section 3.3.2).
+
+    Returns the mean reward of each update.
     """
     steps, policy, rewards = plan.controller_steps, state.policy, []
-    with tqdm(
-        total=steps,
-        desc="  controller",
-        initial=state.controller_steps,
-        leave=False,
-        disable=None if steps else True,
-    ) as bar:
+    if state.controller_steps == steps:  # random search learns nothing
+        return rewards
+    with Progress(steps, "  controller", "update", state.controller_steps) as progress:
         while state.controller_steps < steps:
             step = state.controller_steps
             update = partial(update_controller, state, plan, reward, step)
             figures, state.shared.rollbacks = train_or_roll_back(
                 policy, update, state.shared.rollbacks, plan.training.on_nan, run.log
             )
-            run.record(
-                state.iteration * steps + step, {**figures, "level": policy.controller.level}, "controller"
-            )
+            recorded = {**figures, "level": policy.controller.level}
+            run.record(state.iteration * steps + step, recorded, "controller", state.iteration + 1)
             rewards.append(figures["reward"])
             state.controller_steps += 1
-            bar.update()
-            bar.set_postfix(reward=f"{figures['reward']:.4g}", refresh=False)
+            progress.show({"reward": figures["reward"], "best": max(rewards)})
+            progress.update()
             save_point.reached()
     return rewards
 
 
 def update_controller(state, plan, reward, step, rollbacks):
-    """One update of the controller. Returns the figures to log; raises Diverged where one of them is not
-    finite.
+    """Update the controller once and return the figures to log.
+
+    Raises Diverged if one of them is not finite.
     """
     autogan, policy = plan.autogan, state.policy
     random = random_generator(seed_after(rollbacks, plan.run.random_seed), "rollout", state.iteration, step)
@@ -107,14 +102,17 @@ def update_controller(state, plan, reward, step, rollbacks):
 
 
 def best_architectures(state, plan, reward, run):
-    """Sample --num_candidate distinct architectures, score them and keep the --topk best with their LSTM
-    states (section 3.3.3).
+    """Sample --num_candidate distinct architectures and keep the --topk best (section 3.3.3).
+
+    Returns them as the new beam, best first, with their rewards and LSTM states.
     """
     candidates = sample_distinct(state, plan, plan.autogan.num_candidate)
     generator, scored = state.shared.gan.generator, []
-    for architecture, lstm_state in tqdm(candidates.items(), "  candidates", leave=False, disable=None):
-        score = reward(generator, architecture, "candidate", state.iteration)
-        scored.append(BeamEntry(architecture, score, lstm_state))
+    with Progress(len(candidates), "  candidates", "architecture") as progress:
+        for architecture, lstm_state in candidates.items():
+            score = reward(generator, architecture, "candidate", state.iteration)
+            scored.append(BeamEntry(architecture, score, lstm_state))
+            progress.update()
     beam = top_k(scored, plan.beam.topk)
     run.log(f"level {state.policy.controller.level + 1}: the best of {len(scored)} architectures")
     for rank, entry in enumerate(beam, 1):
@@ -123,8 +121,9 @@ def best_architectures(state, plan, reward, run):
 
 
 def sample_distinct(state, plan, count):
-    """{architecture: its LSTM state} of `count` architectures of the policy; fewer if 20 times as many
-    samples hold no more.
+    """Sample `count` distinct architectures from the policy: {architecture: its LSTM state}.
+
+    There are fewer if 20 times as many samples hold no more.
     """
     random = random_generator(plan.run.random_seed, "candidates", state.iteration)
     found = {}
@@ -148,7 +147,7 @@ def reset(state, plan, run):
 
 
 def sample_grid(state, plan, run):
-    """A row of ten images for each of five architectures of the policy, on fixed noise."""
+    """Draw ten images, on fixed noise, of each of five architectures sampled from the policy."""
     generator = state.shared.gan.generator.eval()
     device = next(generator.parameters()).device
     fixed = random_generator(plan.run.random_seed, "grid")
@@ -160,8 +159,10 @@ def sample_grid(state, plan, run):
 
 
 def iteration_line(plan, iteration, figures, seconds):
-    """The log's line on an iteration. The time left is that of its level: at the next one an iteration takes
-    several times as long.
+    """The log line of an iteration.
+
+    The time left is that to the end of the level, because the next level's iterations take several times as
+    long.
     """
     level, place = plan.level_at(iteration), ""
     left = sum(plan.level_at(later) == level for later in range(iteration + 1, plan.iterations))
@@ -175,7 +176,7 @@ def iteration_line(plan, iteration, figures, seconds):
 
 @dataclass
 class Materials:
-    """What the search works with: everything that can be missing or unreadable."""
+    """What a search needs to work with: whatever may be missing or unreadable."""
 
     device: torch.device
     feature_net: object
@@ -183,7 +184,7 @@ class Materials:
 
 
 def load_materials(plan):
-    """Load the feature network and find the images; raises UserError."""
+    """Load the feature network and find the images. Raises UserError."""
     device = pick_device(plan.run.device)
     feature_net = load_feature_net(**plan.scoring.network(), compiled=plan.run.compile, device=device)
     data = plan.data
@@ -194,7 +195,7 @@ def load_materials(plan):
 
 
 def new_state(plan, saved):
-    """The state to search from: that of a checkpoint, or the first one.
+    """The state to start from: that of the checkpoint `saved`, or a new one.
 
     Raises UserError where a checkpoint does not fit the plan.
     """
@@ -204,9 +205,15 @@ def new_state(plan, saved):
     return SearchState.start(plan, device)
 
 
+def read_images(state, plan, materials):
+    """Read the images of the level that the search is at. Raises UserError."""
+    materials.images.at(plan.level_at(min(state.iteration, plan.iterations - 1)))
+
+
 def run_search(state, plan, materials, run, stop):
-    """Search to the end. Returns (ranked architectures, results) as plain data for derived.json and
-    results.json.
+    """Search to the end. Returns (ranked architectures, results).
+
+    Both are plain data, the first for derived.json, the second for results.json.
     """
     save_point = SavePoint(lambda: run.save(state.to_saved(), state.iteration), stop, stop.hint)
     reward = Reward(

@@ -25,8 +25,9 @@ COUNTERS = {
 
 @dataclass
 class Policy:
-    """The controller of a level, its optimiser (None: it learns nothing) and the moving average of its
-    rewards.
+    """The controller of a level, its optimiser and the moving average of its rewards.
+
+    optimizer: None if the controller learns nothing.
     """
 
     controller: torch.nn.Module
@@ -69,7 +70,11 @@ def new_policy(plan, level):
 
 @dataclass
 class SearchState:
-    """Where the search stands. `iteration` is the one it is in; both kinds of steps count from its start."""
+    """Where the search stands.
+
+    `iteration` is the current one. The steps of the shared GAN and of the controller are counted from its
+    start.
+    """
 
     shared: SharedGan
     policy: Policy
@@ -139,7 +144,7 @@ class SearchState:
         return state
 
     def end_iteration(self):
-        """Count the iteration; the next one has done no steps yet."""
+        """Move on to the next iteration, which has done no steps yet."""
         self.iteration += 1
         self.shared.steps = self.controller_steps = 0
         self.shared.collapsed = False

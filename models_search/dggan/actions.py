@@ -1,4 +1,4 @@
-"""DGGAN's actions: what they are, which of them are legal, and which a parent tries."""
+"""DGGAN's actions: what they do, which of them are legal, and which are tried on a parent."""
 
 import re
 from dataclasses import dataclass, replace
@@ -11,16 +11,15 @@ from models.growing.architecture import Conv, doubled
 
 
 class GrowthError(ValueError):
-    """Actions, options or a growth tree with which no search can run."""
+    """Actions, options or a growth tree that no search can work with."""
 
 
 @dataclass(frozen=True)
 class GrowGenerator:
-    """Add a convolution to the generator, at its highest resolution. Text: `G 3x128`, with a place `G 3x128
-    after 1`.
+    """Add a convolution to the generator, at its highest resolution.
 
-    It comes after the first `place` convolutions of that resolution, counted from the latent; None: nearest
-    the image.
+    It comes after the first `place` convolutions of that resolution, counted from the latent. None: after all
+    of them, nearest the image. Text: `G 3x128`, or with a place `G 3x128 after 1`.
     """
 
     conv: Conv
@@ -32,7 +31,9 @@ class GrowGenerator:
 
 @dataclass(frozen=True)
 class GrowDiscriminator:
-    """Add a convolution to the discriminator, as `GrowGenerator` does. Text: `D 3x128`, with a place `D 3x128
+    """Add a convolution to the discriminator, at its highest resolution.
+
+    `place` is counted from the score; None: nearest the image. Text: `D 3x128`, or with a place `D 3x128
     after 1`.
     """
 
@@ -49,8 +50,9 @@ def _place_text(action):
 
 @dataclass(frozen=True)
 class GrowResolution:
-    """ProgGAN's step: both networks get a block of two 3x3 convolutions at twice the resolution. Text:
-    `double`.
+    """ProgGAN's step: both networks get a block of two 3x3 convolutions at twice the resolution.
+
+    Text: `double`.
     """
 
     def __str__(self):
@@ -58,8 +60,9 @@ class GrowResolution:
 
 
 def every_action(kernels=(3, 7), filters=(32, 64, 128, 256, 512, 1024)):
-    """A convolution of every kernel and number of filters for each network, and the doubling: 25 actions by
-    default, as in the paper.
+    """A convolution of every kernel and number of filters for each network, and the doubling.
+
+    25 actions by default, as in the paper.
     """
     convs = [Conv(kernel, count) for kernel in kernels for count in filters]
     return tuple(grow(conv) for grow in (GrowGenerator, GrowDiscriminator) for conv in convs) + (
@@ -71,24 +74,25 @@ ACTIONS = every_action()
 
 
 def progressive_actions(start_resolution=8, final_resolution=32):
-    """ProgGAN as a list of the same actions: doubling and nothing else."""
+    """ProgGAN as a list of actions: it only doubles."""
     return (GrowResolution(),) * doublings(start_resolution, final_resolution)
 
 
 def parse_action(text):
-    """The action of a text form; raises GrowthError, or ArchitectureError for its convolution."""
+    """The action of a text. Raises GrowthError, or ArchitectureError for its convolution."""
     if text == "double":
         return GrowResolution()
     match = re.fullmatch(r"([GD]) (\S+)(?: after (\d{1,3}))?", text, re.ASCII)
     if not match:
-        raise GrowthError(f"'{text}' is no action: write such as 'G 3x128', 'D 7x64' or 'double'")
+        raise GrowthError(f"'{text}' is no action; examples are 'G 3x128', 'D 7x64' and 'double'")
     grow = GrowGenerator if match[1] == "G" else GrowDiscriminator
     return grow(Conv.parse(match[2]), int(match[3]) if match[3] else None)
 
 
 def apply(action, architecture):
-    """The architecture grown by one action; raises GrowthError for a place that the highest resolution does
-    not have.
+    """The architecture grown by one action.
+
+    Raises GrowthError if the highest resolution does not have the action's place.
     """
     if isinstance(action, GrowResolution):
         return doubled(architecture)
@@ -104,18 +108,18 @@ def apply(action, architecture):
 
 
 def apply_all(actions, architecture):
-    """The architecture after a list of actions."""
+    """The architecture grown by all these actions, one after the other."""
     return reduce(lambda grown, action: apply(action, grown), actions, architecture)
 
 
 def legal_actions(
     actions, architecture, final_resolution, maximum_parameters=None, latent_dim=512, steps_left=None
 ):
-    """Those actions that exceed neither the final resolution nor this number of parameters of both networks,
-    if one is set.
+    """Those of `actions` that keep the architecture within its limits.
 
-    Once the growing steps left, this one included, are only enough for the doublings, only a doubling is
-    legal.
+    The limits: the final resolution in pixels, and if it is set, this number of parameters in both networks
+    together. `steps_left` counts the growing steps that are left, this one included. If the doublings need
+    all of them, only a doubling is legal.
     """
     missing = doublings(architecture.resolution, final_resolution)
 
@@ -132,11 +136,11 @@ def legal_actions(
 
 
 def draw_actions(actions, probability, generator):
-    """Each action with this probability, in order; if none was drawn, one of them at random. Of no actions
-    none are drawn.
+    """Take each action with this probability, in order; if none was taken, take one at random.
 
-    The second draw is there because a parent without a child would end its line by chance, not by its score.
-    An action's share is p + (1 - p)^n / n of n actions. `generator`: a torch.Generator on the CPU.
+    Without that second draw a parent could end its line by chance, whatever its score. So each of n actions
+    is taken with probability p + (1 - p)^n / n. Returns a tuple, which is empty if there are no actions.
+    `generator`: a torch.Generator on the CPU.
     """
     drawn = (torch.rand(len(actions), generator=generator) < probability).tolist()
     if actions and not any(drawn):
@@ -145,12 +149,13 @@ def draw_actions(actions, probability, generator):
 
 
 def doublings(start_resolution, final_resolution):
-    """How often the resolution doubles from start to final (in pixels); raises GrowthError if doubling does
-    not lead there.
+    """How often the resolution doubles from start to final, both in pixels.
+
+    Raises GrowthError if doubling does not lead there.
     """
     if start_resolution < 4 or final_resolution < start_resolution:
         raise GrowthError(
-            f"growth goes from 4 pixels or more upwards, not from {start_resolution} to {final_resolution}"
+            f"growth goes upwards from 4 pixels or more, not from {start_resolution} to {final_resolution}"
         )
     ratio, rest = divmod(final_resolution, start_resolution)
     if rest or ratio & (ratio - 1):

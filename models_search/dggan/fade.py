@@ -11,7 +11,7 @@ from utils.training.inputs import StepInputs
 
 
 class Fade:
-    """How a growth fades in: from 0 at step 0 along a line to 1 at step `steps`, and 1 from there on."""
+    """A growth's fade: rises linearly from 0 at step 0 to 1 at step `steps`, and stays there."""
 
     def __init__(self, steps, device):
         self.steps = steps
@@ -22,7 +22,7 @@ class Fade:
         return min(1.0, step / self.steps) if self.steps else 1.0
 
     def functions_at(self, gan, loss_at, step):
-        """The StepFunctions of a step: both networks fade alike."""
+        """The StepFunctions of a step, with the same fade in both networks."""
         fade = self.at(step)
         if fade == 1:
             return StepFunctions(gan.generator, gan.discriminator, loss_at(step), key="grown")
@@ -35,7 +35,7 @@ class Fade:
 
 @dataclass
 class FadedInputs:
-    """The batches of StepInputs while a new resolution fades in: real images fade as the networks do."""
+    """StepInputs' batches while a new resolution fades in: the real images fade as the networks do."""
 
     inputs: StepInputs
     fade: Fade

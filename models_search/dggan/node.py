@@ -24,6 +24,7 @@ class Node:
 
     @property
     def entry(self):
+        """The node as the tree lists it: a GrowthNode."""
         return self.tree[self.index]
 
     @property
@@ -32,32 +33,32 @@ class Node:
 
     @property
     def parent_architecture(self):
-        """What it grew from; None for the root."""
+        """The architecture that it grew from; None for the root."""
         return None if self.entry.parent is None else self.tree[self.entry.parent].architecture
 
     @property
     def doubled(self):
-        """Whether its resolution grew: then real images fade, too."""
+        """Whether its resolution grew. If so, the real images fade too."""
         return self.entry.action == str(GrowResolution())
 
     @property
     def path(self):
-        """The root's architecture and the actions since: the purpose of every random number."""
+        """The root's architecture and the actions since; all random numbers of the node depend on it."""
         return (self.tree[0].architecture, *path_actions(self.tree, self.index))
 
     @property
     def file(self):
-        """Its weights and scores, there once it is trained and scored."""
+        """The file of its weights and scores, which is there once it is trained and scored."""
         return node_file(self.folder, self.index)
 
     @property
     def partial_file(self):
-        """Its checkpoint while it trains."""
+        """The file of its checkpoint while it trains."""
         return self.file.with_name(f"{self.file.stem}_partial.pth")
 
     @property
     def picture(self):
-        """Its grid of samples."""
+        """The file of its sample grid."""
         return node_picture(self.folder, self.index)
 
     @property
@@ -78,10 +79,10 @@ def load_node(node):
 
 
 def node_file(folder, index):
-    """The weights of a node of a run."""
+    """The file of a node's weights, in a run's folder."""
     return folder / "Model" / f"node_{index:03d}.pth"
 
 
 def node_picture(folder, index):
-    """The samples of a node of a run."""
+    """The file of a node's samples, in a run's folder."""
     return folder / "Samples" / f"node_{index:03d}.png"

@@ -1,18 +1,15 @@
-"""Training and scoring one node of the growth tree: a pair of networks, of which a part may have just grown.
+"""Train and score one node of the growth tree: a pair of networks.
 
-The new part fades in, everything trains on, and the average generator is scored. What becomes of a node
-depends on the tree and the plan alone, so any process can do it, and each node has a file of its own to go on
-from.
+If the pair has just grown, the new part fades in while all layers train. Then the average generator is
+scored. The result depends only on the tree and the plan, so any process can do this. Each node has its own
+file, from which its training can go on.
 """
 
 import contextlib
-import sys
-import time
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
 import torch
-from tqdm import tqdm
 
 from models.growing.growth import inherit
 from models.growing.networks import growing_networks
@@ -25,9 +22,9 @@ from utils.inception.feature_net import load_feature_net
 from utils.metrics.evaluate import NonFiniteImages
 from utils.metrics.generator import score_generator
 from utils.metrics.real_statistics import real_statistics
+from utils.progress import Progress
 from utils.randomness import derived_seed, global_seed, random_generator
 from utils.run.checkpoint import DamagedCheckpoint, load_checkpoint, previous_of, save_checkpoint
-from utils.run.progress import progress_line
 from utils.run.save_point import SavePoint
 from utils.run.schema import COUNT, Each, refuse_other_parts
 from utils.training.gan import new_gan, place
@@ -35,17 +32,16 @@ from utils.training.inputs import StepInputs
 from utils.training.loop import Diverged, look_steps, train
 from utils.training.losses import loss_schedule
 
-SECONDS_PER_LINE = 600  # of the console: training a node may take hours
 SECONDS_PER_SAVE = 300
 
 
-def train_node(node, device, stop, *, plan, show_progress=False):
-    """Train and score a Node, or read the result if that has been done: {"figures", "failure", "losses",
-    "rollbacks"}.
+def train_node(node, device, stop, *, plan):
+    """Train and score a Node, or read the result if that has been done.
 
-    A node that diverges, or makes images that are not finite, has failed: that is a result, and no weights
-    are kept. Optimisers start anew; the average generator goes on from the parent's. stop: see SavePoint; a
-    signal saves what is done so far and raises StopRequested.
+    Returns {"figures", "failure", "losses", "rollbacks"}. A node fails if it diverges or makes images that
+    are not finite. This is a result too, but no weights are kept. The optimisers start anew, the average
+    generator goes on from the parent's. stop: see SavePoint; after a signal, what is done so far is saved and
+    StopRequested is raised.
     """
     if node.file.is_file():
         return load_node(node)["result"]
@@ -53,7 +49,7 @@ def train_node(node, device, stop, *, plan, show_progress=False):
     training = NodeTraining()
     with _one_thread_on_cpu(device), _memory_errors(node, device):
         try:
-            networks = _train(training, node, plan, device, stop, show_progress)
+            networks = _train(training, node, plan, device, stop)
             average = place(networks["average"], device, plan.run.is_fast).eval()
             figures = _score(average, node, plan, device, SavePoint(None, stop, node.hint))
             weights = {name: network.state_dict() for name, network in networks.items()}
@@ -83,9 +79,10 @@ class NodeTraining:
     rollbacks: list = field(default_factory=list)  # a message for each
 
 
-def _train(training, node, plan, device, stop, show_progress):
-    """The networks of a node, on the CPU, trained to the end. Goes on from its partial checkpoint if there is
-    one.
+def _train(training, node, plan, device, stop):
+    """Train a node to the end, from its partial checkpoint if there is one.
+
+    Returns its networks {"generator", "discriminator", "average"}, on the CPU.
     """
     gan = _grown_gan(node, plan, device)
     _restore(training, gan, node.partial_file)
@@ -100,25 +97,19 @@ def _train(training, node, plan, device, stop, show_progress):
     )
     gan.generator.train()
     gan.discriminator.train()
-    name = f"{node.file.stem}, {node.entry.resolution} px"
-    first, started, next_line = training.step, time.monotonic(), time.monotonic() + SECONDS_PER_LINE
-    looks = train(
-        gan, inputs, partial(fade.functions_at, gan, loss_schedule(plan.training.loss, seed, device=device)),
-        look_steps(first, total, plan.training.print_freq), plan.training, first=first,
-        rollbacks=len(training.rollbacks), log=training.rollbacks.append, ema_decay=plan.growth.ema_decay,
-    )  # fmt: skip
-    disable = None if show_progress else True
-    with tqdm(total=total, initial=first, desc=f"  {name}", leave=False, disable=disable) as bar:
+    first, name = training.step, f"  {node.file.stem}, {node.entry.resolution} px"
+    functions_at = partial(fade.functions_at, gan, loss_schedule(plan.training.loss, seed, device=device))
+    with Progress(total, name, first=first) as progress:
+        looks = train(
+            gan, inputs, functions_at, look_steps(first, total, plan.training.print_freq), plan.training,
+            first=first, rollbacks=len(training.rollbacks), log=training.rollbacks.append,
+            ema_decay=plan.growth.ema_decay, progress=progress,
+        )  # fmt: skip
         for look in looks:
-            bar.update(look.step - training.step)
             training.step, figures = look.step, look.figures()
             training.losses.append((look.step, *figures.values()))
-            if time.monotonic() > next_line:
-                next_line += SECONDS_PER_LINE
-                seconds, done, left = time.monotonic() - started, look.step - first, total - look.step
-                tqdm.write(progress_line(f"{name}: step {look.step}", total, figures, seconds, done, left))
-                sys.stdout.flush()
-            # Saved when trained to the end, so that after a stop it only needs to be scored.
+            progress.show(figures)
+            # Save at the end of training too: if scoring is stopped, the node need not be trained again.
             save_point.reached(due=look.step == total)
     return _without_bypass(gan, node, plan)
 
@@ -129,7 +120,7 @@ def _save(training, gan, file):
 
 
 def _restore(training, gan, file):
-    """Go on from the partial checkpoint; a missing or damaged one means to start anew."""
+    """Go on from the partial checkpoint. If it is missing or damaged, start anew."""
     if file.is_file():
         with contextlib.suppress(DamagedCheckpoint):
             saved = load_checkpoint(file)
@@ -145,7 +136,7 @@ def _networks(plan, architecture, parent=None):
 
 
 def _grown_gan(node, plan, device):
-    """The Gan at its first step: new weights from the seed, then everything that the parent hands on."""
+    """The Gan before its first step: new weights from the seed, then what the parent hands down."""
     with global_seed(plan.run.random_seed, "networks", *node.path):
         generator, discriminator = _networks(plan, node.architecture, node.parent_architecture)
     parent = _parent_networks(node, plan)
@@ -180,14 +171,18 @@ def _without_bypass(gan, node, plan):
 
 
 def _empty_networks(plan, architecture):
-    """Networks without bypass whose weights are about to be overwritten."""
+    """Networks without a bypass, whose weights the caller overwrites."""
     with global_seed(0, "overwritten"):
         (generator, discriminator), (average, _) = (_networks(plan, architecture) for _ in range(2))
     return {"generator": generator, "discriminator": discriminator, "average": average}
 
 
 def _score(average, node, plan, device, save_point):
-    """Draw the average generator's images of fixed noise, then score it; on the same noise for every node."""
+    """Score the average generator and draw a grid of its images.
+
+    The noise is the same for every node. Returns {score: value}: fid, is_mean, is_std, and swd if it is the
+    reward.
+    """
     fixed = random_generator(plan.run.random_seed, "grid")
     with torch.inference_mode():
         samples = average(torch.randn(100, average.latent_dim, generator=fixed).to(device))
@@ -210,7 +205,10 @@ def _score(average, node, plan, device, save_point):
 
 @contextlib.contextmanager
 def _one_thread_on_cpu(device):
-    """Sums on the CPU depend on the number of threads, and several nodes may be training."""
+    """Use one thread on the CPU.
+
+    Sums there depend on the number of threads, and several nodes may be training at once.
+    """
     threads = torch.get_num_threads()
     if device.type == "cpu":
         torch.set_num_threads(1)
@@ -222,8 +220,11 @@ def _one_thread_on_cpu(device):
 
 @contextlib.contextmanager
 def _memory_errors(node, device):
-    """Out of memory ends the run. It is no failed node: with fewer processes on the device it may fit, and
-    the result must not depend on their number."""
+    """Turn an out-of-memory error into a UserError, which ends the run.
+
+    It does not make the node a failure: with fewer processes on the device the node may fit, and the result
+    must not depend on their number.
+    """
     try:
         yield
     except torch.OutOfMemoryError:

@@ -1,4 +1,4 @@
-"""A growth tree as a picture: a column per growing step, a box per network pair, a line to its parent."""
+"""A growth tree as a picture: a column per growing step, a box per node, a line to its parent."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ BOX_WIDTH, BOX_HEIGHT, COLUMN_WIDTH, ROW_HEIGHT, MARGIN = 230, 34, 290, 42, 16
 def tree_boxes(tree, final_resolution, fid_name):
     """The boxes of a growth tree for `save_growth_picture`; the path to the best network is marked.
 
-    fid_name: how the FID is printed.
+    fid_name: how the FID is labelled.
     """
     best = best_nodes(tree, final_resolution, 1)
     marked = path(tree, best[0].index) if best else ()
@@ -36,9 +36,10 @@ def tree_boxes(tree, final_resolution, fid_name):
 
 
 def save_growth_picture(boxes, path):
-    """Write a PNG and return its path. boxes: in the order of the tree, each a dict with
+    """Write a growth tree as a PNG and return its path.
 
-    step, parent (index of a box, or None), lines (two short texts) and fate (a key of COLOURS).
+    boxes: a dict for each node, in the order of the tree. Its keys: step, parent (index of a box, or None),
+    lines (two short texts) and fate (a key of COLOURS).
     """
     columns = {}
     for index, box in enumerate(boxes):

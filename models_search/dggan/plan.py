@@ -1,7 +1,7 @@
 """What a search by growth is going to do, checked before anything is read or built.
 
-DGGAN tries actions by chance and keeps the best K networks; ProgGAN is the case of a fixed list of actions,
-one a growing step.
+DGGAN tries random actions and keeps the best K networks. ProgGAN follows a fixed list of actions, one in each
+growing step.
 """
 
 from contextlib import contextmanager
@@ -30,7 +30,7 @@ WIDTHS = "--growth_width, --filters, --latent_dim"
 
 @dataclass(frozen=True)
 class Plan:
-    """The option groups that the search reads, and what follows from them. It can be sent to any process."""
+    """The option groups that the search reads, and what follows from them. Picklable."""
 
     data: object
     network: object
@@ -56,8 +56,10 @@ class Plan:
         return self.growth.growth_iterations * self.training.dis_batch_size
 
     def actions_for(self, tree, parent, step):
-        """The actions to try on node `parent` in a growing step. By chance in DGGAN: it depends on seed and
-        the parent's path alone.
+        """The actions to try on node `parent` in a growing step.
+
+        DGGAN draws them at random; they depend only on the seed and the parent's path. ProgGAN takes the next
+        one.
         """
         if self.action_probability is None:
             return self.actions[step - 1 : step]
@@ -111,7 +113,7 @@ GROUPS = ("data", "network", "training", "scoring", "run", "search", "growth")
 
 
 def make_plan(options):
-    """The Plan of resolved options; raises UserError where it cannot be carried out."""
+    """The Plan of resolved options. Raises UserError if they do not fit together."""
     growth, final, is_list = options.growth, options.data.img_size, options.search.method == "proggan"
     device = pick_device(options.run.device)
     check_precision("--precision", options.training.precision, device)
@@ -151,18 +153,18 @@ def make_plan(options):
 
 @contextmanager
 def _blaming(option):
-    """Inside, an error of growth becomes the user's mistake in this option."""
+    """Turn an error about growth inside the block into a UserError about this option."""
     try:
         yield
     except (GrowthError, ArchitectureError) as error:
         raise UserError(f"{option}: {error}") from None
 
 
-# Checks. They raise GrowthError.
+# Checks: each raises GrowthError where it fails.
 
 
 def check_choice(actions, root, final_resolution):
-    """Actions to choose from: distinct, possible on the root, and enough to reach the final resolution."""
+    """Check DGGAN's actions: distinct, possible on the root, enough to reach the final resolution."""
     if not actions:
         raise GrowthError("a search needs one action or more")
     if len(actions) > MOST_ACTIONS:
@@ -178,7 +180,7 @@ def check_choice(actions, root, final_resolution):
 
 
 def check_list(actions, root, final_resolution):
-    """A list of actions that, one after the other, are possible and end at the final resolution."""
+    """Check ProgGAN's actions: possible one after the other, and they end at the final resolution."""
     if len(actions) > MOST_ACTIONS:
         raise GrowthError(f"a list has at most {MOST_ACTIONS} actions, not {len(actions)}")
     start, needed = root.resolution, doublings(root.resolution, final_resolution)
@@ -191,7 +193,7 @@ def check_list(actions, root, final_resolution):
 
 
 def check_steps(growing_steps, start_resolution, final_resolution, actions=ACTIONS):
-    """So many growing steps reach the final resolution, and each of them has an action."""
+    """Check that this many growing steps reach the final resolution, and that each has an action."""
     needed = doublings(start_resolution, final_resolution)
     way = f"from {start_resolution} to {final_resolution} pixels"
     if growing_steps < needed:

@@ -1,17 +1,16 @@
-"""DGGAN's search: both networks and the resolution grow while they train, and the best K stay. ProgGAN is one
-action a growing step.
+"""DGGAN's search: both networks and the resolution grow while they train, and the K best stay.
+
+ProgGAN is the case of one action in each growing step.
 """
 
 import shutil
 from dataclasses import dataclass
 from functools import partial
 
-from tqdm import tqdm
-
 from models.errors import ArchitectureError
 from models_search.dggan.actions import GrowthError
 from models_search.dggan.node import Node, node_file, node_picture
-from models_search.dggan.pair import load_net, train_node
+from models_search.dggan.pair import images_at, load_net, train_node
 from models_search.dggan.picture import save_growth_picture, tree_boxes
 from models_search.dggan.tree import (
     best_nodes, best_of_resolutions, check_tree, kept_nodes, node_line, path_actions, planted, pruned,
@@ -27,18 +26,15 @@ from utils.run.schema import Least, refuse_other_parts
 from utils.run.workers import workers
 from utils.training.loop import Diverged
 
-REWARD_FIGURES = {
-    "fid": "fid",
-    "is": "is_mean",
-    "swd": "swd",
-}  # the figure of a node that is its reward; distances negated
+# {--reward: the figure of a node that it reads}. Distances are negated, because a higher reward is better.
+REWARD_FIGURES = {"fid": "fid", "is": "is_mean", "swd": "swd"}
 
 
 def search(tree, plan, trainer):
-    """Train the root; then in every growing step try actions on the kept networks, train their children and
-    keep the best.
+    """Search by growth: try actions on the kept networks, train their children, keep the best.
 
-    trainer: a NodeTrainer, or anything with its `train` and `save`. Returns the growth tree.
+    The root is trained first. trainer: a NodeTrainer, or anything with its `train` and `save`. Returns the
+    growth tree.
     """
     if tree[0].score is None:
         tree = trainer.train(tree, 0)
@@ -55,24 +51,24 @@ def search(tree, plan, trainer):
 
 @dataclass
 class NodeTrainer:
-    """Trains the nodes of a growing step with the workers at hand, and saves the tree."""
+    """Trains the nodes of a growing step with the available workers, and saves the tree."""
 
     plan: object
     run: object
     workers: object  # see utils.run.workers.workers
-    names: dict  # {figure of a node: how it is printed}
+    names: dict  # {figure of a node: its label}
 
     def train(self, tree, step):
-        """The tree with scores, or failures, for the nodes of a growing step. Raises Diverged if all of them
-        fail.
+        """Train the nodes of a growing step. Returns the tree with their scores or failures.
+
+        Raises Diverged if all of them fail.
         """
         indices = [index for index, node in enumerate(tree) if node.step == step]
-        work = partial(train_node, plan=self.plan, show_progress=self.plan.growth.workers == 1)
+        work = partial(train_node, plan=self.plan)
         results = self.workers.in_order(work, [Node(tree, index, self.run.folder) for index in indices])
-        bar = tqdm(results, f"growing step {step}", total=len(indices), leave=False, disable=None)
-        for index, result in zip(indices, bar):
+        for index, result in zip(indices, results):
             for steps, d_loss, g_loss in result["losses"]:
-                self.run.record(steps, {"d_loss": d_loss, "g_loss": g_loss}, f"node_{index:03d}")
+                self.run.record(steps, {"d_loss": d_loss, "g_loss": g_loss}, f"node_{index:03d}", step)
             for message in result["rollbacks"]:
                 self.run.log(f"node {index}: {message}")
             if result["failure"]:
@@ -91,8 +87,9 @@ class NodeTrainer:
         return value if reward == "is" else -value
 
     def save(self, tree):
-        """Save the tree to go on from, as JSON and as a picture; remove the weights of networks that pruning
-        has dropped.
+        """Save the tree: as a checkpoint to go on from, as JSON and as a picture.
+
+        Removes the weights of networks that pruning has dropped.
         """
         run, step = self.run, tree[-1].step
         run.save({"tree": tree_to_json(tree)}, step)
@@ -115,10 +112,10 @@ class NodeTrainer:
 
 @dataclass
 class Materials:
-    """What the search works with: everything that can be missing or unreadable."""
+    """What a search needs to work with: whatever may be missing or unreadable."""
 
     devices: list  # one per worker process
-    names: dict  # {figure of a node: how it is printed}; the sliced Wasserstein distance needs no network
+    names: dict  # {figure of a node: its label}; the sliced Wasserstein distance needs no network
 
     @property
     def device(self):
@@ -126,8 +123,9 @@ class Materials:
 
 
 def load_materials(plan):
-    """Find the devices, load the feature network and the images once, so that a mistake shows now; raises
-    UserError.
+    """Find the devices, and load the feature network and the images once.
+
+    Raises UserError now rather than in a worker process later.
     """
     devices = worker_devices(pick_device(plan.run.device), plan.growth.workers)
     net = load_net(plan.scoring, plan.run.compile, devices[0]).name
@@ -138,7 +136,7 @@ def load_materials(plan):
 
 
 def new_state(plan, saved):
-    """The growth tree to search from: that of a checkpoint, or the root alone.
+    """The growth tree to start from: that of the checkpoint `saved`, or the root alone.
 
     Raises UserError for a tree that is not of this plan.
     """
@@ -150,15 +148,20 @@ def new_state(plan, saved):
         tree = tree_from_json(saved["tree"])
         check_tree(tree, plan.root, plan.growing_steps, REWARD_FIGURES[plan.search.reward])
     except (GrowthError, ArchitectureError) as error:
-        raise UserError(
-            f"{source} holds no growth tree to go on from: {error}; use another checkpoint"
-        ) from None
+        raise UserError(f"{source} holds no growth tree to go on from: {error}; use another run") from None
     return tree
 
 
+def read_images(tree, plan, materials):
+    """Read the images of the root, if it has not been trained. Raises UserError."""
+    if tree[0].score is None:
+        images_at(plan.data, plan.root.resolution, materials.device)
+
+
 def run_search(tree, plan, materials, run, stop):
-    """Search to the end. Returns (ranked architectures, results) as plain data for derived.json and
-    results.json.
+    """Search to the end. Returns (ranked architectures, results).
+
+    Both are plain data, the first for derived.json, the second for results.json.
     """
     save_point = SavePoint(None, stop, stop.hint)  # every node and every growing step is saved where it ends
     with workers(materials.devices, save_point) as pool:

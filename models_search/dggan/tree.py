@@ -1,6 +1,6 @@
-"""The growth tree: the pairs of networks of a search by growth, their scores, and which of them were kept.
+"""The growth tree: the pairs of networks that a search has grown, their scores, and which were kept.
 
-Everything here is plain frozen data and pure functions; training and scoring are elsewhere.
+Everything here is frozen data and pure functions; training and scoring are elsewhere.
 """
 
 import json
@@ -15,8 +15,9 @@ from models_search.dggan.actions import GrowthError, apply, parse_action
 
 @dataclass(frozen=True)
 class GrowthNode:
-    """One network pair of the growth tree: the root (step 0) or a child. Only text and numbers, so that JSON
-    holds all of it.
+    """One pair of networks in the growth tree: the root (step 0) or a child.
+
+    It holds only text and numbers, so that it can be written as JSON.
     """
 
     step: int  # growing step that made it, 0 for the root
@@ -43,13 +44,14 @@ class RankedNode(NamedTuple):
 
 
 def planted(architecture):
-    """A growth tree, which is a tuple of nodes, with its root alone."""
+    """A growth tree, which is a tuple of GrowthNodes, with only its root."""
     return (GrowthNode(step=0, architecture=str(architecture), kept=True),)
 
 
 def with_children(tree, parent, actions):
-    """The tree with a child of node `parent` for each action; the children stand at its end, in the order of
-    the actions.
+    """The tree with a child of node `parent` for each action.
+
+    The children are appended in the order of the actions.
     """
     node = tree[parent]
     architecture = GrowingArchitecture.parse(node.architecture)
@@ -59,22 +61,25 @@ def with_children(tree, parent, actions):
 
 
 def with_score(tree, index, score, **figures):
-    """The tree with a node's score, finite and higher is better, and other figures worth keeping."""
+    """The tree with a node's score (higher is better) and its other figures.
+
+    Raises GrowthError if the score is not finite.
+    """
     if not isfinite(score):
         raise GrowthError(f"node {index} has the score {score}: record it with with_failure")
     return _changed(tree, {index: {"score": float(score), "figures": figures}})
 
 
 def with_failure(tree, index, failure):
-    """The tree with the reason why a node has no score: it loses against every node that has one."""
+    """The tree with the reason why a node has no score. Pruning always drops such a node."""
     return _changed(tree, {index: {"failure": failure}})
 
 
 def pruned(tree, step, k):
-    """The tree after greedy pruning of a growing step: of all parents' children the k best are kept, distinct
-    in architecture.
+    """The tree after greedy pruning of a growing step: the k best children of all parents are kept.
 
-    Raises GrowthError while a child is neither scored nor failed, and if all failed.
+    The kept ones have distinct architectures. Raises GrowthError while a child is neither scored nor failed,
+    and if all of them failed.
     """
     children = {index: node for index, node in enumerate(tree) if node.step == step}
     unfinished = [index for index, node in children.items() if node.score is None and not node.failure]
@@ -99,9 +104,9 @@ def kept_nodes(tree, step):
 
 
 def best_nodes(tree, final_resolution, k):
-    """The k best nodes of the final resolution of all growing steps, best first, as RankedNodes.
+    """The k best nodes at the final resolution, best first, as RankedNodes.
 
-    Only of nodes that pruning kept: theirs are the weights that are still there.
+    They may come from any growing step, but only from nodes that pruning kept, whose weights still exist.
     """
     ranked = [
         RankedNode(node.architecture, node.score, index)
@@ -123,8 +128,10 @@ def path_actions(tree, index):
 
 
 def best_of_resolutions(tree, images_per_node):
-    """{resolution: what there is to tell of the node with the best score there}, from the lowest resolution
-    up; kept or not.
+    """{resolution: summary of the node with the best score there}, from the lowest resolution up.
+
+    Nodes that pruning dropped count too. A summary is a dict: node, actions, architecture, training_images
+    and the node's figures.
     """
     best = {}
     for index, node in enumerate(tree):
@@ -144,7 +151,7 @@ def best_of_resolutions(tree, images_per_node):
 
 
 def node_line(tree, index, names):
-    """One line about a trained node; `names` {figure: how it is printed} of those worth a place."""
+    """A log line about a trained node. names: {figure to print: its label}."""
     node = tree[index]
     origin = "the root" if node.parent is None else f"{node.action} on node {node.parent}"
     figures = ", ".join(

@@ -1,4 +1,4 @@
-"""Dynamic reset: noticing from the losses that the shared GAN has collapsed (section 3.2)."""
+"""Dynamic reset: tells from the losses that the shared GAN has collapsed (section 3.2)."""
 
 import numpy as np
 
@@ -10,8 +10,11 @@ class LossWindow:
         self.size, self.values = size, np.empty(0)
 
     def push(self, losses):
-        """Take in losses in order. Returns an array of len(losses) + 1: the window's population variance
-        before them and after each of them, infinite while the window is not full."""
+        """Add losses in order. Returns an array of len(losses) + 1 variances.
+
+        They are the window's population variance before these losses, then after each of them; infinite while
+        the window is not full.
+        """
         history = np.concatenate([self.values, np.asarray(losses, dtype=np.float64)])
         variances = np.full(len(losses) + 1, np.inf)
         if len(history) >= self.size:
@@ -22,21 +25,20 @@ class LossWindow:
 
 
 class CollapseDetector:
-    """The authors' rule: once the generator's window is full, a variance of either loss below the threshold
-    means collapse.
+    """The authors' rule: the GAN has collapsed if the variance of either loss is below the threshold.
 
-    The paper speaks of the standard deviation in one place and of the variance in another; the authors' code
-    compares the variance.
+    It applies once the generator's window is full. The paper speaks of the standard deviation in one place
+    and of the variance in another; the authors' code compares the variance.
     """
 
     def __init__(self, window=500, threshold=1e-3):
         self.generator, self.discriminator, self.threshold = LossWindow(window), LossWindow(window), threshold
 
     def first_collapse(self, discriminator_losses, generator_losses):
-        """Take in the losses of some steps; the generator's is None where a step did not train it.
+        """Add the losses of some steps; the generator's is None at a step that did not train it.
 
         Returns the index of the first step after which the rule holds, or None. After a collapse both windows
-        are empty, whatever the losses of later steps were.
+        are empty; the losses of later steps are not added.
         """
         generator_losses = np.array(generator_losses, dtype=np.float64)  # None becomes NaN
         trained = ~np.isnan(generator_losses)

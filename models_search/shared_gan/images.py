@@ -6,7 +6,7 @@ from utils.metrics.real_statistics import real_statistics
 
 
 class LevelImages:
-    """Gives the images of a level and their statistics; those of the level asked for last are kept.
+    """The real images of each level and their statistics; only the level used last stays in memory.
 
     image_set: an ImageSet. resolutions: in pixels, one per level.
     """
@@ -23,4 +23,4 @@ class LevelImages:
         return self._image_set.resized(self._resolutions[level], self._device, num_workers=self._num_workers)
 
     def _statistics_at(self, level):
-        return real_statistics(self.at(level), self._feature_net, progress="statistics of the real images")
+        return real_statistics(self.at(level), self._feature_net)

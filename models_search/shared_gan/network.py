@@ -1,6 +1,4 @@
-"""The shared GAN: one generator in which every architecture of the search space can run, and its
-discriminator.
-"""
+"""The shared GAN: one generator that can run every architecture, and its discriminator."""
 
 from models.autogan.networks import Discriminator, Generator
 from models.layers.fast_form import fast_form
@@ -12,15 +10,17 @@ from utils.training.gan import new_gan
 
 
 def shared_generator(levels=3, **widths):
-    """A Generator whose cells can run every candidate of their level; call it with an architecture of at most
-    `levels` cells.
+    """A Generator whose cells can run every candidate of their level.
+
+    Call it with an architecture of at most `levels` cells.
     """
     return Generator([every_cell(level) for level in range(levels)], **widths)
 
 
 def shared_networks(levels, latent_dim, cells):
-    """(generator, discriminator) with new weights from torch's global generator. cells: the option group of
-    this name.
+    """(generator, discriminator) with new weights from torch's global generator.
+
+    cells: the option group of this name.
     """
     generator = shared_generator(
         levels, latent_dim=latent_dim, gf_dim=cells.gf_dim, bottom_width=cells.bottom_width
@@ -29,7 +29,7 @@ def shared_networks(levels, latent_dim, cells):
 
 
 def new_shared_gan(plan, device, resets=0):
-    """A Gan with initial weights; after each dynamic reset they are others.
+    """A Gan with initial weights, which are different after each dynamic reset.
 
     plan: of any search that shares weights. Its number of `levels` and the option groups network, cells,
     weights, training and run are read here.

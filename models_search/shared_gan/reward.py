@@ -15,11 +15,10 @@ NAMES = {"is": "IS", "fid": "1/FID"}
 
 @dataclass(frozen=True)
 class Reward:
-    """The Inception score of an architecture in a shared generator, or the reciprocal of its FID (section
-    4.3.2).
+    """The Inception score of an architecture in a shared generator, or 1 / FID (section 4.3.2).
 
-    search, scoring: the option groups of these names. images: LevelImages. log(line) is called where a reward
-    needs a word. stop_if_asked(): called before every batch, raises where a signal has come.
+    search, scoring: the option groups of these names. images: LevelImages. log(line): writes to the run's
+    log. stop_if_asked(): called before every batch; raises if a signal has come.
     """
 
     search: object
@@ -32,12 +31,14 @@ class Reward:
 
     @property
     def name(self):
-        """How the reward is printed, with the network's name unless that is Inception."""
+        """The reward's label, with the feature network's name unless that is Inception."""
         return figure_name(NAMES[self.search.reward], self.feature_net.name)
 
     def __call__(self, generator, architecture, *purpose):
-        """The reward, higher is better. The noise depends on seed, purpose and architecture alone; leaves
-        `generator` in eval mode.
+        """The reward of an architecture, higher is better.
+
+        The noise depends only on seed, purpose and architecture. Leaves `generator` in eval mode. Images that
+        are not finite get the lowest reward. Raises Diverged if the reward itself is not finite.
         """
         metric, device = self.search.reward, next(generator.parameters()).device
         generate = partial(generator.eval(), architecture=architecture)

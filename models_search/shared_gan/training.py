@@ -1,11 +1,10 @@
-"""Training the shared GAN, and where that stands (sections 3.2 and 3.3.1)."""
+"""Trains the shared GAN, and knows where that training stands (sections 3.2 and 3.3.1)."""
 
 from dataclasses import dataclass
 from functools import partial
 
-from tqdm import tqdm
-
 from models_search.shared_gan.dynamic_reset import CollapseDetector
+from utils.progress import Progress
 from utils.randomness import derived_seed
 from utils.training.adversarial import StepFunctions
 from utils.training.gan import Gan
@@ -30,9 +29,9 @@ def train_shared_gan(shared, plan, architectures, images, iteration, run, save_p
     """Train the shared GAN for one search iteration, on one architecture per step.
 
     plan: of any search that shares weights; the option groups network, training and run are read here.
-    architectures: one per step, all of one level. images: ResizedImages of that level. The losses are looked
-    at every --print_freq steps. Where the reset rule held at a step before the look, the networks end at
-    exactly that step. Returns the losses of the last look, see Look.figures.
+    architectures: one per step, all of one level. images: ResizedImages of that level. The losses are read
+    every --print_freq steps. If the GAN collapsed in between, the networks go back and are trained again up
+    to exactly the step of the collapse. Returns the latest losses, see Look.figures.
     """
     if shared.collapsed:  # before the run was stopped
         return {}
@@ -51,25 +50,25 @@ def train_shared_gan(shared, plan, architectures, images, iteration, run, save_p
         generate = partial(gan.generator, architecture=architecture)
         return StepFunctions(generate, discriminate, loss_at(step), key=architecture)
 
-    train_to = partial(train, gan, inputs, functions_at, options=plan.training, log=run.log)
     gan.generator.train()
     gan.discriminator.train()
     before, figures = gan.snapshot(), {}
     looks = look_steps(shared.steps, total, plan.training.print_freq)
-    with tqdm(
-        total=total, desc=f"  GAN {images.resolution} px", initial=shared.steps, leave=False, disable=None
-    ) as bar:
+    with Progress(total, f"  GAN {images.resolution} px", first=shared.steps) as progress:
+        train_to = partial(
+            train, gan, inputs, functions_at, options=plan.training, log=run.log, progress=progress
+        )
         for look in train_to(looks, first=shared.steps, rollbacks=shared.rollbacks):
             first, shared.steps, shared.rollbacks = shared.steps, look.step, look.rollbacks
             collapsed_at = shared.collapse.first_collapse(look.d_losses, look.g_losses)
             if collapsed_at is not None:
-                # Back to the last look, and on to the step at which the rule held.
+                # Go back to the last look, then on to the step at which the rule held.
                 shared.collapsed = True
                 gan.load_state_dict(before)
                 list(train_to([first + collapsed_at + 1], first=first, rollbacks=look.rollbacks))
             figures = look.figures()
-            run.record(iteration * total + look.step, figures, "shared_gan")
-            bar.update(look.step - first)
+            progress.show(figures)
+            run.record(iteration * total + look.step, figures, "shared_gan", iteration + 1)
             save_point.reached()
             if shared.collapsed:
                 break

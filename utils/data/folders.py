@@ -46,7 +46,7 @@ def image_folder(data_path, split, image_size=None):
 def _select_split(names, data_path, split):
     """The sorted names of a split's pictures.
 
-    If one folder holds everything, as in most zips, the splits are looked for in it.
+    If one folder holds everything, as in most zips, the splits are its sub-folders.
     """
     names = sorted({name for name in names if name.lower().endswith(EXTENSIONS) and not _is_hidden(name)})
     if not names:
@@ -87,13 +87,13 @@ def _names_in_folder(folder):
                         waiting.append(name + "/")
     except OSError as error:
         reason = f"cannot read {error.filename} ({error.strerror})"
-        raise UserError(f"--data_path: {reason}; mend its permissions") from error
+        raise UserError(f"--data_path: {reason}; change its permissions") from error
     return names
 
 
 @lru_cache(maxsize=4)
 def _archive(path, process_id):
-    """An open zip file, one for each process: after a fork, two processes would share its position."""
+    """An open zip file, one per process: after a fork, two processes would share the file position."""
     return zipfile.ZipFile(path)
 
 
@@ -115,14 +115,14 @@ def _open_in_zip(path, name):
 def _decode(open_file, name, data_path):
     """A file -> PIL image, RGB.
 
-    As in scoring tools, transparency is dropped and an animation gives its first frame.
+    As other scoring tools do, it drops transparency and takes the first frame of an animation.
     """
     try:
         with open_file(name) as file, Image.open(file) as image:
             if max(image.size) > MAX_ASPECT * min(image.size):
-                raise ValueError(f"{image.width} x {image.height} pixels are too long a strip")
+                raise ValueError(f"{image.width} x {image.height} pixels: one side is too long for the other")
             if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
-                raise ValueError("32-bit pixels have no fixed white")
+                raise ValueError("32-bit pixels have no defined white")
             if image.mode.startswith("I"):
                 # 16 bits: take the high byte, as PIL does for 16-bit colour. PIL's convert() would clip.
                 image = Image.fromarray((np.asarray(image) // 256).astype(np.uint8))

@@ -1,5 +1,4 @@
-"""A data set's images at one resolution, as uint8 tensors (N, 3, R, R), without labels and without
-augmentation.
+"""A data set's images at one resolution: uint8 (N, 3, R, R), without labels or augmentation.
 
 Images are resized as in the authors' code: torchvision's Resize on PIL images, antialiased bilinear on 8
 bits. This is done once for each resolution, image by image. It takes seconds (about ten for STL-10's 105,000
@@ -16,9 +15,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import functional
-from tqdm import tqdm
 
 from utils.cli import UserError
+from utils.progress import Progress
 
 CHUNK_BYTES = 1 << 22  # of resized images that a worker passes on at once while all images are read
 
@@ -26,7 +25,7 @@ CHUNK_BYTES = 1 << 22  # of resized images that a worker passes on at once while
 def epoch_order(num_images, seed, epoch):
     """A permutation of range(num_images), int64, that depends only on seed and epoch.
 
-    Both are non-negative.
+    seed and epoch are not negative.
     """
     mixed = int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint32)[0])
     return torch.randperm(num_images, generator=torch.Generator().manual_seed(mixed))
@@ -52,7 +51,7 @@ class ImageSet:
         If they take at most `max_resident_bytes` (default: half of the free memory of `device`), they are
         resized now and kept there as one tensor. Otherwise each batch is read from the source again.
         `num_workers` processes read, but no more than there are cores; 0 means that this process reads.
-        Raises UserError with the name of a file that cannot be read.
+        Raises UserError, which names the file, if one cannot be read.
         """
         device = torch.device(device)
         limit = _free_bytes(device) // 2 if max_resident_bytes is None else max_resident_bytes
@@ -106,11 +105,11 @@ class ResizedImages:
         shape = (self.num_images, 3, self.resolution, self.resolution)
         tensor, done = torch.empty(shape, dtype=torch.uint8, device=self.device), 0
         label = f"{self.name} at {self.resolution} px"
-        with tqdm(total=self.num_images, desc=label, unit="img", delay=2, disable=None) as bar:
+        with Progress(self.num_images, f"reading {label}", "image") as progress:
             for images in self._read(torch.arange(self.num_images), self._chunk):
                 tensor[done : done + len(images)] = images
                 done += len(images)
-                bar.update(len(images))
+                progress.update(len(images))
         return tensor
 
     def _read(self, order, batch_size):

@@ -16,9 +16,10 @@ def load_images(name, data_path="./data", split="train", image_size=None, fewest
 
     name: one of DATASETS. "mnist" and "fashion_mnist" read torchvision's layout or a folder with the original
     idx files. "folder" reads a folder or zip of images. See utils.data.published and utils.data.folders.
-    image_size: the resolution to train at; sets `native_size` of a "folder" only.
+    image_size: the resolution to train at, which becomes `native_size` of a "folder".
     fewest: number of images that the caller needs at least (statistics: two).
-    Raises UserError: unknown name, data missing and not to be downloaded, no such split, too few images.
+    Raises UserError for an unknown name, missing data that cannot be downloaded, a missing split, or too few
+    images.
     """
     if split not in ("train", "test"):
         raise ValueError(f"split is 'train' or 'test', not {split!r}")

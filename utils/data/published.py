@@ -1,7 +1,7 @@
-"""The published data sets: read from their files, downloaded where they are missing.
+"""The published data sets: read from their files, downloaded if they are missing.
 
 Each function takes the data folder and "train" or "test" and returns an ImageSet. Raises UserError if the
-files are neither there nor can be downloaded, or are damaged.
+files are missing and cannot be downloaded, or if they are damaged.
 """
 
 import gzip
@@ -60,9 +60,9 @@ def fashion_mnist(data_path, split):
 
 
 def digits(data_path, split):
-    """scikit-learn's 1,797 digits, 8x8, all "train".
+    """scikit-learn's 1,797 digits, 8x8, all in the split "train".
 
-    A value v of 0..16 becomes 255 v / 16, rounded, halves up.
+    A value v of 0..16 becomes 255 v / 16, rounded half up.
     """
     if split == "test":
         raise UserError("--dataset: digits has no test split; use its train split or another data set")
@@ -73,7 +73,10 @@ def digits(data_path, split):
 
 
 def _idx(name, dataset, data_path, split):
-    """MNIST's file format: the images, plain or .gz, in torchvision's folder or in `data_path` itself."""
+    """The ImageSet of a data set in MNIST's file format.
+
+    Its images are plain or .gz, in torchvision's folder or in `data_path` itself.
+    """
     stem = f"{'train' if split == 'train' else 't10k'}-images-idx3-ubyte"
     raw = data_path / dataset.__name__ / "raw"
     paths = [folder / file for folder in (raw, data_path) for file in (stem, stem + ".gz")]

@@ -31,9 +31,10 @@ def torch_fidelity_file():
 
 
 def find_inception_weights():
-    """The file of the Inception weights on this machine. If there is none, torch-fidelity's is downloaded.
+    """The file of the Inception weights on this machine.
 
-    Raises UserError that lists the ways to get the weights.
+    If there is none, torch-fidelity's is downloaded. Raises UserError, which lists the ways to get the
+    weights.
     """
     for path in (torch_fidelity_file(), cached_archive()):
         if path.is_file():
@@ -54,7 +55,7 @@ def download(url, output, *, expected_bytes=None, check=None):
     """Download `url` as the file `output`, with a progress bar, and return `output`.
 
     expected_bytes: the only length accepted. check: called with the complete file under its temporary name;
-    raises if it is wrong. If `output` is called *-HASH.pth, its sha256 must begin with HASH.
+    raises if the file is wrong. If `output` is called *-HASH.pth, its sha256 must begin with HASH.
     Raises UserError if anything fails; then there is no file.
     """
     output = Path(output)

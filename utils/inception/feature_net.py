@@ -1,10 +1,10 @@
-"""Feature networks for scoring: the 2015 Inception graph, and EfficientNet-Lite0, which needs no download.
+"""Feature networks for scoring: the 2015 Inception graph, and EfficientNet-Lite0.
 
     net = load_feature_net("inception", inception_path="classify_image_graph_def.pb", device="cuda")
     features, logits = net(images)          # uint8 (N, 3, H, W) of any size
 
-`python -m utils.inception --download` fetches the Inception graph, `--convert FILE --output FILE` writes it
-as .pth or .safetensors.
+`python -m utils.inception --download` fetches the Inception graph, and `--convert FILE --output FILE` writes
+it as .pth or .safetensors. EfficientNet-Lite0 needs no download.
 """
 
 import torch
@@ -22,11 +22,12 @@ INCEPTION_BACKENDS = ("torch", "tf")
 
 
 class FeatureNet:
-    """A frozen network that turns uint8 images into features and class logits, in exact float32 by default.
+    """A frozen network that turns uint8 images into features and class logits.
 
-    A call does not change the caller's random state, precision flags or autocast. Scores of networks with
-    different names are on different scales and cannot be compared. Another precision moves scores, so it is
-    part of the name. `compiled` is faster after the first batch, and gives the same results to rounding.
+    It computes in exact float32 by default. Another precision changes scores, so it is part of the name.
+    Scores of networks with different names are on different scales and cannot be compared. A call does not
+    change the caller's random state, precision flags or autocast. `compiled` is faster after the first batch,
+    with the same results up to rounding.
 
     Attributes: `name`, `backend` ("torch" or "tf"), `weights_sha256` (of the weights file), `feature_dim`,
     `num_classes`, `device`.
@@ -53,10 +54,10 @@ class FeatureNet:
 
     @torch.inference_mode()
     def __call__(self, images):
-        """uint8 images (N, 3, H, W) -> features (N, feature_dim), logits (N, num_classes), float32 on
-        `device`.
+        """uint8 images (N, 3, H, W) -> features (N, feature_dim), logits (N, num_classes).
 
-        Inception's logits are without the biases, as the Inception score uses them.
+        Both are float32 on `device`. Inception's logits are without the biases, as the Inception score uses
+        them.
         """
         check_images(images)
         parts = images.tensor_split(-(-len(images) // self._inner_batch))  # equal sizes: compiled only once
@@ -75,9 +76,8 @@ def load_feature_net(
     """The feature network `name` on `device`. Raises UserError if its weights cannot be had.
 
     inception_path: classify_image_graph_def.pb, the .tgz that holds it, torch-fidelity's .pth or a
-    .safetensors of
-        `--convert`. Default: the weights in torch-fidelity's or this project's cache, or else a download of
-        torch-fidelity's.
+    .safetensors of `--convert`. Default: the weights in torch-fidelity's or this project's cache, or else a
+    download of torch-fidelity's.
     backend: "tf" runs the graph itself (.pb or .tgz) in TensorFlow, in a process of the Python `tf_python`.
     precision, compiled: see FeatureNet.
     """

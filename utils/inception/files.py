@@ -1,8 +1,8 @@
 """Read and write the Inception weights in any of their file formats.
 
 The files come from elsewhere and are not trusted. Their format is recognised by the first bytes, their size
-is limited, pickles are read without running code, archives are not unpacked to disk. Whatever is wrong with a
-file raises UserError.
+is limited, pickles are read without running code, and archives are not unpacked to disk. An unusable file
+raises UserError.
 """
 
 import gzip
@@ -35,10 +35,10 @@ def cache_folder():
 
 
 def read_weights(path):
-    """(the 472 tensors of torch-fidelity's network, sha256 of the file) from a .pb, .tgz, .pth or
-    .safetensors.
+    """(tensors, sha256 of the file) from a .pb, .tgz, .pth or .safetensors.
 
-    Tensors that come from a graph are cached. Raises UserError for any other file.
+    The tensors are the 472 of torch-fidelity's network. Those that come from a graph are cached. Raises
+    UserError for any other file.
     """
     path, kind, sha256 = inspect_file(path)
     named = re.search(r"-([0-9a-f]{8,64})\.pth$", path.name)
@@ -66,9 +66,9 @@ def read_weights(path):
 
 
 def read_graph(path):
-    """(bytes of the frozen graph, sha256 of the file) from a .pb or .tgz. Its structure is checked.
+    """(bytes of the frozen graph, sha256 of the file) from a .pb or .tgz.
 
-    Raises UserError for any other file.
+    The graph's structure is checked. Raises UserError for any other file.
     """
     path, kind, sha256 = inspect_file(path)
     if kind not in ("graph", "archive"):
@@ -82,7 +82,10 @@ def read_graph(path):
 
 
 def convert(source, output):
-    """Write the Inception weights in `source` as `output`: .pth (torch-fidelity's format) or .safetensors."""
+    """Write the Inception weights in `source` to `output`, a .pth or .safetensors.
+
+    A .pth is in torch-fidelity's format.
+    """
     output = Path(output)
     if output.suffix not in (".pth", ".safetensors"):
         raise UserError(f"--output: {output} must end in .pth or .safetensors")
@@ -180,7 +183,10 @@ def graph_from_archive(path):
 
 
 def _check_member(member, count):
-    """Raise ReadError unless the member number `count` of an archive is a plain file or folder inside it."""
+    """Raise ReadError unless a member of an archive is a plain file or folder inside it.
+
+    count: number of the members before it.
+    """
     name = PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts or not (member.isfile() or member.isdir()):
         raise tarfile.ReadError(f"it holds {member.name[:80]!r}, which is not a plain file inside it")
@@ -211,7 +217,10 @@ def tensors_digest(tensors):
 
 
 def write_safetensors(tensors, path):
-    """Write a state dict with a digest of its values, by which damage is found. Atomic."""
+    """Write a state dict, with a digest of its values, by which damage is found.
+
+    The file is written whole or not at all.
+    """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         safetensors.torch.save_file(tensors, part, metadata={"tensors_sha256": tensors_digest(tensors)})
@@ -223,9 +232,9 @@ def write_safetensors(tensors, path):
 
 
 def read_safetensors(path):
-    """The tensors in a .safetensors file, checked.
+    """The tensors in a .safetensors file, checked by `check_tensors`.
 
-    If `write_safetensors` wrote it, also against their digest.
+    A file that `write_safetensors` wrote is also checked against its digest.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -242,9 +251,9 @@ def read_safetensors(path):
 
 
 def check_tensors(tensors, path):
-    """The tensors, if they are the 472 of the 2015 Inception network by name, shape and type, and finite.
+    """The tensors, if they are the 472 of the 2015 Inception network.
 
-    Raises UserError otherwise.
+    Names, shapes, types and finite values are checked. Raises UserError otherwise.
     """
     are_tensors = isinstance(tensors, dict) and all(isinstance(t, torch.Tensor) for t in tensors.values())
     if not are_tensors:

@@ -59,7 +59,7 @@ def unit_names():
 
 
 def tensors_from_graph(data):
-    """The bytes of the .pb file -> the 472 tensors of torch-fidelity's network, the same bits.
+    """The bytes of the .pb file -> the 472 tensors of torch-fidelity's network, bit for bit.
 
     Raises GraphError.
     """
@@ -88,7 +88,10 @@ def tensors_from_graph(data):
 
 
 def constant(nodes, name, shape):
-    """A copy of the float32 Const `name` as a tensor. GraphError if it is missing or has another shape."""
+    """A copy of the float32 Const `name` as a tensor.
+
+    Raises GraphError if it is missing or has another shape.
+    """
     if name not in nodes or nodes[name].op != "Const":
         raise GraphError(f"has no constant {name}, so it is not the 2015 Inception graph")
     value = nodes[name].attr["value"].tensor
@@ -109,7 +112,7 @@ def constant(nodes, name, shape):
 
 
 def check_structure(graph, units):
-    """Raise GraphError unless the graph's operations, their numbers and settings are those of the network."""
+    """Raise GraphError unless the operations, their numbers and settings are the network's."""
     nodes = {kind: [node for node in graph.node if node.op == kind] for kind in OPERATIONS}
     for kind, number in OPERATIONS.items():
         if len(nodes[kind]) != number:

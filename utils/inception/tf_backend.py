@@ -32,7 +32,11 @@ class TensorFlowFeatureNet:
     feature_dim, num_classes = worker.FEATURES, worker.CLASSES
 
     def __init__(self, graph, *, weights_sha256, tf_python=None, device="cpu", inner_batch=64):
-        """graph: content of classify_image_graph_def.pb. tf_python: a Python with TensorFlow, or this one."""
+        """Start the process and load the graph.
+
+        graph: content of classify_image_graph_def.pb. tf_python: a Python with TensorFlow, by default this
+        one.
+        """
         self.weights_sha256 = weights_sha256
         self.device = torch.device(device)
         self.tf_python = str(tf_python or sys.executable)

@@ -1,5 +1,4 @@
-"""The TensorFlow process of `--inception_backend tf`: runs the frozen Inception graph and never imports
-torch.
+"""The TensorFlow process of `--inception_backend tf`: runs the frozen Inception graph, without torch.
 
 TensorFlow and torch crash in one process. So `utils.inception.tf_backend` starts this file by its path, in
 any environment that has tensorflow and numpy. The two talk over stdin and stdout, all integers little-endian:
@@ -7,8 +6,9 @@ any environment that has tensorflow and numpy. The two talk over stdin and stdou
     worker -> GREETING
     caller -> uint64 length, the bytes of classify_image_graph_def.pb
     worker -> reply READY (TensorFlow's version)
-    caller -> uint32 N, H, W, then N * H * W * 3 uint8 values; worker -> reply RESULT; and so on until stdin
-ends
+    caller -> uint32 N, H, W, then N * H * W * 3 uint8 values
+    worker -> reply RESULT; the last two lines repeat until stdin ends
+
     reply  =  uint8 kind, uint64 length, body
               RESULT: float32 pool_3 (N, 2048), then float32 logits without biases (N, 1008)
               FAILED: one line of UTF-8, after which the worker ends

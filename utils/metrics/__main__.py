@@ -61,7 +61,10 @@ def parse():
 
 
 def load_folder(option, path, options):
-    """The ResizedImages of a folder or zip: at --img_size, or as stored if all have the same square size."""
+    """The ResizedImages of a folder or zip, at --img_size.
+
+    Without --img_size they stay as stored, if all have the same square size; UserError if not.
+    """
     try:
         images = load_images("folder", path)
         if options.img_size is None:
@@ -73,7 +76,7 @@ def load_folder(option, path, options):
 
 
 def _require_one_square_size(picture, path):
-    """`picture`, but an image that is not square or not of the first one's size raises UserError."""
+    """`picture`, but raising UserError for an image that is not square or not as large as the first."""
     width, height = picture(0).size
 
     def checked(index):
@@ -104,7 +107,7 @@ def check_images(real_images, fake_images, options):
 
 
 def score_folders(real_images, fake_images, options):
-    """The Scores. With two backends, their differences are printed to stderr."""
+    """The Scores of the generated images. With two backends, their differences are printed to stderr."""
     networks = [None] if set(options.metrics) == {"swd"} else load_networks(options)
     sample_size = FEATURE_SAMPLE if {"kid", "precision_recall"} & set(options.metrics) else 0
     reals = [

@@ -1,7 +1,4 @@
-"""The scores as pure maths on features:
-
-Inception score, Frechet distance (FID), KID, precision and recall.
-"""
+"""The scores as pure maths on features: IS, FID (Frechet distance), KID, precision and recall."""
 
 import numpy as np
 import torch
@@ -10,10 +7,10 @@ from utils.metrics.sums import FeatureSums
 
 
 def inception_score(logits, splits=10):
-    """logits (N, C) -> mean and standard deviation over the splits of exp(mean KL(p(y|x) || p(y))), in
-    float64.
+    """logits (N, C) -> mean and standard deviation of the Inception score over the splits.
 
-    As in the authors' code, split i is the rows i * N // splits to (i + 1) * N // splits - 1.
+    The score of a split is exp(mean KL(p(y|x) || p(y))), in float64. As in the authors' code, split i is the
+    rows i * N // splits to (i + 1) * N // splits - 1. ValueError if there are more splits than rows.
     """
     if not 1 <= splits <= len(logits):
         raise ValueError(f"{len(logits)} images cannot be split into {splits} parts")
@@ -54,10 +51,11 @@ def _covariance_root(sigma):
 
 
 def kernel_inception_distance(fake, real, subsets=100, subset_size=1000, seed=0):
-    """Features (N, D), (M, D) -> mean and standard deviation of the KID over random subsets (Binkowski 2018).
+    """Features (N, D), (M, D) -> mean and standard deviation of the KID over random subsets.
 
-    The KID is the unbiased squared MMD with the kernel (x.y / D + 1)^3, in float64. A subset has
-    min(subset_size, N, M) rows. The subsets depend only on `seed` and are the same as torch-fidelity's.
+    The KID (Binkowski et al. 2018) is the unbiased squared MMD with the kernel (x.y / D + 1)^3, in float64. A
+    subset has min(subset_size, N, M) rows. The subsets depend only on `seed` and are the same as
+    torch-fidelity's.
     """
     size = min(subset_size, len(fake), len(real))
     if size < 2:
@@ -82,7 +80,10 @@ def _kernel(x, y):
 
 
 def _kernel_mean(x, block=250):
-    """Mean of the kernel over all pairs of different rows. Computes only blocks on and above the diagonal."""
+    """Mean of the kernel over all pairs of different rows.
+
+    Only blocks on and above the diagonal are computed.
+    """
     total = 0.0
     for start in range(0, len(x), block):
         kernel = _kernel(x[start : start + block], x[start:])
@@ -94,8 +95,8 @@ def precision_recall(fake, real, neighbours=3):
     """Features (N, D), (M, D) -> improved precision and recall (Kynkaanniemi et al. 2019).
 
     Each image has a ball that reaches to its `neighbours`-th nearest image of the same set. Precision is the
-    share of fakes that lie in the ball of a real image, recall the share of real images in the ball of a
-    fake.
+    share of generated images that lie in the ball of a real image, recall the share of real images that lie
+    in the ball of a generated one. ValueError if a set has at most `neighbours` images.
     """
     if min(len(fake), len(real)) <= neighbours:
         raise ValueError(f"precision and recall need more than {neighbours} images of each kind")

@@ -1,7 +1,6 @@
-"""Score the images of a callable `sample(n) -> images` in one pass: all metrics from the same images."""
+"""Score the images of a callable `sample(n) -> images`: all metrics in one pass over them."""
 
 import torch
-from tqdm import tqdm
 
 from utils.cli import Ending
 from utils.images import all_finite, to_uint8
@@ -10,6 +9,7 @@ from utils.metrics.distances import frechet_distance, kernel_inception_distance,
 from utils.metrics.scores import METRICS, Scores, fewest_images
 from utils.metrics.sliced_wasserstein import IMAGE_SAMPLE, sliced_wasserstein_distance
 from utils.metrics.sums import FEATURE_SAMPLE, FeatureSums, RowSample, sample_indices
+from utils.progress import Progress
 
 LARGEST_DIFFERENCE = 1e-4  # relative, between two backends of one network
 
@@ -21,31 +21,29 @@ class NonFiniteImages(Ending):
 
 
 class BackendsDiffer(Ending):
-    """Two backends of one network differ by more than rounding explains."""
+    """Two backends of one network differ by more than rounding."""
 
 
 @torch.inference_mode()
 def evaluate(
     sample, num_images, feature_net, *, real=None, real_images=None, batch_size=100, splits=10,
-    metrics=("is", "fid"), seed=None, share=(0, 1), progress=None,
+    metrics=("is", "fid"), seed=None, share=(0, 1), progress="scoring",
 ):  # fmt: skip
     """Score `num_images` images of a generator in one pass.
 
-    sample: sample(n) -> n images (n, 3, H, W), uint8, or float in [-1, 1], which are truncated to uint8 here
-    as
-        in the authors' code.
+    sample: sample(n) -> n images (n, 3, H, W), uint8, or float in [-1, 1]. Floats are truncated to uint8
+    here, as in the authors' code.
     feature_net: a FeatureNet, or None if "swd" is the only metric. metrics: some of METRICS.
-    real: RealStatistics for "fid"; with a sample of features also for "kid" and "precision_recall". What
-    cannot
-        be computed for lack of them is None in the result.
-    real_images: ResizedImages for "swd", at the resolution of the generated ones. seed: recorded only.
-    share: (index, count) of this process in a `torch.distributed` run. It makes the images
-        index * num_images // count to (index + 1) * num_images // count - 1; all processes return the same
-    scores.
-    progress: label of the progress bar; None for no bar.
+    real: RealStatistics for "fid"; with a sample of features also for "kid" and "precision_recall". Without
+    them these scores are None in the result.
+    real_images: ResizedImages for "swd", at the resolution of the generated ones. seed: only recorded.
+    share: (index, count) of this process in a `torch.distributed` run. It makes the images index * num_images
+    // count to (index + 1) * num_images // count - 1. All processes return the same scores.
+    progress: what the work is called where progress is shown.
+
     Memory does not grow with num_images. Scores depend on batch_size and count only by float64 rounding. The
-    global random state and the module behind `sample` are not touched.
-    Raises NonFiniteImages: such images get no score.
+    global random state and the module behind `sample` are not touched. Raises NonFiniteImages for images with
+    NaN or infinity, which get no score.
     """
     scoring = _Scoring(num_images, feature_net, real, real_images, splits, metrics)
     _one_pass(sample, num_images, scoring.add, batch_size, share, progress)
@@ -55,7 +53,7 @@ def evaluate(
 @torch.inference_mode()
 def evaluate_both(
     sample, num_images, feature_nets, *, reals=(None, None), real_images=None, batch_size=100, splits=10,
-    metrics=("is", "fid"), seed=None, progress=None,
+    metrics=("is", "fid"), seed=None, progress="scoring",
 ):  # fmt: skip
     """Score the same images with two backends of one network.
 
@@ -92,14 +90,16 @@ def evaluate_both(
 
 
 def _one_pass(sample, num_images, add, batch_size, share, progress):
-    """Call add(uint8 images, index of the first one) for each batch of this process's share of the images."""
+    """Call add(uint8 images, index of the first one) for each batch of this process's share.
+
+    Raises NonFiniteImages.
+    """
     index, count = share
     first, last = index * num_images // count, (index + 1) * num_images // count
     if first == last:
         raise ValueError(f"{num_images} images are too few for {count} processes")
     finite = torch.ones(())
-    hidden = None if progress else True  # None: shown on a terminal only
-    with tqdm(total=last - first, desc=progress, unit="image", leave=False, disable=hidden) as bar:
+    with Progress(last - first, progress, "image") as bar:
         for number, start in enumerate(range(first, last, batch_size)):
             wanted = min(batch_size, last - start)
             images = sample(wanted)
@@ -109,8 +109,8 @@ def _one_pass(sample, num_images, add, batch_size, share, progress):
             finite = finite.to(images.device)
             if images.is_floating_point():
                 finite = torch.minimum(finite, all_finite(images).float())
-                # Reading the flag makes a GPU wait, so read it rarely there. Several processes may only stop
-                # together, which is at the end.
+                # Reading the flag waits for the GPU, so read it rarely there. Several processes can only stop
+                # together, at the end.
                 if count == 1 and (images.device.type == "cpu" or number % 32 == 31):
                     _check_finite(finite)
                 images = to_uint8(images)
@@ -127,7 +127,7 @@ def _check_finite(finite):
 
 
 class _Scoring:
-    """Scores of the images of one pass by one feature network."""
+    """Collects what one feature network needs to score the images of one pass."""
 
     def __init__(self, num_images, feature_net, real, real_images, splits, metrics):
         unknown = set(metrics) - set(METRICS)
@@ -143,7 +143,7 @@ class _Scoring:
         self.with_swd = "swd" in metrics and real_images is not None
         needs_network = self.splits or self.with_fid or self.with_kid or self.with_precision
         if not (needs_network or self.with_swd):
-            raise ValueError(f"none of {metrics} can be had: real statistics or real images are missing")
+            raise ValueError(f"none of {metrics} can be computed: real statistics or real images are missing")
         if num_images < max(self.splits, fewest_images(metrics if self.with_precision else ())):
             raise ValueError(f"{num_images} images are too few for {self.splits} splits and {metrics}")
         self.sums = self.images = None

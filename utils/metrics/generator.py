@@ -14,7 +14,7 @@ def noise_sampler(generate, latent_dim, seed, *purpose, device, stop_if_asked=No
     """A function sample(n) -> generate(noise (n, latent_dim)), for `evaluate`.
 
     The noise depends only on seed, purpose and the number of images sampled before.
-    stop_if_asked: called before every batch; raises if the user asked to stop. Scoring can take long.
+    stop_if_asked: called before every batch, because scoring can take long; raises if a signal has come.
     """
     noise = random_generator(seed, *purpose, device=device)
 
@@ -28,9 +28,10 @@ def noise_sampler(generate, latent_dim, seed, *purpose, device, stop_if_asked=No
 
 
 def load_feature_nets(name, *, backend="torch", **options):
-    """A list of feature networks to score with: one, or the torch and the TensorFlow one for backend "both".
+    """The feature networks to score with, as a list.
 
-    options: further arguments of load_feature_net.
+    Backend "both" gives two, torch's and TensorFlow's; any other gives one. options: further arguments of
+    load_feature_net.
     """
     backends = ("torch", "tf") if backend == "both" else (backend,)
     return [load_feature_net(name, backend=each, **options) for each in backends]
@@ -41,15 +42,12 @@ def load_real_statistics(
 ):
     """A list of RealStatistics, one for each feature network.
 
-    Read from the file `fid_stat`, or else computed from `images` (ResizedImages) once and cached.
+    They are read from the file `fid_stat`, or computed from `images` (ResizedImages) once and cached.
     data, split, resolution: what the file must not contradict, see load_fid_stat.
     sample_size: features needed, 0 for none. Raises UserError if the file has none.
     """
     if not fid_stat:
-        return [
-            real_statistics(images, net, sample_size=sample_size, progress="statistics of the real images")
-            for net in feature_nets
-        ]
+        return [real_statistics(images, net, sample_size=sample_size) for net in feature_nets]
     reals = [
         load_fid_stat(fid_stat, net.feature_dim, net.name, data=data, split=split, resolution=resolution)
         for net in feature_nets
@@ -64,7 +62,7 @@ def load_real_statistics(
 
 def score_generator(
     generator, feature_nets, reals, *, num_images, seed, batch_size=100, splits=10, metrics=("is", "fid"),
-    real_images=None, progress=None, stop_if_asked=None,
+    real_images=None, progress="scoring", stop_if_asked=None,
 ):  # fmt: skip
     """Score `num_images` images of a generator in eval mode. Its mode is restored afterwards.
 

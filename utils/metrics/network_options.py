@@ -8,7 +8,7 @@ from utils.run.machine import pick_device
 
 
 def add_network_options(parser):
-    """Add the options of the feature network (see `load_networks`), its batches and its device."""
+    """Add the options of the feature network, its batches and its device; see `load_networks`."""
     add = parser.add_argument
     add(
         "--feature_net", choices=FEATURE_NETS, default="inception", help="network whose features are compared"

@@ -1,9 +1,11 @@
 """Statistics of real images under a feature network: compute, cache, write and read them."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import sys
+import time
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -11,23 +13,27 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from utils.cli import UserError
 from utils.inception.files import cache_folder
 from utils.metrics.sums import FEATURE_SAMPLE, FeatureSums
+from utils.progress import Progress
+from utils.run.checkpoint import load_checkpoint, previous_of, save_checkpoint
 from utils.run.files import open_regular, write_atomically
 
 LARGEST_VALUE = 1e12  # of a mean or covariance; the products of such values are still finite
 MOST_PROVENANCE = 2**16  # bytes
 
+SECONDS_PER_SAVE = 60
+LABEL = "statistics of the real images"
+
 
 @dataclass(frozen=True, eq=False)
 class RealStatistics:
-    """Real images as the scores need them.
+    """What the scores need to know about the real images.
 
     mu (D,), sigma (D, D): float64 arrays. sample (k, D): float32 features for KID, precision and recall, or
-    None. The other fields say where they come from; they are None if a file does not state it.
+    None. The other fields say where they come from, and are None if a file does not say it.
     """
 
     mu: np.ndarray
@@ -53,13 +59,14 @@ CACHE_KEY = ("num_images", "resolution", "data_sha256", "feature_net", "backend"
 
 
 @torch.inference_mode()
-def real_statistics(images, feature_net, *, cache_dir=None, batch_size=100, sample_size=0, progress=None):
-    """RealStatistics of `images` (ResizedImages) under a FeatureNet, from the cache or computed and cached.
+def real_statistics(images, feature_net, *, cache_dir=None, batch_size=100, sample_size=0, progress=LABEL):
+    """The RealStatistics of `images` (ResizedImages) under a FeatureNet.
 
+    They are read from the cache, or computed and cached.
     sample_size: images whose features are kept for KID, precision and recall (`sums.FEATURE_SAMPLE`), 0 for
     none.
-    cache_dir: default is the user's cache folder. If a cache file is damaged, it is written anew.
-    progress: label of the progress bar; None for no bar.
+    cache_dir: default is the user's cache folder. A damaged cache file is written anew.
+    progress: what the work is called where progress is shown.
     """
     provenance = {
         "num_images": images.num_images, "data": images.name, "split": images.split,
@@ -73,7 +80,9 @@ def real_statistics(images, feature_net, *, cache_dir=None, batch_size=100, samp
         kept = 0 if cached.sample is None else len(cached.sample)
         if sample_size in (0, kept):
             return cached
-    sums = _sum_features(images, feature_net, batch_size, sample_size, progress)
+    sums = _sum_features(
+        images, feature_net, batch_size, sample_size, progress, _partial_file(path, sample_size)
+    )
     mu, sigma = sums.mean_and_covariance()
     sample = sums.sample.rows.cpu().numpy() if sample_size else None
     statistics = RealStatistics(mu.numpy(), sigma.numpy(), sample, **provenance)
@@ -84,28 +93,56 @@ def real_statistics(images, feature_net, *, cache_dir=None, batch_size=100, samp
     return statistics
 
 
-def _sum_features(images, feature_net, batch_size, sample_size, progress):
-    """The FeatureSums of all images."""
+def _sum_features(images, feature_net, batch_size, sample_size, progress, partial_file):
+    """The FeatureSums of all images. What is done is saved to `partial_file` every minute, to go on from."""
     count = images.num_images
     sums = FeatureSums(
         count, feature_net.feature_dim, feature_net.num_classes, feature_net.device,
         covariance=True, sample_size=sample_size,
     )  # fmt: skip
-    hidden = None if progress else True  # None: shown on a terminal only
-    with tqdm(total=count, desc=progress, unit="image", leave=False, disable=hidden) as bar:
-        start = 0
-        for batch in images.batches(torch.arange(count), batch_size):
+    start, saved_at = _load_partial(sums, partial_file, batch_size), time.monotonic()
+    with Progress(count, progress, "image", first=start) as bar:
+        for batch in images.batches(torch.arange(start, count), batch_size):
             features, logits = feature_net(batch)
             sums.add(features, logits, start)
             start += len(batch)
             bar.update(len(batch))
+            if time.monotonic() - saved_at > SECONDS_PER_SAVE and start < count:
+                _save_partial(sums, partial_file, batch_size, start)
+                saved_at = time.monotonic()
+    for file in (partial_file, previous_of(partial_file)):
+        with contextlib.suppress(OSError):
+            file.unlink(missing_ok=True)
     return sums
 
 
+def _load_partial(sums, file, batch_size):
+    """Load the sums that an interrupted computation saved; returns their number of images, or 0."""
+    try:
+        saved = load_checkpoint(file)
+        if saved["batch_size"] != batch_size:
+            return 0
+        sums.load_state_dict(saved["sums"])
+        return saved["start"]
+    except (UserError, KeyError, RuntimeError):  # no such file, or one of another kind
+        return 0
+
+
+def _save_partial(sums, file, batch_size, start):
+    with contextlib.suppress(OSError):  # the cache only saves time
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(file, {"sums": sums.state_dict(), "start": start, "batch_size": batch_size})
+
+
 def _cache_file(cache_dir, provenance):
-    """One file for the same images under the same network, whatever the name of the data set."""
+    """The cache file: the same for the same images and network, whatever the data set's name."""
     key = hashlib.sha256(json.dumps([provenance[name] for name in CACHE_KEY]).encode()).hexdigest()
     return Path(cache_dir or cache_folder()) / f"real-{key[:24]}.npz"
+
+
+def _partial_file(path, sample_size):
+    """Where the sums are kept while they are computed."""
+    return path.with_name(f"{path.stem}-{sample_size}-partial.pth")
 
 
 def _read_cache(path, feature_dim, provenance):
@@ -122,7 +159,10 @@ def _read_cache(path, feature_dim, provenance):
 
 
 def save_statistics(statistics, path):
-    """Write RealStatistics as `.npz`: `mu`, `sigma`, perhaps `sample`, and `provenance` as JSON. Atomic."""
+    """Write RealStatistics as `.npz`, whole or not at all.
+
+    It holds `mu`, `sigma`, `provenance` as JSON, and if there is one, `sample`.
+    """
     arrays = {
         "mu": statistics.mu,
         "sigma": statistics.sigma,
@@ -135,11 +175,11 @@ def save_statistics(statistics, path):
 
 
 def load_fid_stat(path, feature_dim, feature_net=None, *, data=None, split=None, resolution=None):
-    """RealStatistics from an `.npz` with `mu` and `sigma`: this project's, TTUR's or the AutoGAN authors'.
+    """RealStatistics from an `.npz` with `mu` and `sigma`.
 
-    feature_net, data, split, resolution: how the generated images are scored. A file that says that it was
-    made otherwise is refused. Raises UserError naming --fid_stat if the file is not as it should be.
-    Unpickles nothing, and reads nothing larger than expected.
+    The file may be this project's, TTUR's or the AutoGAN authors'. feature_net, data, split, resolution: how
+    the generated images are scored; a file that says it was made differently is refused. Raises UserError,
+    which names --fid_stat, for an unsound file. Unpickles nothing, and reads nothing larger than expected.
     """
     statistics = _read_npz(path, feature_dim)
     mu, sigma = statistics.mu, statistics.sigma
@@ -176,9 +216,9 @@ def _is_covariance(sigma):
 
 
 def _read_npz(path, feature_dim):
-    """The RealStatistics in an `.npz` file, their values not checked yet.
+    """The RealStatistics in an `.npz` file, before their values are checked.
 
-    Raises UserError naming --fid_stat.
+    Raises UserError, which names --fid_stat.
     """
     cure = "make one with python -m utils.fid_stats"
     file = open_regular(path, "--fid_stat", cure)

@@ -11,7 +11,7 @@ def fewest_images(metrics):
 
 
 def figure_name(name, feature_net):
-    """A score's name for printing: with the network's name, unless that is Inception.
+    """A score's label, with the feature network's name unless that is Inception.
 
     Scores of different networks are on different scales.
     """
@@ -20,9 +20,9 @@ def figure_name(name, feature_net):
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores and how they were measured.
+    """Scores, and how they were measured.
 
-    A score that was not asked for, or could not be computed, is None.
+    A score is None if it was not asked for or could not be computed.
     """
 
     feature_net: str | None

@@ -1,4 +1,4 @@
-"""Sliced Wasserstein distance of two sets of images, section 5 of the ProgGAN paper (Karras et al. 2018).
+"""Sliced Wasserstein distance of two sets of images (ProgGAN, Karras et al. 2018, section 5).
 
 From each level of the images' Laplacian pyramid, 128 patches of 7x7 pixels per image are taken at random
 places and normalised by the mean and standard deviation of each colour. The distance is the mean absolute
@@ -23,12 +23,12 @@ CHUNK_DIRECTIONS = 16
 
 
 def sliced_wasserstein_distance(fake_images, real_images, seed=0):
-    """uint8 images (N, 3, R, R), (M, 3, R, R) on one device -> {resolution: distance x 1000}, finest level
-    first.
+    """uint8 images (N, 3, R, R), (M, 3, R, R) -> {resolution: distance x 1000}, finest level first.
 
-    Compares the first min(N, M) images of each set. The paper has no level below 16 pixels; smaller images
-    are compared at their own resolution. Places and directions depend only on `seed`. Takes about 300 kB of
-    memory for each pair of images. ValueError if the sets differ in R or R < 7.
+    Both sets are on one device. The first min(N, M) images of each are compared. The paper has no level below
+    16 pixels; smaller images are compared at their own resolution. Places and directions depend only on
+    `seed`. Takes about 300 kB of memory for each pair of images. ValueError if the sets differ in R, or if R
+    < 7.
     """
     if fake_images.shape[1:] != real_images.shape[1:]:
         raise ValueError(
@@ -53,7 +53,7 @@ def sliced_wasserstein_distance(fake_images, real_images, seed=0):
 
 
 def _mean_distance(fake, real, directions):
-    """Mean of the 1-d Wasserstein distances of the projections. fake, real (P, V), directions (K, V)."""
+    """Mean 1-d Wasserstein distance of the projections. fake, real: (P, V), directions: (K, V)."""
     total = 0.0
     for chunk in directions.split(CHUNK_DIRECTIONS):
         difference = _sorted_projections(fake, chunk) - _sorted_projections(real, chunk)
@@ -62,7 +62,7 @@ def _mean_distance(fake, real, directions):
 
 
 def _sorted_projections(patches, directions):
-    """(P, V) and (K, V) -> (K, P), each row sorted."""
+    """Projections of patches (P, V) on directions (K, V): (K, P), each row sorted."""
     projections = directions @ patches.T
     if projections.device.type == "cpu":
         return torch.from_numpy(np.sort(projections.numpy(), axis=1))  # several times torch.sort's speed
@@ -70,7 +70,7 @@ def _sorted_projections(patches, directions):
 
 
 def _patches(images, level, num_levels, generator):
-    """Normalised patches (N * 128, 3 * 7 * 7) float32 of one pyramid level of uint8 images (N, 3, R, R)."""
+    """Normalised patches (N * 128, 3 * 7 * 7), float32, of one level of uint8 images (N, 3, R, R)."""
     chunks = images.split(CHUNK_IMAGES)
     parts = [_random_patches(_pyramid_level(part, level, num_levels), generator) for part in chunks]
     patches = torch.cat(parts)  # (N * 128, 3, 49)
@@ -95,7 +95,10 @@ def _random_patches(images, generator):
 
 
 def _pyramid_level(images, level, num_levels):
-    """One level of the Laplacian pyramid of uint8 images: what blurring removes, or at last what is left."""
+    """One level of the Laplacian pyramid of uint8 images.
+
+    It is what blurring removes; at the last level, what is left.
+    """
     images = images.float()
     for _ in range(level):
         images = _half(images)

@@ -11,7 +11,7 @@ FEATURE_SAMPLE = 10_000
 
 
 def sample_indices(num_rows, size, seed=0):
-    """`size` random numbers of 0 .. num_rows - 1, ascending.
+    """`size` random indices below `num_rows`, in ascending order.
 
     Random, because the first images of a sorted folder may all be of one class.
     """
@@ -19,7 +19,7 @@ def sample_indices(num_rows, size, seed=0):
 
 
 class RowSample:
-    """A random sample of `size` of `num_rows` rows, collected batch by batch. All rows if there are fewer."""
+    """A random sample of `size` of `num_rows` rows (at most all), collected batch by batch."""
 
     def __init__(self, num_rows, size):
         self.indices = sample_indices(num_rows, size)
@@ -28,11 +28,15 @@ class RowSample:
     def add(self, rows, start):
         """Keep the rows that are in the sample. rows[0] has the index `start`."""
         if self.rows is None:
-            self.rows = rows.new_zeros((len(self.indices), *rows.shape[1:]))
-            # Copied once, because each copy to a GPU waits for it.
-            self._indices = torch.from_numpy(self.indices).to(rows.device)
+            self.load(rows.new_zeros((len(self.indices), *rows.shape[1:])))
         first, last = np.searchsorted(self.indices, (start, start + len(rows)))
         self.rows[first:last] = rows[self._indices[first:last] - start]
+
+    def load(self, rows):
+        """Go on from these rows."""
+        self.rows = rows
+        # Copied once, because each copy to a GPU waits for it.
+        self._indices = torch.from_numpy(self.indices).to(rows.device)
 
     def all_reduce(self):
         """Add the rows that other processes have collected."""
@@ -42,7 +46,7 @@ class RowSample:
 class FeatureSums:
     """Sums over the features and logits of `num_images` images, as the metrics need them.
 
-    splits: splits of the Inception score, 0 for no score. covariance: whether mean and covariance are needed.
+    splits: of the Inception score, 0 for no score. covariance: whether mean and covariance are needed.
     sample_size: images whose features are kept, 0 for none. The sums stay on `device`, and adding a batch
     never waits for a GPU.
     """
@@ -80,8 +84,23 @@ class FeatureSums:
         if self.sample is not None:
             self.sample.add(features, start)
 
+    def state_dict(self):
+        """The sums so far, to go on from with `load_state_dict`."""
+        state = {
+            name: getattr(self, name) for name in ("class_sum", "entropy_sum", "feature_sum", "outer_sum")
+        }
+        return {**state, "rows": self.sample and self.sample.rows}
+
+    def load_state_dict(self, state):
+        """Go on from the sums of equal images, splits and sample."""
+        for name in ("class_sum", "entropy_sum", "feature_sum", "outer_sum"):
+            if state[name] is not None:
+                getattr(self, name).copy_(state[name])
+        if state["rows"] is not None:
+            self.sample.load(state["rows"].to(self.device))
+
     def all_reduce(self):
-        """Sum over the processes of a `torch.distributed` run. Each has added its own share of the images."""
+        """Sum over the processes of a `torch.distributed` run, each with its share of the images."""
         for sums in (self.class_sum, self.entropy_sum, self.feature_sum, self.outer_sum):
             if sums is not None:
                 torch.distributed.all_reduce(sums)
@@ -100,7 +119,10 @@ class FeatureSums:
         return scores.mean().item(), scores.std(correction=0).item()
 
     def mean_and_covariance(self):
-        """Mean (D,) and unbiased covariance (D, D), as in numpy.cov, of the features: float64, on the CPU."""
+        """Mean (D,) and unbiased covariance (D, D) of the features, as in numpy.cov.
+
+        Both are float64, on the CPU.
+        """
         total = self.feature_sum
         scatter = self.outer_sum - torch.outer(total, total) / self.num_images
         scatter = (scatter + scatter.T) / 2

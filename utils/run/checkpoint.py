@@ -1,7 +1,7 @@
-"""Checkpoints: plain data and tensors, written so that no moment of a crash loses the last good one, read
-without running anything.
+"""Checkpoints: plain data and tensors, written atomically and read without running any code.
 
-The authors' released files are read too; models.autogan.authors renames their weights.
+A crash at any moment leaves the last good checkpoint. The authors' released files are read too;
+models.autogan.authors renames their weights.
 """
 
 import hashlib
@@ -24,10 +24,10 @@ class DamagedCheckpoint(UserError):
 
 
 def save_checkpoint(path, state):
-    """Write `state` (tensors in dicts, lists and built-in types) to `path`; the file that stood there is kept
-    as `*_previous.pth`.
+    """Write `state` to `path`; a file that was there is kept as `*_previous.pth`.
 
-    Written beside, flushed to the disk and renamed, so a kill at any moment leaves a whole file.
+    state: tensors and built-in types, in dicts, lists and tuples; TypeError for others. The file is written
+    beside `path`, flushed to the disk and renamed, so a kill at any moment leaves a whole file.
     """
     path, content = Path(path), {"format": FORMAT, "sha256": _digest(state), "state": state}
 
@@ -41,8 +41,9 @@ def save_checkpoint(path, state):
 
 
 def load_checkpoint(path, option="--load_path"):
-    """The state that `save_checkpoint` wrote, on the CPU. Raises DamagedCheckpoint for any other file, naming
-    the option.
+    """The state that `save_checkpoint` wrote, on the CPU.
+
+    Raises DamagedCheckpoint, which names `option`, for any other file.
     """
     content = _read(path, option)
     if not isinstance(content, dict) or content.keys() != {"format", "sha256", "state"}:
@@ -65,7 +66,7 @@ def load_checkpoint(path, option="--load_path"):
 def load_networks(path, option="--load_path"):
     """(text of the architecture, {network: weights}, whole state) of a checkpoint of a generator's training.
 
-    Raises UserError, naming the option, for other files (DamagedCheckpoint if none of this project), and where
+    Raises UserError, naming the option, for other files (DamagedCheckpoint if none of this project) and where
     the training failed.
     """
     saved = load_checkpoint(path, option)
@@ -84,8 +85,10 @@ def load_networks(path, option="--load_path"):
 
 
 def load_latest(folder, option="--load_path"):
-    """(state, path) of the newest good checkpoint of a run's Model folder: checkpoint.pth, or the one before
-    it if that is damaged.
+    """(state, path) of the newest good checkpoint in a run's Model folder.
+
+    That is checkpoint.pth, or the one before it if checkpoint.pth is damaged. Raises UserError if there is
+    none.
     """
     newest = Path(folder) / "checkpoint.pth"
     first_error = None
@@ -106,10 +109,10 @@ def previous_of(path):
 
 
 def read_authors_weights(path, option="--load_path"):
-    """State dict, under the authors' names, of a generator that their code saved: plain or as
-    avg_gen_state_dict.
+    """The state dict of a generator that the authors' code saved, under their names.
 
-    Raises DamagedCheckpoint for any other file, naming the option.
+    The file holds it alone or as avg_gen_state_dict. Raises DamagedCheckpoint, which names `option`, for any
+    other file.
     """
     content = _read(path, option)
     if isinstance(content, dict) and "avg_gen_state_dict" in content:

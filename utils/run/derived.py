@@ -15,15 +15,19 @@ MOST_BYTES = 2**26
 def write_derived(path, reward, feature_net, ranked):
     """Write a search's result.
 
-    reward, feature_net: what the architectures were ranked by, such as "is" and "inception". ranked: best
-    first, a dict each: "architecture" (text), "reward" (number) and what else is known. The rank is added.
+    reward, feature_net: what the architectures were ranked by, such as "is" and "inception". ranked: a dict
+    for each architecture, best first, with "architecture" (text), "reward" (number) and perhaps more. The
+    rank is added.
     """
     architectures = [{"rank": rank, **entry} for rank, entry in enumerate(ranked, 1)]
     write_json(path, {"reward": reward, "feature_net": feature_net, "architectures": architectures})
 
 
 def read_architecture(path, rank):
-    """The text of the architecture of this rank, 1 for the best. Raises UserError (--arch_file, --rank)."""
+    """The text of the architecture of this rank, 1 for the best.
+
+    Raises UserError (--arch_file, --rank) if there is none.
+    """
     try:
         with open_regular(path, "--arch_file", "give the derived.json that a search wrote") as file:
             content = file.read(MOST_BYTES)

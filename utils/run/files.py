@@ -29,10 +29,10 @@ def open_regular(path, option, cure):
 
 
 def write_atomically(path, write, keep_as=None):
-    """Call `write(binary file)` on a temporary file beside `path`, then rename it to `path`; what stood there
-    moves to `keep_as`.
+    """Write a file whole or not at all; a file that was there moves to `keep_as`.
 
-    Flushed to the disk before it is renamed, so a kill at any moment leaves a whole file.
+    `write(binary file)` fills a temporary file beside `path`, which is flushed to the disk and renamed. So a
+    kill at any moment leaves a whole file. Without `keep_as` the old file is replaced.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")

@@ -1,5 +1,4 @@
-"""A run's folder: configuration, log, figures, pictures, checkpoints and results, so that a result explains
-itself.
+"""A run's folder, which holds all that is needed to understand its results.
 
 logs/EXP_NAME_TIME/
     config.json    every option as resolved, versions, machine
@@ -9,12 +8,13 @@ logs/EXP_NAME_TIME/
     Samples/       grids of images on fixed noise
 """
 
-import contextlib
 import fcntl
 import json
 import os
+import shutil
 import sys
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tensorboardX import summary
@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from utils.cli import UserError
 from utils.images import save_grid, to_uint8
+from utils.progress import spoken
 from utils.run.checkpoint import load_latest, save_checkpoint
 from utils.run.files import write_json, write_text
 from utils.run.machine import environment
@@ -33,9 +34,9 @@ POSITION = Least(options=dict, step=COUNT, metrics_bytes=COUNT, seconds=NUMBER) 
 
 
 class Run:
-    """Where one run writes. Make it with `Run.create` or `Run.reopen`, after everything the user gave has
-    been checked.
+    """The folder that one run writes to, and its logs.
 
+    Make it with `Run.create` or `Run.reopen`, after everything that the user typed has been checked.
     options: {option: value}, plain data; part of every checkpoint.
     """
 
@@ -47,7 +48,11 @@ class Run:
 
     @classmethod
     def create(cls, root, exp_name, options, device=None):
-        """A new folder root/EXP_NAME_TIME; never one that exists, even if many runs start at once."""
+        """A run in a new folder root/EXP_NAME_TIME.
+
+        The folder never existed before, even if many runs start at once. Raises UserError if it cannot be
+        made.
+        """
         stamp, is_first = time.strftime("%Y_%m_%d_%H_%M_%S"), not Path(root).exists()
         for attempt in range(1000):
             folder = Path(root) / f"{exp_name}_{stamp}{f'_{attempt}' if attempt else ''}"
@@ -58,7 +63,7 @@ class Run:
                 continue
             except OSError as error:
                 if is_first:
-                    with contextlib.suppress(OSError):  # not made, or another run is in it
+                    with suppress(OSError):  # not made, or another run is in it
                         Path(root).rmdir()
                 reason = error.strerror
                 raise UserError(
@@ -74,9 +79,9 @@ class Run:
 
     @classmethod
     def reopen(cls, path, saved, options=None):
-        """The folder of a checkpoint that `load_run` read. Figures recorded after it are dropped: they come
-        again.
+        """The run of a checkpoint that `load_run` read.
 
+        Figures recorded after that checkpoint are dropped, because they will be recorded again.
         options: those to go on with, by default the saved ones.
         """
         run = cls(find_run(path), options or saved["options"])
@@ -86,10 +91,9 @@ class Run:
         return run
 
     def _open(self, metrics_bytes=0):
-        """Lock the folder and open the logs; metrics.jsonl is cut to so many bytes."""
-        self._lock = open(
-            self.folder / ".lock", "a"
-        )  # stays open: the lock ends with the process, however that ends
+        """Lock the folder and open the logs; metrics.jsonl is cut to `metrics_bytes`."""
+        # Stays open: the lock is released when the process ends, even if it is killed.
+        self._lock = open(self.folder / ".lock", "a")
         try:
             fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -97,19 +101,34 @@ class Run:
             raise UserError(f"--load_path: {message}") from None
         self.metrics.touch()
         os.truncate(self.metrics, min(metrics_bytes, self.metrics.stat().st_size))
-        # Not SummaryWriter: its thread dies of a full disk, and the program then waits for it for ever. And
-        # no event that marks a new session: TensorBoard would drop everything at later steps, and different
-        # tags count different things.
+        # Not SummaryWriter: its thread dies if the disk is full, and the program then waits for it for ever.
+        # No session-start event either: at this event TensorBoard drops all figures at later steps, but each
+        # tag counts its own steps.
         self._tensorboard = EventsWriter(str(self.logs / "events"))
 
+    @contextmanager
+    def removed_if_refused(self):
+        """Inside, a mistake of the user's removes the folder of a run that has just been made."""
+        try:
+            yield
+        except UserError:
+            if not any(self.models.iterdir()):
+                self._tensorboard.close()
+                self._lock.close()
+                shutil.rmtree(self.folder)
+                with suppress(OSError):  # other runs are there
+                    self.folder.parent.rmdir()
+            raise
+
     def seconds(self):
-        """How long the run has taken, with all earlier sessions up to their last checkpoints."""
+        """How long the run has taken, including earlier processes up to their last checkpoints."""
         return self._earlier_seconds + time.monotonic() - self._started
 
     def log(self, message):
         """One line on the console, above any progress bar, and in log.txt."""
         tqdm.write(message)
-        sys.stdout.flush()  # or lines would wait for hours in a pipe or a file
+        sys.stdout.flush()  # otherwise a pipe or file gets the line hours later
+        spoken()
         self.note(message)
 
     def note(self, message):
@@ -117,17 +136,21 @@ class Run:
         with open(self.logs / "log.txt", "a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
 
-    def record(self, step, figures, prefix=""):
-        """Figures {name: number or None} of one step: a line of metrics.jsonl and TensorBoard scalars
-        `prefix/name`, without None.
+    def record(self, step, figures, prefix="", iteration=None):
+        """Record figures {name: number or None} of one step, without the None.
+
+        They become a line of metrics.jsonl, with the `iteration`, if there is one, and the `seconds` since
+        the run's start, and TensorBoard scalars `prefix/name` over the steps.
         """
         named = {
             f"{prefix}/{name}" if prefix else name: value
             for name, value in figures.items()
             if value is not None
         }
+        clock = {"step": step} if iteration is None else {"step": step, "iteration": iteration}
+        line = {**clock, "seconds": round(self.seconds(), 2), **named}
         with open(self.metrics, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **named}) + "\n")
+            file.write(json.dumps(line) + "\n")
         self._show(step, *(summary.scalar(name, value) for name, value in named.items()))
 
     def grid(self, name, images, step):
@@ -143,8 +166,9 @@ class Run:
         self._tensorboard.flush()
 
     def save(self, state, step, best=False):
-        """Write `state` as Model/checkpoint.pth, or checkpoint_best.pth, with options, step, time and length
-        of metrics.jsonl.
+        """Write `state` as Model/checkpoint.pth, or checkpoint_best.pth if `best`.
+
+        Options, step, time and the length of metrics.jsonl are added to it.
         """
         position = {"step": step, "metrics_bytes": self.metrics.stat().st_size, "seconds": self.seconds()}
         name = "checkpoint_best.pth" if best else "checkpoint.pth"
@@ -157,7 +181,10 @@ class Run:
 
 
 def find_run(path):
-    """The folder of the run that --load_path names: by its folder, or by a checkpoint in its Model folder."""
+    """The folder of a run, from that folder or from a checkpoint in its Model folder.
+
+    Raises UserError (--load_path) if there is none.
+    """
     path = Path(path)
     folder = path.parent.parent if path.is_file() else path
     if not (folder / "config.json").is_file():
@@ -177,10 +204,10 @@ def load_run(path):
 
 
 def open_run(options, values, saved, device):
-    """The Run of a script: a new one, or the one that --load_path goes on with.
+    """The Run of a script: a new one, or the one that --load_path names.
 
     options: the run options. values: all options as plain data. saved: the checkpoint to go on from, or None.
-    With --folder_file the folder's path is written there.
+    --folder_file gets the folder's path.
     """
     if saved:
         run = Run.reopen(options.load_path, saved, values)

@@ -27,7 +27,10 @@ def pick_device(name):
 
 
 def worker_devices(device, workers):
-    """The device of each worker process: the given one, or for "cuda" without an index all GPUs in turn."""
+    """The device of each worker process: `device`.
+
+    For "cuda" without an index, workers take all GPUs in turn.
+    """
     is_any_gpu = device.type == "cuda" and device.index is None
     devices = (
         [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
@@ -49,7 +52,10 @@ def device_memory(device):
 
 
 def environment(device=None):
-    """Versions and machine, for config.json. device: what computes, by default that of --device auto."""
+    """Versions and machine, for config.json.
+
+    device: what computes, by default that of --device auto.
+    """
     device = device or pick_device("auto")
     return {
         "python": platform.python_version(),
@@ -65,8 +71,9 @@ def environment(device=None):
 
 
 def code_commit(folder=Path(__file__).resolve().parents[2]):
-    """The git commit of the code, with "(modified)" where files differ from it; None for a copy without
-    history.
+    """The git commit of the code, with "(modified)" if files differ from it.
+
+    None for a copy without git history.
     """
     command = ["git", f"--git-dir={folder / '.git'}", f"--work-tree={folder}", "describe"]
     command += ["--always", "--abbrev=40", "--exclude=*", "--dirty= (modified)"]

@@ -19,12 +19,12 @@ class StopRequested(Ending):
 
 
 class StopSignal:
-    """Inside a `with` block, SIGINT and SIGTERM set `number` and the program goes on; a second one ends it at
-    once.
+    """Catches SIGINT and SIGTERM inside a `with` block. A second signal ends the program at once.
 
-    An error after a signal counts as the stop: Ctrl-C reaches all processes of a terminal, so it may have
-    ended a compiler that was at work. hint: what to type to go on. note(line): called with the line of a
-    stop, for the log.
+    `number` is None until a signal has come, then the signal's number. If an error follows a signal, the
+    signal is reported as its cause: Ctrl-C reaches all processes of a terminal, so it may have ended a
+    compiler at work. hint: what to type to go on. note(line): called with the line that reports the stop, for
+    the log.
     """
 
     number = None
@@ -58,9 +58,9 @@ class StopSignal:
 
 
 class SavePoint:
-    """Call `reached` wherever the run could be saved and stopped.
+    """Call `reached` wherever the run can be saved and stopped.
 
-    save(): writes a checkpoint; None where there is nothing to save. stop: a StopSignal, or anything with its
+    save(): writes a checkpoint; None if there is nothing to save. stop: a StopSignal, or anything with its
     `number`. hint: what to type to go on.
     """
 
@@ -69,7 +69,7 @@ class SavePoint:
         self._last_save = time.monotonic()
 
     def reached(self, due=False):
-        """Save if it is due, by time or by the caller's word; raise StopRequested if a signal has come."""
+        """Save if `due`, or if the last save is long ago; raise StopRequested if a signal has come."""
         is_due = due or self.stop.number or time.monotonic() - self._last_save > self.interval_seconds
         if self.save and is_due:
             self.save()
@@ -78,6 +78,6 @@ class SavePoint:
             raise StopRequested(self.stop.number, self.hint)
 
     def stop_if_asked(self):
-        """Save and raise StopRequested if a signal has come: for places that are passed often."""
+        """Save and raise StopRequested if a signal has come. Cheap, so it can be called often."""
         if self.stop.number:
             self.reached()

@@ -3,7 +3,7 @@
     refuse_other_parts(saved, {"step": COUNT, "best": (None, dict), "weight": tensor}, "--load_path: RUN")
 
 A schema is a type; a range, for an int in it; a tensor, for one of its shape and type; a dict, for exactly
-these parts, or Some or Least of them, or {str: int} for any names; Each, for a list; a tuple, for one of them;
+these parts, or Some or Least of them, or {str: int} for any names; Each, for a list; a tuple, for any of it;
 or else the very value.
 """
 

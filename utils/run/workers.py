@@ -1,5 +1,6 @@
-"""Independent tasks in several processes: results in the order of the tasks, an orderly stop, no process left
-behind.
+"""Runs independent tasks in several processes and yields their results in the order of the tasks.
+
+A signal stops all processes, and none is left behind.
 """
 
 import contextlib
@@ -13,17 +14,18 @@ from concurrent.futures.process import BrokenProcessPool
 import torch
 
 from utils.cli import Ending
+from utils.progress import use_lines
 from utils.run.save_point import StopRequested
 
 
 @contextlib.contextmanager
 def workers(devices, save_point):
-    """Gives an object whose `in_order(work, tasks)` yields work(task, device, stop) of every task, in the
-    order of the tasks.
+    """A context with an object whose `in_order(work, tasks)` yields the result of each task, in order.
 
-    One process for each of `devices` does the work; if there is only one, this process does. `work`, tasks
-    and results are pickled. `save_point` is reached after every result, and every second while workers are
-    awaited. Where it ends the run, `stop.number` is the signal's number in all workers, and they are awaited.
+    A result is work(task, device, stop). One process for each of `devices` does the work; if there is only
+    one, this process does. `work`, tasks and results are pickled. `save_point.reached` is called after every
+    result, and every second while waiting for workers. If it ends the run, all workers see the signal in
+    `stop.number`, and this process waits for them.
     """
     if len(devices) == 1:
         yield ThisProcess(devices[0], save_point)
@@ -72,13 +74,13 @@ class Processes:
                 self.save_point.reached()
                 yield result
         except BrokenProcessPool:
-            self.save_point.reached()  # a signal to the whole process group ends workers, too
+            self.save_point.reached()  # a signal to the whole process group ends workers too
             hint = self.save_point.hint
-            raise Ending(f"a worker process was killed, perhaps for want of memory; {hint}") from None
+            raise Ending(f"a worker process was killed, perhaps because memory ran out; {hint}") from None
 
 
 class SharedStop:
-    """In a worker: the `number` of the signal that the first process received, or None."""
+    """What a worker sees of the stop: the signal's `number`, or None."""
 
     def __init__(self, value):
         self._value = value
@@ -89,14 +91,14 @@ class SharedStop:
 
 
 def _become_worker(stop, free_devices):
-    """Runs once in a new worker process."""
+    """Called once in each new worker process."""
     global _stop, _device
     _stop, _device = SharedStop(stop), torch.device(free_devices.get())
     if _device.type == "cuda":
         torch.cuda.set_device(_device)
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches every process: the first one tells the workers to stop
+    # Ctrl-C reaches every process. The first one tells the workers to stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    use_lines()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

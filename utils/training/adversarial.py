@@ -35,9 +35,9 @@ class StepFunctions(NamedTuple):
 def discriminator_step(gan, functions, real, noise, *random, max_grad_norm=0.0):
     """Update the discriminator once, on as many generated images as real ones.
 
-    real (N, 3, R, R), noise (N, latent_dim), `random`: the tensors of functions.loss.draw(real). Gradients
-    longer than `max_grad_norm` are shortened to it; 0: never. Returns (loss, norm of the gradient) as a
-    tensor (2,) on the device.
+    real (N, 3, R, R), noise (N, latent_dim), `random`: the tensors of functions.loss.draw(real). The
+    gradient's norm is clipped to `max_grad_norm`; 0: never. Returns (loss, norm of the gradient before
+    clipping) as a tensor (2,) on the device. ValueError if generated and real images differ in shape.
     """
     with torch.no_grad():
         fake = functions.generate(noise)
@@ -45,7 +45,7 @@ def discriminator_step(gan, functions, real, noise, *random, max_grad_norm=0.0):
         raise ValueError(
             f"generated images {tuple(fake.shape)} and real ones {tuple(real.shape)} differ in shape"
         )
-    # None, not zeros: once a block of the discriminator is out of use, it stays so.
+    # None, not zeros, so Adam skips unused layers: one that goes out of use is never used again.
     gan.discriminator_optimizer.zero_grad(set_to_none=True)
     loss = functions.loss.discriminator(functions.discriminate, real, fake, *random)
     return _minimise(loss, gan.discriminator_optimizer, max_grad_norm)
@@ -56,10 +56,10 @@ def generator_step(gan, functions, noise, *, max_grad_norm=0.0, ema_decay=0.999)
 
     noise (M, latent_dim); the rest and the result as for `discriminator_step`.
     """
-    # Zeros, not None: Adam's averages of what this architecture does not use decay, as in the authors'
-    # search.
+    # Zeros, not None: as in the authors' search, Adam's averages also decay for weights that this
+    # architecture does not use.
     gan.generator_optimizer.zero_grad(set_to_none=False)
-    frozen = list(gan.discriminator.parameters())  # their gradients would be computed for nothing
+    frozen = list(gan.discriminator.parameters())  # nobody needs their gradients
     for parameter in frozen:
         parameter.requires_grad_(False)
     try:

@@ -1,9 +1,10 @@
-"""torch.compile for networks that run many times in one form: equal up to rounding, after about a minute of
-compiling.
+"""torch.compile for networks that run many times in the same form.
+
+Results are equal up to rounding. Compiling takes about a minute.
 
 Not for PyTorch's own spectral norm: with two passes through a discriminator, each updating the norm's
 vectors, PyTorch 2.15 compiles gradients that are wrong from the fourth decimal on (docs/BENCHMARKS.md).
-Discriminators with joint norms compile right.
+Discriminators with joint norms are compiled correctly.
 """
 
 import logging
@@ -14,10 +15,12 @@ from utils.cli import UserError
 
 
 def check_compiler(device):
-    """Raise UserError if torch.compile cannot work here: it needs a C++ compiler, on a GPU Triton."""
-    logging.getLogger("torch.utils.cpp_extension").setLevel(
-        logging.ERROR
-    )  # it warns of CUDA where there is no GPU
+    """Raise UserError if torch.compile does not work here.
+
+    It needs a C++ compiler, and Triton on a GPU.
+    """
+    # Without a GPU, torch.compile would warn that there is no CUDA.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     try:
         torch.compile(lambda x: (x + 1).relu(), dynamic=False)(torch.zeros(2, device=device))
     except Exception as error:  # compilers can raise anything
@@ -32,8 +35,9 @@ def compile_generator(generator):
 
 
 def compile_discriminator(discriminator):
-    """Compile, in place, what a discriminator does once its weights are normed. Its gradients cannot be
-    differentiated then.
+    """Compile, in place, all that a discriminator computes after its weights are normalised.
+
+    Its gradients cannot be differentiated again after this.
     """
     # A form for each level, batch size, and whether the images or the weights need gradients.
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 32)
@@ -41,9 +45,9 @@ def compile_discriminator(discriminator):
 
 
 def compiles_discriminator(run, training):
-    """Whether --compile reaches the discriminator: its norms must be joint, and WGAN-GP differentiates its
-    gradients.
+    """Whether --compile also compiles the discriminator.
 
-    run, training: the option groups of these names.
+    Its spectral norms must be joint (--fast on), and WGAN-GP is out because it differentiates gradients. run,
+    training: the option groups of these names.
     """
     return run.compile and run.is_fast and training.loss == "hinge"

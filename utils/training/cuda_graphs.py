@@ -1,7 +1,7 @@
 """Training steps recorded as CUDA graphs and replayed.
 
-At 8x8 a step is several hundred kernels, and Python takes longer to start each than it runs. A recorded step
-starts with one call.
+At 8x8 a step is several hundred kernels, and Python takes longer to start each one than it runs. A recorded
+step starts with a single call.
 """
 
 import contextlib
@@ -11,11 +11,11 @@ from functools import lru_cache
 
 import torch
 
-CAPACITY = 4096  # more than the steps of the 720 architectures that the third level's beam of five leads to
+CAPACITY = 4096  # enough for the third level's 720 architectures: a beam of five, times 144 cells
 
 
 class NoGraphs:
-    """In the place of StepGraphs where nothing is recorded: every call is simply run."""
+    """Takes the place of StepGraphs where nothing is recorded: every call is simply run."""
 
     def run(self, key, call, *inputs):
         return call(*inputs)
@@ -28,12 +28,12 @@ class NoGraphs:
 
 
 class StepGraphs:
-    """Runs calls that read their inputs, update tensors in place and return one tensor: plainly the first
-    time, recorded after that.
+    """Runs calls, and records and replays those that come again.
 
-    Equal keys mean equal work on the same tensors. Beyond `capacity` recordings, or where memory is short,
-    all are dropped at once: in PyTorch 2.14, dropping one frees the workspace that the matrix products of the
-    others write to.
+    A call reads its inputs, updates tensors in place and returns one tensor. Equal keys mean equal work on
+    the same tensors. If there are more than `capacity` recordings, or memory is short, all of them are
+    dropped at once: in PyTorch 2.14, dropping one frees the workspace that the matrix products of the others
+    write to.
     """
 
     def __init__(self, recorder, capacity=CAPACITY):
@@ -41,9 +41,10 @@ class StepGraphs:
         self._seen, self._recordings = set(), {}
 
     def run(self, key, call, *inputs):
-        """call(*inputs), a tensor; never recorded if `key` is None.
+        """call(*inputs), a tensor. Never recorded if `key` is None.
 
-        The first run is not recorded either: it allocates what lasts, such as gradients and Adam's averages.
+        The first run is not recorded either, because it allocates what lasts, such as gradients and Adam's
+        averages.
         """
         if key is None:
             return call(*inputs)
@@ -54,7 +55,7 @@ class StepGraphs:
         return self._recordings.get(key, call)(*inputs)
 
     def clear(self):
-        """Forget all recordings: their tensors have been replaced, or other steps are to come."""
+        """Forget all recordings: their tensors have been replaced, or they are not needed any more."""
         self._seen.clear()
         self._recordings.clear()
         self._recorder.start_anew()
@@ -78,18 +79,21 @@ class StepGraphs:
 
 @lru_cache
 def recorded_stream(device):
-    """The one stream of a device that records: memory that one stream frees is not used by another."""
+    """The one stream of a device on which graphs are recorded.
+
+    Memory that one stream frees is not reused by another.
+    """
     return torch.cuda.Stream(device)
 
 
 class CudaRecorder:
     """Records calls as CUDA graphs.
 
-    All graphs share one memory pool, as none needs its memory once it has run, and the tensors that inputs
-    are copied to.
+    All graphs share one memory pool, because none needs its memory once it has run. They also share the
+    tensors that inputs are copied to.
     """
 
-    failed = False  # once a step could not be recorded, no other is tried in this process
+    failed = False  # after one step that cannot be recorded, this process does not try others
     LEAST_FREE_MEMORY = 0.1  # share of the device's memory
     PAUSE_SECONDS = 60  # after memory was short
 
@@ -104,8 +108,9 @@ class CudaRecorder:
         self._pool = torch.cuda.graph_pool_handle()
 
     def is_short_of_memory(self):
-        """Whether there is too little memory to record. Asking the device takes long, so a 'yes' holds for a
-        minute.
+        """Whether there is too little memory to record.
+
+        Asking the device takes long, so a 'yes' holds for a minute.
         """
         if time.monotonic() < self._paused_until:
             return True
@@ -121,15 +126,17 @@ class CudaRecorder:
         return free / total
 
     def record(self, call, inputs):
-        """A function that replays `call`, or None if it cannot be recorded. Recording computes nothing."""
+        """A function that replays `call`, or None if it cannot be recorded.
+
+        Recording computes nothing.
+        """
         kinds = tuple((tensor.shape, tensor.dtype) for tensor in inputs)
         if kinds not in self._inputs:
             self._inputs[kinds] = [torch.empty_like(tensor) for tensor in inputs]
         static = self._inputs[kinds]
         graph = torch.cuda.CUDAGraph()
         try:
-            # Not torch.cuda.graph: it empties the allocator's cache for every recording, and there are
-            # hundreds.
+            # Not torch.cuda.graph: it would empty the allocator's cache for each of hundreds of recordings.
             graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
             try:
                 output = call(*static)
@@ -158,7 +165,7 @@ class CudaRecorder:
 
     @contextlib.contextmanager
     def stream(self):
-        """Run what is inside on the stream that is recorded, in order with the work before and after it."""
+        """Run the block on the stream that is recorded, in order with the work before and after it."""
         outside = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(outside)
         try:

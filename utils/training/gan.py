@@ -1,5 +1,6 @@
-"""Two networks, their optimisers and the moving average of the generator: what is trained, saved and reset
-together.
+"""A GAN in training: two networks, their optimisers and the moving average of the generator.
+
+They are trained, saved and reset together.
 """
 
 import copy
@@ -14,10 +15,10 @@ from utils.training.cuda_graphs import CudaRecorder, NoGraphs, StepGraphs
 
 @dataclass
 class Gan:
-    """State of a GAN in training.
+    """The state of a GAN in training.
 
-    average: the moving average generator, or None. graphs: recorded training steps, on a GPU; no part of the
-    state.
+    average: the moving average generator, or None. graphs: the training steps recorded on a GPU, which are
+    not saved.
     """
 
     generator: torch.nn.Module
@@ -50,7 +51,10 @@ class Gan:
         return networks | {name: adam_schema(adam) for name, adam in self.optimizers().items()}
 
     def load_state_dict(self, state):
-        """Load the state of equal networks; how the optimisers compute (fused, recorded) stays as it is."""
+        """Load the state of networks with the same shapes.
+
+        How the optimisers compute (fused, recorded) stays as it is.
+        """
         for name, network in self.networks().items():
             network.load_state_dict(state[name])
         for name, optimizer in self.optimizers().items():
@@ -58,8 +62,9 @@ class Gan:
         self.graphs.clear()
 
     def snapshot(self, earlier=None):
-        """A copy of the state, to go back to; reuses the memory of an `earlier` snapshot if it has equal
-        shapes.
+        """A copy of the state, to go back to.
+
+        Reuses the memory of an `earlier` snapshot if its tensors have the same shapes.
         """
         state = self.state_dict()
         live, kept = [], []
@@ -94,24 +99,23 @@ def new_gan(generator, discriminator, device, training, *, with_average=False, f
     optimizers = []
     for network, lr in ((generator, training.g_lr), (discriminator, training.d_lr)):
         group = {"params": list(network.parameters()), "initial_lr": lr}
-        # A recorded step reads the rate, which may change, from the device.
+        # The rate may change, so a recorded step reads it from the device.
         rate = torch.tensor(lr, device=device) if recorded else lr
         betas = (training.beta1, training.beta2)
         adam = torch.optim.Adam([group], lr=rate, betas=betas, fused=fast, capturable=recorded)
-        adam._warned_capturable_if_run_uncaptured = (
-            True  # the first run of a step is not recorded, on purpose
-        )
+        # The first run of a step is deliberately not recorded: do not warn of that.
+        adam._warned_capturable_if_run_uncaptured = True
         optimizers.append(adam)
     graphs = StepGraphs(CudaRecorder(device)) if recorded else NoGraphs()
     return Gan(generator, discriminator, *optimizers, average, graphs)
 
 
 def place(network, device, fast, precision="float32"):
-    """The network on the device, if `fast` in the memory format in which convolutions of this precision are
-    fastest.
+    """Move a network to the device and return it.
 
-    A generator must be scored in the format it was trained in: another order of sums changes pixels where
-    values are truncated.
+    If `fast`, it gets the memory format in which convolutions of this precision are fastest. A generator must
+    be scored in the format it was trained in: another order of sums changes pixels where values are
+    truncated.
     """
     memory_format = fast_memory_format(precision, device) if fast else torch.contiguous_format
     return network.to(device).to(memory_format=memory_format)
@@ -130,7 +134,7 @@ def adam_schema(adam):
 
 
 def _map_tensors(change, state):
-    """Nested dicts and lists with change(tensor) in the place of each tensor, in their order."""
+    """Nested dicts and lists with change(tensor) in place of each tensor."""
     if torch.is_tensor(state):
         return change(state)
     if isinstance(state, dict):
@@ -146,7 +150,7 @@ def _set_lr(group, lr):
 
 
 def load_adam(optimizer, state):
-    """Load averages and learning rate, however and wherever they were computed. Everything else stays."""
+    """Load averages and learning rate, from whatever device or form of Adam they were saved."""
     pairs = zip(state["param_groups"], optimizer.param_groups)
     groups = [{**mine, "params": saved["params"]} for saved, mine in pairs]
     optimizer.load_state_dict({**state, "param_groups": groups})
@@ -156,19 +160,17 @@ def load_adam(optimizer, state):
                 averages[name] = torch.empty_like(parameter).copy_(averages[name])
     for group, saved in zip(optimizer.param_groups, state["param_groups"]):
         _set_lr(group, float(saved["lr"]))
-        for parameter in group[
-            "params"
-        ]:  # what was trained before has a gradient of zero, see generator_step
+        # Parameters that were trained before have a gradient of zero, see generator_step.
+        for parameter in group["params"]:
             parameter.grad = torch.zeros_like(parameter) if parameter in optimizer.state else None
 
 
 @torch.no_grad()
 def update_average(average, network, decay=0.999):
-    """Move the average generator a step towards the trained one: average = decay * average + (1 - decay) *
-    trained.
+    """Move the average generator a step: average = decay * average + (1 - decay) * trained.
 
     Parameters and batch norm's running statistics are averaged. Other buffers (batch norm's step counter,
-    spectral norm's vectors) are copied, as their average means nothing.
+    spectral norm's vectors) are copied, because their average means nothing.
     """
     averages, values = list(average.parameters()), list(network.parameters())
     for (name, buffer), value in zip(average.named_buffers(), network.buffers()):

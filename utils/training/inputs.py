@@ -1,6 +1,6 @@
-"""The inputs of training steps: real images and noise that depend on the step's number and on nothing else.
+"""The inputs of training steps: real images and noise that depend only on seed and step number.
 
-So a run can stop, go on, or repeat some steps, and trains on the same numbers.
+So a run can stop, go on, or repeat some steps, and still trains on the same numbers.
 """
 
 import math
@@ -25,10 +25,10 @@ class Batch(NamedTuple):
 
 
 class StepInputs:
-    """The batches of any range of steps on `images` (a ResizedImages), in epochs of `steps_per_epoch` steps.
+    """The batches of any range of steps, in epochs of `steps_per_epoch` steps.
 
-    training: the training options; batch sizes and n_critic are read here. Step 0 and every n_critic-th step
-    train the generator.
+    images: ResizedImages. training: the training options; batch sizes and n_critic are read here. Step 0 and
+    every n_critic-th step train the generator.
     """
 
     def __init__(self, images, seed, training, latent_dim):
@@ -40,7 +40,7 @@ class StepInputs:
         """Yield the Batch of each step, first <= step < last.
 
         The last batch of an epoch has the images that are left, as in the authors' code. After a rollback the
-        noise is another.
+        noise is different.
         """
         batch_size, generator_batch_size = self.training.dis_batch_size, self.training.gen_batch_size
         for step in range(first, last):
@@ -54,8 +54,9 @@ class StepInputs:
             yield Batch(step, real, noise, generator_noise)
 
     def _images(self, step):
-        """The uint8 images of a step. Reading goes on from step to step; it starts anew for an epoch or after
-        a jump.
+        """The uint8 images of a step.
+
+        Reading goes on from step to step. It starts anew at each epoch and after a jump.
         """
         epoch, position = divmod(step, self.steps_per_epoch)
         batch_size = self.training.dis_batch_size
@@ -66,7 +67,10 @@ class StepInputs:
         return next(self._batches)
 
     def _noise(self, network, update, count, rollbacks):
-        """(count, latent_dim) for the network's update of this number, from a block that is drawn at once."""
+        """Noise (count, latent_dim) for a network's update number `update`.
+
+        It is drawn for a block of updates at once.
+        """
         block, position = divmod(update, NOISE_BLOCK)
         purpose = seed_after(rollbacks, self.seed), network, "noise", block
         if self._noise_blocks.get(network, (None, None))[0] != purpose:

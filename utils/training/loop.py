@@ -3,7 +3,7 @@
     for look in train(gan, inputs, functions_at, looks, options):
         ...                                   # record, draw, score, save
 
-The caller says where to look; between two looks nothing waits for the device.
+The caller says after which steps to look. Between two looks nothing waits for the device.
 """
 
 import copy
@@ -50,20 +50,22 @@ def look_steps(first, total, *frequencies):
 
 def train(
     gan, inputs, functions_at, looks, options, *, first=0, rollbacks=0, log=print, ema_decay=0.999,
-    lr_factor=None,
+    lr_factor=None, progress=None,
 ):  # fmt: skip
     """Train from step `first` to each step of `looks` in turn, and yield a Look there.
 
     inputs: a StepInputs, or anything with its `batches`. functions_at(step): the StepFunctions of a step.
     options: the training options; `precision`, `max_grad_norm` and `on_nan` are read here.
-    rollbacks: how often the run has rolled back before; log(message) is called at each further one.
-    ema_decay: of the average generator, per generator step. lr_factor(step): factor of both learning rates
-    after a generator step. Raises Diverged at NaN or infinity, unless `on_nan` is "rollback".
+    rollbacks: how often the run has rolled back before. log(message): called at each further rollback.
+    ema_decay: of the average generator, per generator step.
+    lr_factor(step): factor of both initial learning rates, set after the generator's update in a step.
+    progress: a Progress that counts the steps.
+    Raises Diverged at NaN or infinity, unless `on_nan` is "rollback", which allows three rollbacks.
     """
     for last in looks:
 
         def attempt(rollbacks, first=first, last=last):
-            batches = inputs.batches(first, last, rollbacks)
+            batches = _counted(inputs.batches(first, last, rollbacks), progress)
             return train_steps(gan, batches, functions_at, options, ema_decay=ema_decay, lr_factor=lr_factor)
 
         (d_losses, g_losses), rollbacks = train_or_roll_back(gan, attempt, rollbacks, options.on_nan, log)
@@ -71,10 +73,19 @@ def train(
         first = last
 
 
+def _counted(batches, progress):
+    """The batches; after each of them its step is done."""
+    for batch in batches:
+        yield batch
+        if progress:
+            progress.reach(batch.step + 1)
+
+
 def train_steps(gan, batches, functions_at, options, *, ema_decay=0.999, lr_factor=None):
     """Train on some batches; see `train`. Returns the losses of both networks as lists, see Look."""
     device, max_grad_norm = next(gan.generator.parameters()).device, options.max_grad_norm
-    way = (options.precision, max_grad_norm, ema_decay, gan.generator.training)  # in which steps are recorded
+    # A recorded step holds these values fixed, so they are part of its key.
+    way = (options.precision, max_grad_norm, ema_decay, gan.generator.training)
     steps, d_results, g_results = [], [], []
     with multiplying(options.precision, device, autocast=False), gan.graphs.stream():
         for batch in batches:
@@ -112,10 +123,10 @@ FIGURES = (
 
 
 def _recording(network, key, optimizer):
-    """The name under which an update is recorded; None where there is no key.
+    """The name under which an update is recorded; None if there is no key.
 
-    Once an architecture is the first to use some parameter, the optimiser updates that one in every later
-    step too: another recording.
+    The optimiser updates every parameter that has been used so far. When a new architecture uses further
+    ones, the update changes and needs another recording.
     """
     return key and (network, key, len(optimizer.state))
 
@@ -135,13 +146,12 @@ def refuse_non_finite(figures, where):
 
 
 def train_or_roll_back(part, attempt, rollbacks, on_nan, log):
-    """Call attempt(rollbacks), which trains `part` (anything with a state dict). Returns (its result, number
-    of rollbacks).
+    """Call attempt(rollbacks), which trains `part`. Returns (its result, number of rollbacks).
 
-    Where it raises Diverged and `on_nan` is "rollback", `part` goes back to its state before and is trained
-    again, with one rollback more. The attempt must draw its noise by that number: the same noise would
-    diverge again. The number is saved with the run, so a run that stops and goes on takes the same way. After
-    three rollbacks Diverged is raised.
+    part: anything with a state dict. If the attempt raises Diverged and `on_nan` is "rollback", `part` goes
+    back to its state before and is trained again, with one rollback more. The attempt must draw its noise by
+    that number, because the same noise would diverge again. The number is saved with the run, so a run that
+    stops and goes on takes the same path. After three rollbacks Diverged is raised.
     """
     before = copy.deepcopy(part.state_dict()) if on_nan == "rollback" else None
     while True:

@@ -1,4 +1,7 @@
-"""The adversarial losses. They know the discriminator as a function: images (N, 3, R, R) -> logits (N, 1)."""
+"""The adversarial losses.
+
+They call the discriminator as a function: images (N, 3, R, R) -> logits (N, 1).
+"""
 
 from typing import Callable, NamedTuple
 
@@ -17,9 +20,8 @@ class AdversarialLoss(NamedTuple):
 
     discriminator: Callable  # (discriminate, real, fake, *random) -> scalar
     generator: Callable  # (discriminate, fake) -> scalar
-    draw: Callable = (
-        _draw_nothing  # (real) -> the random tensors of a step, drawn outside so that it can be recorded
-    )
+    # (real) -> the random tensors of a step; they are its inputs, so that it can be recorded
+    draw: Callable = _draw_nothing
 
 
 def _hinge_discriminator(discriminate, real, fake):
@@ -38,8 +40,8 @@ hinge = AdversarialLoss(_hinge_discriminator, _minus_mean_logit)
 def wasserstein_gradient_penalty(penalty=10.0, drift=0.001, generator=None):
     """WGAN-GP (Gulrajani et al. 2017) with ProgGAN's drift term.
 
-    Penalty: mean over the batch of (||grad D(x)|| - 1)^2 at random points x between real and generated
-    images; they are drawn from `generator`, a torch.Generator on the images' device.
+    The penalty is the mean over the batch of (||grad D(x)|| - 1)^2 at random points x between real and
+    generated images. `generator` draws the points: a torch.Generator on the images' device.
     """
 
     def draw(real):
@@ -57,8 +59,9 @@ def wasserstein_gradient_penalty(penalty=10.0, drift=0.001, generator=None):
 
 
 def loss_schedule(name, seed, *purpose, device):
-    """A function step -> AdversarialLoss for "hinge" or "wgan-gp"; random points depend on seed, purpose and
-    step alone.
+    """A function step -> AdversarialLoss, for the loss "hinge" or "wgan-gp".
+
+    WGAN-GP's random points depend only on seed, purpose and step.
     """
     if name == "hinge":
         return lambda step: hinge

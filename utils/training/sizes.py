@@ -5,14 +5,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def count_parameters(network):
-    """Number of trainable values."""
+    """Number of parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def count_macs(network, *inputs):
-    """Multiply-accumulates of one forward pass, convolutions and linear layers: what the paper calls FLOPs.
+    """Multiply-accumulates of one forward pass, which the paper calls FLOPs.
 
-    `torch.utils.flop_counter` counts a multiply and an add as two.
+    Convolutions and linear layers count. `torch.utils.flop_counter` counts a multiply and an add as two.
     """
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(*inputs)
@@ -20,10 +20,10 @@ def count_macs(network, *inputs):
 
 
 def network_sizes(generator, discriminator, resolution):
-    """Parameters and MACs for one image of both networks, which end in eval mode.
+    """Parameters of both networks, and their MACs for one image. Leaves them in eval mode.
 
-    On the meta device, counting costs nothing. The MACs of a shared generator depend on the architecture that
-    runs: None.
+    On the meta device, counting costs nothing. The MACs of a shared generator are None, because they depend
+    on the architecture that runs.
     """
     device = next(generator.eval().parameters()).device  # a batch norm in training may refuse one image
     discriminator.eval()

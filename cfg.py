@@ -23,6 +23,7 @@ from utils.options import (
     Script, boolean, count, folder_name, group, option, output_file, refuse_other_size, share
 )  # fmt: skip
 from utils.run.derived import read_architecture
+from utils.run.resume import find_interrupted
 
 SEARCH, TRAIN, TEST = "search", "train_derived", "test"
 ALL, TRAINING, SCORING = (SEARCH, TRAIN, TEST), (SEARCH, TRAIN), (TRAIN, TEST)
@@ -150,6 +151,15 @@ class RunOptions:
     @property
     def is_fast(self):
         return self.fast == "on"
+
+
+@group(scripts=TRAINING)
+class ResumeOptions:
+    resume: str = option(
+        "auto",
+        "auto: go on with the run of the same command that was interrupted; never; or a run's folder",
+        instead_of=("load_path",),
+    )
 
 
 @group(scripts=(SEARCH,))
@@ -283,6 +293,7 @@ class Options:
     scoring: ScoringOptions = None
     evaluation: EvaluationOptions = None
     run: RunOptions = None
+    resuming: ResumeOptions = None
     search: SearchOptions = None
     beam: BeamOptions = None
     autogan: AutoganOptions = None
@@ -346,7 +357,7 @@ PROTOCOL_DEFAULTS = {"autogan": {}, "sngan": {"num_eval_imgs": 5000, "split": "t
 # Options that may change when a run goes on: where and by what means it computes, not what.
 FREE_ON_RESUME = {"data_path", "exp_name", "print_freq", "inception_path", "tf_python", "on_nan"}
 FREE_ON_RESUME |= {"device", "compile", "num_workers", "workers"}
-THIS_CALL_ONLY = {"load_path", "dry_run", "folder_file"}
+THIS_CALL_ONLY = {"load_path", "resume", "dry_run", "folder_file"}
 
 
 def parse(script, arguments=None):
@@ -362,7 +373,7 @@ def parse(script, arguments=None):
     typed = SCRIPTS[script].typed(arguments, defaults, epilog)
     chosen = defaults | typed
     options = _resolve(script, _defaults(script, _method(chosen), chosen.get("protocol")) | typed, typed)
-    if script == TEST or not options.run.load_path:  # `resumed` does it for a run that goes on
+    if script == TEST or not _names_run(options):  # `resumed` does it for a run that goes on
         refuse_unread(options)
     return options
 
@@ -439,7 +450,29 @@ def with_run_options(options, saved):
 
 
 def _this_call(options):
-    return {name: getattr(options.run, name) for name in THIS_CALL_ONLY}
+    """{option: value} of THIS_CALL_ONLY, as far as the script has them."""
+    groups = filter(None, (options.run, options.resuming))
+    values = {name: value for group in groups for name, value in vars(group).items()}
+    return {name: values[name] for name in THIS_CALL_ONLY if name in values}
+
+
+def _names_run(options):
+    """Whether --load_path or --resume names a run to go on with."""
+    return bool(options.run.load_path) or options.resuming.resume not in ("auto", "never")
+
+
+def find_run(options):
+    """The Options with --load_path set to the run that --resume names or finds.
+
+    auto finds the newest run of the same options that was interrupted: it has a checkpoint, but no results.
+    """
+    run, resume = options.run, options.resuming.resume
+    if run.load_path or run.dry_run or resume == "never":
+        return options
+    path = resume
+    if resume == "auto":
+        path = find_interrupted("logs", run.exp_name, options.flat(), FREE_ON_RESUME)
+    return dataclasses.replace(options, run=dataclasses.replace(run, load_path=path))
 
 
 def refuse_unread(options, method=None):

@@ -22,7 +22,7 @@ METHODS = {"autogan": autogan, "dggan": dggan, "proggan": dggan}
 
 
 def main():
-    options, saved = cfg.parse("search"), None
+    options, saved = cfg.find_run(cfg.parse("search")), None
     if options.run.load_path:
         saved = load_run(options.run.load_path)
         options = cfg.resumed(options, saved["options"])

@@ -285,7 +285,7 @@ def write_results(run, state, options):
 
 
 def main():
-    options, saved = cfg.parse("train_derived"), None
+    options, saved = cfg.find_run(cfg.parse("train_derived")), None
     if options.run.load_path:
         saved = load_run(options.run.load_path)
         options = cfg.resumed(options, saved["options"])

@@ -9,11 +9,29 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from running import load_script  # noqa: E402
+from promises import count, kept_by, table  # noqa: E402
+from running import default_dtype, load_script  # noqa: E402
 
 from utils.cli import run_script  # noqa: E402
 
 torch.set_num_threads(1)  # the networks here are tiny, and test processes share the machine
+
+
+def pytest_addoption(parser):
+    parser.addoption("--promises", action="store_true", help="print the table of promises at the end")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.user_properties += kept_by(item.originalname)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if config.getoption("--promises"):
+        stats = terminalreporter.stats
+        reports = [each for kind in ("passed", "failed", "error") for each in stats.get(kind, ())]
+        for line in table(*count(reports)):
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -21,6 +39,14 @@ def private_cache(tmp_path_factory):
     """Statistics of real images are cached for the whole test session, never in the user's folder."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+        yield
+
+
+@pytest.fixture
+def in_float64():
+    """All that the test draws is float64, and the same each time: float32 rounding differs between processors."""
+    with default_dtype(torch.float64):
+        torch.manual_seed(0)
         yield
 
 

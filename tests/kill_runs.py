@@ -12,10 +12,12 @@ import random
 import signal
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parent)]
 
+from promises import table  # noqa: E402
 from running import (  # noqa: E402
     SHORT_RUNS,
     assert_equal_states,
@@ -191,6 +193,33 @@ def check_log(path):
         last[kind] = step
 
 
+def kill_at_every_moment(name, pictures, root, counts, per_moment, chance):
+    """Kill runs at random calls of every moment; returns how many. AssertionError where one ends otherwise."""
+    kills = 0
+    for moment, calls in counts.items():
+        for _ in range(per_moment):
+            call, save_always = chance.randint(1, calls), chance.random() < 0.5
+            folder = root / f"{name}-{kills}"
+            code = killed_run_ends_as(
+                root / name, name, pictures, folder, moment, call, save_always=save_always
+            )
+            assert code == -signal.SIGKILL
+            kills += 1
+            print(f"{name}: killed at {moment} {call} of {calls}, went on, equal", flush=True)
+    return kills
+
+
+def stop_by_signals(name, pictures, root, counts, chance, attempts=10):
+    """Send SIGTERM and SIGINT at random calls of the moments; returns how many."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        for attempt in range(attempts):
+            moment = chance.choice([moment for moment, calls in counts.items() if calls])
+            call, folder = chance.randint(1, counts[moment]), root / f"{name}-{number}-{attempt}"
+            code = killed_run_ends_as(root / name, name, pictures, folder, moment, call, signals=(number,))
+            assert code in (0, -number, 128 + number), code  # it kills before the training and after it
+    return 2 * attempts
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--per_moment", type=int, default=3, help="kills at each moment")
@@ -198,33 +227,14 @@ def main():
     options = parser.parse_args()
     chance, root = random.Random(options.seed), Path(tempfile.mkdtemp())
     (root / "pictures").mkdir()
-    pictures = write_pictures(root / "pictures")
-    for name in SHORT_RUNS:
-        counts, kills = reference(name, pictures, root / name), 0
-        for moment, calls in counts.items():
-            for _ in range(options.per_moment):
-                call, save_always, folder = (
-                    chance.randint(1, calls),
-                    chance.random() < 0.5,
-                    root / f"{name}-{kills}",
-                )
-                assert (
-                    killed_run_ends_as(
-                        root / name, name, pictures, folder, moment, call, save_always=save_always
-                    )
-                    == -signal.SIGKILL
-                )
-                kills += 1
-                print(f"{name}: killed at {moment} {call} of {calls}, went on, equal", flush=True)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            for attempt in range(10):
-                moment = chance.choice([moment for moment, calls in counts.items() if calls])
-                call, folder = chance.randint(1, counts[moment]), root / f"{name}-{number}-{attempt}"
-                code = killed_run_ends_as(
-                    root / name, name, pictures, folder, moment, call, signals=(number,)
-                )
-                assert code in (0, -number, 128 + number), code  # it kills before the training and after it
-        print(f"{name}: {kills} kills and 20 signals, every run ended as the unbroken one", flush=True)
+    pictures, passed = write_pictures(root / "pictures"), Counter()
+    for promise, name in (("R1", "search"), ("R2", "train_derived"), ("R3", "dggan")):
+        counts = reference(name, pictures, root / name)
+        passed[promise] = kill_at_every_moment(name, pictures, root, counts, options.per_moment, chance)
+        passed["R17"] += passed[promise]
+        passed["R4"] += stop_by_signals(name, pictures, root, counts, chance)
+        print(f"{name}: every run ended as the unbroken one", flush=True)
+    print("\n".join(line for line in table(passed, Counter()) if not line.split()[1] == "0"))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from models_search.dggan.actions import (
     every_action,
 )
 
+pytestmark = pytest.mark.usefixtures("in_float64")
+
 LATENT_DIM = 6
 SMALL = GrowingArchitecture.parse("4: G 3x8 D 3x8 | 8: G 3x6 3x4 7x5 D 3x4 3x6 7x8")
 DEEPER = GrowingArchitecture.parse("4: G 3x8 D 3x4 | 8: G 3x6 3x5 D 3x8 3x8 | 16: G 3x4 7x4 D 3x4 7x4 3x8")
@@ -73,10 +75,10 @@ def test_growth_changes_no_function_when_it_happens(parent, action):
     images = generator(latents)
     if isinstance(action, GrowResolution):
         images = upsample(images)
-    torch.testing.assert_close(grown_generator(latents, fade=0.0), images, rtol=0, atol=1e-6)
+    torch.testing.assert_close(grown_generator(latents, fade=0.0), images, rtol=0, atol=1e-9)
     real = torch.randn(4, 3, *[grown_discriminator.architecture.resolution] * 2)
     seen = downsample(real) if isinstance(action, GrowResolution) else real
-    torch.testing.assert_close(grown_discriminator(real, fade=0.0), discriminator(seen), rtol=0, atol=1e-6)
+    torch.testing.assert_close(grown_discriminator(real, fade=0.0), discriminator(seen), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("parent, action", SMALL_GROWTHS, ids=str)
@@ -108,7 +110,7 @@ def test_the_fade_is_continuous_and_reaches_another_function(action):
     assert not torch.allclose(start, end, atol=1e-2)
     assert (near - middle).abs().max() < 1e-2
     if network is generator:  # the last layer is linear, so the whole image is the blend
-        torch.testing.assert_close(middle, (start + end) / 2, rtol=0, atol=1e-5)
+        torch.testing.assert_close(middle, (start + end) / 2, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("fade", [-0.1, 1.1, float("nan")])
@@ -172,7 +174,7 @@ def test_two_growths_in_a_row_inherit_from_the_end_of_the_first():
     grandchild = GrowingGenerator(second, LATENT_DIM, grown_from=first)
     inherit(grandchild, child)
     latents = torch.randn(3, LATENT_DIM)
-    torch.testing.assert_close(grandchild(latents, 0.0), upsample(child(latents, 1.0)), rtol=0, atol=1e-6)
+    torch.testing.assert_close(grandchild(latents, 0.0), upsample(child(latents, 1.0)), rtol=0, atol=1e-9)
 
 
 def test_a_stranger_is_no_parent():
@@ -307,6 +309,7 @@ def test_pixel_norm_gives_every_pixel_unit_mean_square():
 
 def test_latents_are_normalised_so_their_length_does_not_matter():
     (generator, _), latents = networks(SMALL), torch.randn(2, LATENT_DIM)
+    # But for the norm's epsilon of 1e-8.
     torch.testing.assert_close(generator(latents * 9), generator(latents), rtol=0, atol=1e-5)
 
 
@@ -340,7 +343,7 @@ def test_equalised_layers_have_hes_scale_and_unit_weights(kernel, gain):
     layer, x = EqualizedConv(64, 64, kernel, gain), torch.randn(8, 64, 16, 16)
     assert abs(layer.weight.std().item() - 1) < 0.05 and not layer.bias.any()
     expected = torch.nn.functional.conv2d(x, layer.weight * gain / sqrt(64 * kernel**2), padding=kernel // 2)
-    torch.testing.assert_close(layer(x), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(layer(x), expected, rtol=0, atol=1e-9)
     inside = layer(x)[..., 3:-3, 3:-3]
     assert abs(inside.std().item() / gain - 1) < 0.15
 
@@ -379,7 +382,7 @@ def test_the_networks_are_proggans_layer_by_layer():
     x = normalised(active(conv(x, *weights(g["8x8_0"]), padding=1)))
     x = normalised(active(conv(x, *weights(g["8x8_1"]), padding=1)))
     images = conv(x, *weights(g["rgb"], gain=1))
-    torch.testing.assert_close(generator(latents), images, rtol=0, atol=1e-5)
+    torch.testing.assert_close(generator(latents), images, rtol=0, atol=1e-9)
 
     x = active(conv(images, *weights(d["rgb"])))
     x = active(conv(x, *weights(d["8x8_1"]), padding=1))
@@ -389,7 +392,7 @@ def test_the_networks_are_proggans_layer_by_layer():
     x = active(conv(torch.cat([x, deviation], 1), *weights(d["4x4_0"]), padding=1))
     x = active(conv(x, *weights(d["hidden"])))
     torch.testing.assert_close(
-        discriminator(images), conv(x, *weights(d["score"], gain=1)).flatten(1), rtol=0, atol=1e-5
+        discriminator(images), conv(x, *weights(d["score"], gain=1)).flatten(1), rtol=0, atol=1e-9
     )
 
 

@@ -112,22 +112,30 @@ def test_pth_safetensors_and_tgz_give_the_features_of_the_graph_they_came_from_b
         assert torch.equal(features, same_features) and torch.equal(logits, same_logits), kind
 
 
-def test_inception_equals_torch_fidelity_and_its_logits_have_no_biases(files, net):
+def test_inception_equals_torch_fidelity_and_its_logits_have_no_biases(files):
+    """In float64, but for the weights: batch norm folded into them, each of 94 layers is rounded to float32 once more."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
+    in_float64 = dict(feature_extractor_internal_dtype="float64")
     with torch.random.fork_rng(), warnings.catch_warnings():
-        reference = FeatureExtractorInceptionV3("reference", ["2048", "logits_unbiased"], str(files["pth"]))
+        reference = FeatureExtractorInceptionV3(
+            "reference", ["2048", "logits_unbiased"], str(files["pth"]), **in_float64
+        )
+    net = load_feature_net(inception_path=files["pth"])
+    net._network.double().feature_extractor_internal_dtype = torch.float64
     images = varied_images(3, 40, 56, seed=1)
     with torch.inference_mode():
         expected_features, expected_logits = reference(images)
     features, logits = net(images)
-    assert (
-        features.shape == (3, 2048)
-        and logits.shape == (3, 1008)
-        and features.dtype == logits.dtype == torch.float32
-    )
-    assert relative_difference(features, expected_features) < 3e-6
-    assert relative_difference(logits, expected_logits) < 3e-6
+    assert features.shape == (3, 2048) and logits.shape == (3, 1008)
+    assert features.dtype == logits.dtype == torch.float32
+    assert relative_difference(features, expected_features) < 1e-5
+    assert relative_difference(logits, expected_logits) < 1e-5
+
+
+# Another batch is computed by another kernel. Through a hundred layers the processor's rounding comes to some
+# 1e-6; another image changes tenths.
+ROUNDING = 1e-4
 
 
 def test_features_do_not_depend_on_the_batch(net, lite):
@@ -138,14 +146,15 @@ def test_features_do_not_depend_on_the_batch(net, lite):
             torch.cat(column) for column in zip(*(network(images[i : i + 1]) for i in range(5)), strict=True)
         ]
         for together, alone in zip(whole, singles, strict=True):
-            assert relative_difference(together, alone) < 3e-6
+            assert relative_difference(together, alone) < ROUNDING
+            assert relative_difference(together.roll(1, 0), alone) > 1000 * ROUNDING
 
 
 def test_a_large_batch_is_cut_into_inner_batches_without_loss(lite):
     images = varied_images(70, 16, 16, seed=3)
     features, logits = lite(images)
     assert features.shape == (70, 1280) and logits.shape == (70, 1000)
-    assert relative_difference(features[64:], lite(images[64:])[0]) < 3e-6
+    assert relative_difference(features[64:], lite(images[64:])[0]) < ROUNDING
 
 
 def test_efficientnet_lite0_is_the_packages_network_on_pixels_minus_127_over_128(lite):
@@ -158,7 +167,7 @@ def test_efficientnet_lite0_is_the_packages_network_on_pixels_minus_127_over_128
     images = varied_images(2, 96, 96, seed=4)
     with torch.no_grad():
         expected = reference((images.float() - 127) / 128)
-    assert relative_difference(lite(images)[1], expected) < 1e-5
+    assert relative_difference(lite(images)[1], expected) < ROUNDING
     assert lite.weights_sha256.startswith("57934424") and (lite.feature_dim, lite.num_classes) == (1280, 1000)
 
 

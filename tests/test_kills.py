@@ -26,25 +26,34 @@ def finished(tmp_path_factory, pictures):
     return folder_of
 
 
+def dies_and_ends_as(finished, name, pictures, folder, moment, call, save_always):
+    """Whether the run was killed where it should be; it must end as the unbroken one."""
+    code = killed_run_ends_as(finished(name), name, pictures, folder, moment, call, save_always=save_always)
+    return code == -signal.SIGKILL
+
+
 @pytest.mark.parametrize(
-    "name, moment, call, save_always",
-    [
-        ("search", "shared-GAN step", 9, True),
-        ("search", "top-k scoring", 5, False),
-        ("search", "dynamic reset", 2, True),
-        ("train_derived", "checkpoint renamed", 10, True),
-        ("dggan", "mid-child", 14, True),
-        ("dggan", "between growing and pruning", 1, False),
-    ],
+    "moment, call, save_always",
+    [("shared-GAN step", 9, True), ("top-k scoring", 5, False), ("dynamic reset", 2, True)],
 )
-def test_a_run_that_is_killed_and_goes_on_ends_as_the_unbroken_one(
-    tmp_path, pictures, finished, name, moment, call, save_always
+def test_a_search_that_is_killed_and_goes_on_ends_as_the_unbroken_one(
+    tmp_path, pictures, finished, moment, call, save_always
 ):
-    folder = tmp_path / name
-    assert (
-        killed_run_ends_as(finished(name), name, pictures, folder, moment, call, save_always=save_always)
-        == -signal.SIGKILL
-    )
+    assert dies_and_ends_as(finished, "search", pictures, tmp_path / "run", moment, call, save_always)
+
+
+def test_a_training_that_is_killed_and_goes_on_ends_as_the_unbroken_one(tmp_path, pictures, finished):
+    moment = "checkpoint renamed", 10, True
+    assert dies_and_ends_as(finished, "train_derived", pictures, tmp_path / "run", *moment)
+
+
+@pytest.mark.parametrize(
+    "moment, call, save_always", [("mid-child", 14, True), ("between growing and pruning", 1, False)]
+)
+def test_a_growth_that_is_killed_and_goes_on_ends_as_the_unbroken_one(
+    tmp_path, pictures, finished, moment, call, save_always
+):
+    assert dies_and_ends_as(finished, "dggan", pictures, tmp_path / "run", moment, call, save_always)
 
 
 @pytest.mark.parametrize("name, number", [("search", signal.SIGTERM), ("train_derived", signal.SIGINT)])

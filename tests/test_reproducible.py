@@ -59,8 +59,10 @@ def test_what_is_trained_depends_on_the_seed_and_not_on_scoring_or_logging(
 
 
 def golden_run():
-    """Losses of 100 steps of a shared GAN and rewards of five architectures in it, in float64: see test_fast
-    for why.
+    """Losses of 100 steps of a shared GAN and rewards of five architectures in it, all in float64.
+
+    There 100 steps magnify the rounding of a processor's instructions to 1e-11. What is drawn in float32 begins
+    with 1e-7.
     """
     drawn = torch.Generator().manual_seed(0)
     architectures = [random_architecture(1, drawn) for _ in range(100)]
@@ -90,4 +92,4 @@ def golden_run():
 def test_the_golden_run_gives_the_stored_losses_and_rewards():
     stored = json.loads((ROOT / "tests" / "data" / "golden_run.json").read_text())
     for name, values in golden_run().items():
-        assert values == pytest.approx(stored[name], rel=1e-4, abs=1e-9), name
+        assert values == pytest.approx(stored[name], rel=0, abs=1e-8), name

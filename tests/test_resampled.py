@@ -14,14 +14,7 @@ from models.layers.resampled import conv_of_doubled, conv_of_upsampled, mean_of_
 from models_search.search_space import every_cell, random_architecture
 
 EXACT = dict(rtol=1e-9, atol=1e-9)
-
-
-@pytest.fixture(autouse=True)
-def in_float64():
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("in_float64")
 
 
 def outputs_and_gradients(network, *inputs):

@@ -14,12 +14,14 @@ from PIL import Image
 from running import ROOT, assert_equal_states, load_script, only_run, read_metrics, stop_at
 
 import cfg
+import utils.training.inputs
 from models.growing.networks import GrowingGenerator
 from models.growing.architecture import proggan_architecture
 from models_search.autogan.plan import make_plan
 from models_search.autogan.search import iteration_line
 from utils.run.checkpoint import load_checkpoint, save_checkpoint
 from utils.data.load import load_images
+from utils.images import from_uint8
 from utils.metrics.real_statistics import RealStatistics, save_statistics
 from utils.run.save_point import SavePoint, StopRequested
 
@@ -580,35 +582,48 @@ def test_a_training_updates_its_generator_max_iter_times_and_its_discriminator_n
     assert updates == [10, 20]
 
 
-def results_of(run, is_fused):
-    """results.json of a run on the CPU in float32, whose optimisers are fused in the fast way alone."""
-    gan = load_checkpoint(run / "Model" / "checkpoint.pth")["gan"]
-    for network in ("generator", "discriminator"):
-        assert gan[f"{network}_optimizer"]["param_groups"][0]["fused"] == is_fused
-        assert {tensor.dtype for tensor in gan[network].values()} <= {torch.float32, torch.int64}
-    return json.loads((run / "results.json").read_text())
+@pytest.fixture
+def in_both_ways(type_command, tmp_path, monkeypatch, in_float64):
+    """in_both_ways(command) -> results.json of the plain way and of the fast way, whose optimisers alone are fused.
+
+    In float64: in float32 rounding, which is the processor's, parts the two until rewards differ by up to a percent and what
+    training changes of the FID by 8. So the real images are float64 too; they are float32 whatever the default.
+    """
+    monkeypatch.setattr(utils.training.inputs, "from_uint8", lambda images: from_uint8(images).double())
+
+    def run(command):
+        results = []
+        for way, is_fused in (("off", False), ("on", True)):
+            type_command(f"{command} --fast {way} --exp_name {way}")
+            run = only_run(tmp_path, way)
+            gan = load_checkpoint(run / "Model" / "checkpoint.pth")["gan"]
+            for network in ("generator", "discriminator"):
+                assert gan[f"{network}_optimizer"]["param_groups"][0]["fused"] == is_fused
+                assert {tensor.dtype for tensor in gan[network].values()} - {torch.int64} == {torch.float64}
+            results.append(json.loads((run / "results.json").read_text()))
+        assert results[0].keys() == results[1].keys()
+        return results
+
+    return run
 
 
-def test_the_plain_way_of_searching_finds_what_the_fast_way_does(type_command, tmp_path, finished_runs):
-    type_command(f"{TINY_SEARCH} --fast off")
-    plain, fast = results_of(only_run(tmp_path, "s"), False), results_of(only_run(finished_runs, "s"), True)
-    assert plain.keys() == fast.keys() and plain["architectures"] == fast["architectures"]
-    assert plain["rewards"] == pytest.approx(fast["rewards"], rel=0.05)
+def test_the_plain_way_of_searching_finds_what_the_fast_way_does(in_both_ways):
+    plain, fast = in_both_ways(f"{TINY_SEARCH} --max_search_iter 3")
+    assert plain["architectures"] == fast["architectures"]
+    assert plain["rewards"] == pytest.approx(fast["rewards"], rel=1e-6)
 
 
-def test_the_plain_way_of_training_ends_where_the_fast_way_does(type_command, tmp_path):
-    found = {}
-    for fast in (False, True):
-        way = "on" if fast else "off"
-        type_command(
-            f"{TINY_TRAINING} --max_iter 4 --ema_decay 0 --num_eval_imgs 64 --val_freq 9 --sample_freq 9 --fast {way} --exp_name {way}"
-        )
-        found[fast] = results_of(only_run(tmp_path, way), fast)
-    plain, fast = found[False], found[True]
-    assert (
-        plain.keys() == fast.keys()
-        and plain["architecture"] == fast["architecture"]
-        and plain["final"].keys() == fast["final"].keys()
+def test_the_plain_way_of_training_ends_where_the_fast_way_does(in_both_ways):
+    plain, fast = in_both_ways(
+        f"{TINY_TRAINING} -dis_bs 32 --max_iter 4 --ema_decay 0 --num_eval_imgs 64 --val_freq 9 --sample_freq 9"
     )
+    assert plain["architecture"] == fast["architecture"] and plain["final"].keys() == fast["final"].keys()
     moved = abs(fast["final"]["fid"] - fast["history"][0]["fid"])
-    assert abs(plain["final"]["fid"] - fast["final"]["fid"]) < 0.1 * moved
+    assert abs(plain["final"]["fid"] - fast["final"]["fid"]) < 1e-4 * moved
+
+
+def test_runs_train_in_float32(finished_runs):
+    for name in ("s", "t"):
+        gan = load_checkpoint(only_run(finished_runs, name) / "Model" / "checkpoint.pth")["gan"]
+        for network in ("generator", "discriminator"):
+            assert {tensor.dtype for tensor in gan[network].values()} - {torch.int64} == {torch.float32}

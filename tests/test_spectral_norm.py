@@ -84,7 +84,7 @@ def test_states_are_exchanged_with_pytorchs_norms():
     )
 
 
-def test_a_layer_called_alone_is_normed_too():
+def test_a_layer_called_alone_is_normed_too(in_float64):
     layer = add_spectral_norm(torch.nn.Sequential(torch.nn.Linear(4, 3)))
     joint = join_spectral_norms(copy.deepcopy(layer))
     for _ in range(3):

@@ -17,15 +17,19 @@ def shared_generator(levels=3, **widths):
     return Generator([every_cell(level) for level in range(levels)], **widths)
 
 
-def shared_networks(levels, latent_dim, cells):
-    """(generator, discriminator) with new weights from torch's global generator.
+def shared_networks(levels, latent_dim, cells, weights=None):
+    """(generator, discriminator), their weights drawn from torch's global generator in this order.
 
-    cells: the option group of this name.
+    cells, weights: the option groups of these names. Without `weights`: for counting only.
     """
-    generator = shared_generator(
-        levels, latent_dim=latent_dim, gf_dim=cells.gf_dim, bottom_width=cells.bottom_width
-    )
-    return generator, Discriminator(levels, cells.df_dim)
+    widths = {"latent_dim": latent_dim, "gf_dim": cells.gf_dim, "bottom_width": cells.bottom_width}
+    generator = shared_generator(levels, **widths)
+    if weights:
+        generator = prepare(generator, weights.init_type, weights.g_spectral_norm)
+    discriminator = Discriminator(levels, cells.df_dim)
+    if weights:
+        discriminator = prepare(discriminator, weights.init_type, weights.d_spectral_norm)
+    return generator, discriminator
 
 
 def new_shared_gan(plan, device, resets=0):
@@ -34,11 +38,9 @@ def new_shared_gan(plan, device, resets=0):
     plan: of any search that shares weights. Its number of `levels` and the option groups network, cells,
     weights, training and run are read here.
     """
-    weights = plan.weights
     with global_seed(plan.run.random_seed, "shared GAN", resets):
-        generator, discriminator = shared_networks(plan.levels, plan.network.latent_dim, plan.cells)
-        generator = prepare(generator, weights.init_type, weights.g_spectral_norm)
-        discriminator = prepare(discriminator, weights.init_type, weights.d_spectral_norm)
+        latent_dim = plan.network.latent_dim
+        generator, discriminator = shared_networks(plan.levels, latent_dim, plan.cells, plan.weights)
     if plan.run.is_fast:
         generator, discriminator = fast_form(generator), fast_form(discriminator)
     if compiles_discriminator(plan.run, plan.training):

@@ -1,0 +1,47 @@
+"""Find the run of an interrupted command, so that typing the command again goes on with it. No torch."""
+
+import fcntl
+import glob
+import json
+from pathlib import Path
+
+from utils.progress import say
+
+
+def find_interrupted(root, exp_name, options, free):
+    """The newest folder root/EXP_NAME_* of an interrupted run with these options, or None.
+
+    options: {option: value} of this call. free: names of options that may differ. A run was interrupted if it
+    has a checkpoint but no results, and no process writes to it.
+    """
+    wanted = _without(options, free)
+    for folder in sorted(Path(root).glob(f"{glob.escape(exp_name)}_*"), reverse=True):
+        if _read_options(folder / "config.json", free) == wanted and _is_interrupted(folder):
+            say(f"going on with {folder}, which was interrupted; --resume never starts anew")
+            return str(folder)
+    return None
+
+
+def _without(options, free):
+    """The options as JSON holds them, but for the free ones."""
+    return json.loads(json.dumps({name: value for name, value in options.items() if name not in free}))
+
+
+def _read_options(path, free):
+    """The options of a run's config.json, but for the free ones; None if there are none to read."""
+    try:
+        return _without(json.loads(path.read_text(encoding="utf-8"))["options"], free)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _is_interrupted(folder):
+    checkpoints = [folder / "Model" / name for name in ("checkpoint.pth", "checkpoint_previous.pth")]
+    if (folder / "results.json").exists() or not any(path.is_file() for path in checkpoints):
+        return False
+    try:
+        with open(folder / ".lock", "a") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # another process writes to it, or it may not be written to
+        return False
+    return True

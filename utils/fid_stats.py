@@ -16,12 +16,16 @@ from utils.metrics.network_options import add_network_options, load_networks
 from utils.metrics.real_statistics import real_statistics, save_statistics
 from utils.metrics.sums import FEATURE_SAMPLE
 from utils.options import number
+from utils.run.machine import device_memory
+from utils.training.memory import scoring_memory
 
 
 def main():
     options = parse()
     check_output(options.output)
     images = load_images(options.dataset, options.data_path, options.split, fewest=2)
+    memory = scoring_memory(images.num_images, options.img_size, options.batch_size)
+    memory.check(device_memory(options.device))
     images = images.resized(options.img_size, options.device, num_workers=options.num_workers)
     networks = load_networks(options)
     if len(networks) == 2:

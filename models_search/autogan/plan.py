@@ -3,7 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from models.autogan.architecture import MOST_CELLS, Architecture
+from models.autogan.architecture import Architecture
+from models.families import FAMILIES
 from models.layers.fast_form import fast_form
 from models_search.autogan.controller import Controller
 from models_search.search_space import every_cell
@@ -16,7 +17,8 @@ from utils.training.inputs import steps_per_epoch
 from utils.training.memory import FLOAT_BYTES, PARAMETER_BYTES, Memory, on_meta, training_memory
 from utils.training.sizes import count_parameters, network_sizes
 
-WIDTHS = "--gf_dim, --df_dim, --latent_dim, --bottom_width"
+MOST_CELLS = 10  # each one has twice as many candidates as the one before: 18,432 in the end
+WIDTHS = FAMILIES["autogan"].widths
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ def _growing_iterations(options):
         unused = ("grow_step1", "grow_step2")[added:]
     last = autogan.max_search_iter
     if len(steps) >= MOST_CELLS:
-        raise UserError(f"{name}: {len(steps)} are too many: a generator has at most {MOST_CELLS} cells")
+        raise UserError(f"{name}: {len(steps)} are too many: a search has at most {MOST_CELLS} cells")
     if list(steps) != sorted(set(steps)) or (steps and not 0 < min(steps) <= max(steps) < last):
         raise UserError(
             f"{name}: {list(steps)} must rise between 0 and --max_search_iter {last}; "

@@ -18,6 +18,8 @@ from utils.metrics.real_statistics import real_statistics
 from utils.metrics.scores import METRICS, fewest_images
 from utils.metrics.sums import FEATURE_SAMPLE
 from utils.options import number
+from utils.run.machine import device_memory
+from utils.training.memory import scoring_memory
 
 
 def main():
@@ -70,6 +72,8 @@ def load_folder(option, path, options):
         if options.img_size is None:
             images = replace(images, picture=_require_one_square_size(images.picture, path))
         resolution = options.img_size or images.native_size
+        memory = scoring_memory(images.num_images, resolution, options.batch_size)
+        memory.check(device_memory(options.device))
         return images.resized(resolution, options.device, num_workers=options.num_workers)
     except UserError as error:
         raise UserError(str(error).replace("--data_path", option)) from error

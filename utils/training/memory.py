@@ -14,6 +14,7 @@ from utils.training.sizes import count_parameters
 
 PARAMETER_BYTES = 16  # in training, in float32: value, gradient, Adam's two averages
 FLOAT_BYTES = 4
+SMALLEST_INNER_BATCH = 32  # images that a FeatureNet takes at once: more on a GPU
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,13 @@ def sampling_memory(generator, eval_batch_size, *, widths):
     weights = {widths: FLOAT_BYTES * count_parameters(generator)}
     made = _bytes_per_image(generator, [generator], generator.latent_dim)
     return Memory(weights, {"--eval_batch_size": eval_batch_size * max(made)})
+
+
+def scoring_memory(num_images, resolution, batch_size):
+    """The Memory of a feature network's batches of stored images: bytes, and for some of them floats."""
+    pixels, batch = 3 * resolution**2, min(num_images, batch_size)
+    inside = min(batch, SMALLEST_INNER_BATCH) * FLOAT_BYTES
+    return Memory({}, {"--batch_size, --img_size": pixels * (batch + inside)})
 
 
 def _bytes_per_image(forward, networks, *shape):

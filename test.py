@@ -4,6 +4,7 @@ python test.py --load_path logs/derive_TIME --exp_name test
 """
 
 import json
+import os
 from pathlib import Path
 
 import torch
@@ -36,7 +37,7 @@ def load_generator(path, options):
     The file may be of this project or of the authors' code. Raises UserError if it does not fit.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # path.is_dir() raises OSError for a name that is too long
         models = find_run(path) / "Model"
         best = models / "checkpoint_best.pth"
         path = best if best.is_file() else models / "checkpoint.pth"

@@ -69,9 +69,9 @@ def parse():
 
 def check_output(output):
     """Raise UserError if the file cannot be written, before the work begins. Creates no folder."""
-    if output.suffix != ".npz" or (output.exists() and not output.is_file()):
+    if output.suffix != ".npz" or (os.path.exists(output) and not output.is_file()):
         raise UserError(f"--output: {output} is not the name of an .npz file; give FILE.npz")
-    existing = next(folder for folder in output.absolute().parents if folder.exists())
+    existing = next(folder for folder in output.absolute().parents if os.path.exists(folder))
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise UserError(f"--output: cannot write into {existing}; give another file")
 

@@ -28,9 +28,9 @@ from utils.progress import spoken
 from utils.run.checkpoint import load_latest, save_checkpoint
 from utils.run.files import write_json, write_text
 from utils.run.machine import environment
-from utils.run.schema import COUNT, NUMBER, Least, refuse_other_parts
+from utils.run.schema import COUNT, Least, refuse_other_parts
 
-POSITION = Least(options=dict, step=COUNT, metrics_bytes=COUNT, seconds=NUMBER)  # see Run.save
+POSITION = Least(options=dict, step=COUNT, metrics_bytes=COUNT, seconds=(float, COUNT))  # see Run.save
 
 
 class Run:
@@ -186,8 +186,8 @@ def find_run(path):
     Raises UserError (--load_path) if there is none.
     """
     path = Path(path)
-    folder = path.parent.parent if path.is_file() else path
-    if not (folder / "config.json").is_file():
+    folder = path.parent.parent if os.path.isfile(path) else path  # os.path: a name may be too long
+    if not os.path.isfile(folder / "config.json"):
         raise UserError(
             f"--load_path: {folder} is not a run's folder; give one that holds config.json and Model/"
         )

@@ -14,7 +14,6 @@ import torch
 from utils.cli import UserError
 
 COUNT = range(2**62)
-NUMBER = (int, float)
 
 
 class Some(dict):

@@ -505,6 +505,33 @@ def command(script, options, **values):
     return target.command(carried | values)
 
 
+def script_of(saved):
+    """The script whose run saved these options {option: value}."""
+    return SEARCH if "method" in saved else TRAIN if "max_iter" in saved else TEST
+
+
+def changed_options(saved, architecture=""):
+    """{option: (value, default)} of a run's saved options, as JSON holds them, that differ from the defaults.
+
+    architecture: the text of what a run of train_derived.py or test.py trained or scored. An option that this
+    version does not have has no default: None.
+    """
+    method = saved.get("method") or architectures.family_name(architecture)
+    defaults = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in _defaults(script_of(saved), method, saved.get("protocol")).items()
+    }
+    pairs = {name: (value, defaults.get(name)) for name, value in saved.items()}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def started_by(saved, architecture=""):
+    """The command line that starts a run with these saved options anew."""
+    script = SCRIPTS[script_of(saved)]
+    changed = {name: value for name, (value, _) in changed_options(saved, architecture).items()}
+    return script.command({name: value for name, value in changed.items() if name in script.known()})
+
+
 def generator_architecture(options):
     """The architecture that --arch_file, --arch or --gen_model names, or None.
 

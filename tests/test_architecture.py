@@ -59,3 +59,30 @@ def test_the_skip_code_is_read_most_significant_bit_first():
 def test_a_wrong_vector_is_refused_with_the_token_named(text, complaint):
     with pytest.raises(ArchitectureError, match=complaint):
         Architecture.parse(text)
+
+
+A = "1 0 1 1 | 1 0 0 1 1 | 1 0 1 0 3"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1, 0, 1, 1, 1, 0, 0, 1, 1, 1, 0, 1, 0, 3]",
+        "[1 0 1 1 1 0 0 1 1 1 0 1 0 3]",
+        "[[1, 0, 1, 1, 1, 0, 0, 1, 1, 1, 0, 1, 0, 3]]",
+        "[[1, 0, 1, 1], [1, 0, 0, 1, 1], [1, 0, 1, 0, 3]]",
+        "[[1,0,1,1],[1,0,0,1,1],[1,0,1,0,3]]",
+        "([1, 0, 1, 1], [1, 0, 0, 1, 1], [1, 0, 1, 0, 3])",
+        "(1, 0, 1, 1, 1, 0, 0, 1, 1, 1, 0, 1, 0, 3)",
+    ],
+)
+def test_lists_as_python_prints_them_are_architectures(text):
+    assert str(Architecture.parse(text)) == A
+
+
+@pytest.mark.parametrize(
+    "text", ["[1, 0, 1, 1", "1, 0, 1, 1]", "][1, 0, 1, 1", "x[1, 0, 1, 1]", "[1, 0, 1.5, 1]"]
+)
+def test_broken_lists_are_refused(text):
+    with pytest.raises(ArchitectureError, match="is neither a vector"):
+        Architecture.parse(text)

@@ -176,7 +176,8 @@ def test_the_authors_released_files_load(tmp_path, published, old_format):
         "best_fid": np.float64(12.42),
         "scores": np.float32(8.55),
     }
-    for content in (theirs, whole):
+    wrapped = {f"module.{name}": tensor for name, tensor in theirs.items()}  # by DataParallel
+    for content in (theirs, whole, wrapped, {"avg_gen_state_dict": wrapped}):
         torch.save(content, tmp_path / "released.pth", _use_new_zipfile_serialization=not old_format)
         again = Generator.from_state(
             architecture, rename(read_authors_weights(tmp_path / "released.pth"))

@@ -1,9 +1,11 @@
 """Data sets: the resize rule, the order, residency, every source from small files, and the error lines."""
 
+import dataclasses
 import gzip
 import hashlib
 import os
 import pickle
+import signal
 import struct
 import subprocess
 import sys
@@ -17,8 +19,8 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from utils.cli import UserError
-from utils.data import folders, published
+from utils.cli import Ending, UserError, warn
+from utils.data import listing, published
 from utils.data.image_set import epoch_order
 from utils.data.load import load_images
 
@@ -284,7 +286,7 @@ def test_folder_is_read_in_sorted_order_with_class_sub_folders_and_any_case_of_e
     )
 
 
-@pytest.mark.parametrize("suffix", folders.EXTENSIONS)
+@pytest.mark.parametrize("suffix", listing.EXTENSIONS)
 def test_every_known_extension_is_read(tmp_path, suffix):
     picture = Image.fromarray(random_pixels(0, 12, 12, 3))
     picture.convert("L" if suffix == ".pgm" else "RGB").save(tmp_path / f"a{suffix}")
@@ -446,7 +448,7 @@ def test_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(folders.os, "scandir", refuse)
+    monkeypatch.setattr(listing.os, "scandir", refuse)
     with pytest.raises(UserError, match="^--data_path: cannot read .*Permission denied"):
         load_images("folder", tmp_path)
 
@@ -467,3 +469,69 @@ def test_hostile_zip_member_is_named_and_not_unpacked(tmp_path, kind):
     path.write_bytes(data)
     with pytest.raises(UserError, match="^--data_path: cannot read 0.png in .*images.zip as an image"):
         load_images("folder", path)
+
+
+# Processes that read
+
+
+@pytest.fixture
+def no_processes(monkeypatch):
+    """As where /dev/shm is read-only."""
+
+    def refuse(*arguments, **options):
+        raise OSError(30, "Read-only file system")
+
+    warn.cache_clear()
+    monkeypatch.setattr("multiprocessing.synchronize.SemLock.__init__", refuse)
+
+
+def test_where_no_process_can_be_started_this_one_reads(tmp_path, no_processes, capsys):
+    images = load_images("folder", write_images(tmp_path / "images"))
+    for max_resident_bytes in (None, 0):
+        found = images.resized(8, max_resident_bytes=max_resident_bytes, num_workers=2)
+        assert found.sha256() == images.resized(8).sha256()
+    line = (
+        "warning: --num_workers: no process can be started (Read-only file system); reading goes on without\n"
+    )
+    assert capsys.readouterr().err == line
+
+
+def test_images_come_without_shared_memory(tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise AssertionError("shared memory")
+
+    monkeypatch.setattr("torch.UntypedStorage._share_fd_cpu_", refuse)
+    monkeypatch.setattr("torch.UntypedStorage._new_shared", refuse)
+    images = load_images("folder", write_images(tmp_path / "images")).resized(8, num_workers=2)
+    assert images.tensor.shape == (5, 3, 8, 8) and not images.tensor.is_shared()
+
+
+def test_a_killed_process_that_reads_ends_the_run_in_one_line(tmp_path):
+    first = os.getpid()
+
+    def picture(index):
+        if os.getpid() != first:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    images = dataclasses.replace(load_images("digits"), picture=picture)
+    with pytest.raises(Ending, match="a process that reads images was killed"):
+        images.resized(8, num_workers=1)
+
+
+@pytest.mark.parametrize(
+    "name", ["train-images.idx3-ubyte", "train-images-idx3-ubyte/train-images-idx3-ubyte"]
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_idx_files_as_some_archives_name_them_are_read(tmp_path, name, packed):
+    data = struct.pack(">4i", 0x803, 2, 28, 28) + bytes(2 * 784)
+    path = tmp_path / (name + ".gz" * packed)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(gzip.compress(data) if packed else data)
+    assert load_images("mnist", tmp_path).num_images == 2
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_a_download_that_fails_leaves_no_folder(tmp_path, no_network, name):
+    with pytest.raises(UserError):
+        load_images(name, tmp_path / "data")
+    assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,7 @@
 """derived.json: what a search writes is what a training reads, and any other file is refused in one line."""
 
 import json
+import os
 
 import pytest
 
@@ -40,3 +41,17 @@ def test_another_file_is_refused(tmp_path, text):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(UserError, match="--arch_file: no file"):
         read_architecture(tmp_path / "derived.json", 1)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_file_that_an_editor_saved_anew_is_read_whatever_its_encoding(tmp_path, encoding):
+    write_derived(tmp_path / "derived.json", "is", "inception", RANKED)
+    text = (tmp_path / "derived.json").read_text()
+    (tmp_path / "derived.json").write_text(text, encoding=encoding)
+    assert read_architecture(tmp_path / "derived.json", 2) == "1 1 1 1"
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="^--arch_file: .*pipe is not a regular file"):
+        read_architecture(tmp_path / "pipe", 1)

@@ -17,6 +17,7 @@ from running import ROOT, assert_equal_states, load_script, only_run, read_metri
 
 import cfg
 import models_search.dggan.pair
+import utils.progress
 from models.growing.architecture import GrowingArchitecture, proggan_architecture
 from models_search.dggan.actions import GrowResolution, GrowthError, every_action, legal_actions
 from models_search.dggan.fade import Fade
@@ -136,14 +137,12 @@ def test_every_score_in_the_log_carries_the_networks_name(finished):
 def test_a_long_training_tells_where_it_stands_without_a_terminal(
     type_command, pictures, capsys, monkeypatch
 ):
-    monkeypatch.setattr(models_search.dggan.pair, "SECONDS_PER_LINE", 0)
+    for name in ("FIRST_PAUSE", "SHORT"):
+        monkeypatch.setattr(utils.progress, name, -1)
     type_command(f"search --method proggan {pictures} {SCORING} {GROWTH} --exp_name p")
-    lines = [
-        line for line in capsys.readouterr().out.splitlines() if line.startswith("node_001, 16 px: step ")
-    ]
-    assert lines and all(
-        re.search(r" of 4: d_loss \S+, g_loss \S+, about \S+ left$", line) for line in lines
-    ), lines
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("node_001, 16 px: ")]
+    assert lines[0].startswith("node_001, 16 px: 1 of 4 steps") and len(lines) == 4
+    assert re.search(r": 4 of 4 steps: d_loss \S+, g_loss \S+, about 00:00 left$", lines[-1]), lines
 
 
 def test_the_weights_of_pruned_networks_are_removed(finished):

@@ -2,6 +2,7 @@
 
 import io
 import os
+from pathlib import Path
 import sys
 import zipfile
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from utils.cli import UserError, run_script
+from utils.cli import UserError, run_script, warn
 from utils.fid_stats import main
 from utils.metrics.real_statistics import RealStatistics, load_fid_stat, real_statistics, save_statistics
 
@@ -215,7 +216,7 @@ def test_files_that_are_no_statistics_are_refused(tmp_path, kind):
 
 def test_files_that_cannot_be_opened_are_refused(tmp_path):
     for path in (tmp_path / "missing.npz", tmp_path):
-        with pytest.raises(UserError, match="^--fid_stat: .*(no file|not a regular file)"):
+        with pytest.raises(UserError, match="^--fid_stat: (no file .*|.* is not a regular file); make one"):
             load_fid_stat(path, 6)
 
 
@@ -265,3 +266,37 @@ def test_the_tools_mistakes_are_one_line_that_names_the_option(
     code, message = run_tool(monkeypatch, capsys, *arguments)
     assert code == 2 and message.startswith(f"error: {option}: ") and message.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_variance_below_zero_by_rounding_is_none(tmp_path):
+    sigma = np.diag([1.0, 1, 1, 1, 1, -1e-17])
+    np.savez(tmp_path / "a.npz", mu=np.zeros(6), sigma=sigma)
+    assert load_fid_stat(tmp_path / "a.npz", 6).sigma[5, 5] == -1e-17
+    np.savez(tmp_path / "a.npz", mu=np.zeros(6), sigma=np.diag([1.0, 1, 1, 1, 1, -1e-3]))
+    with pytest.raises(UserError, match="negative variance"):
+        load_fid_stat(tmp_path / "a.npz", 6)
+
+
+def test_statistics_in_a_pipe_are_refused_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(UserError, match="^--fid_stat: .*pipe.npz is not a regular file"):
+        load_fid_stat(tmp_path / "pipe.npz", 6)
+
+
+def test_without_a_home_the_statistics_are_computed_with_a_warning(monkeypatch, capsys):
+    warn.cache_clear()
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as where HOME and the user are unknown
+    net = CountingNet()
+    assert real_statistics(StoredImages(), net).num_images and net.calls == 1
+    assert "warning: there is no cache for the statistics of the real images" in capsys.readouterr().err
+
+
+def test_a_cache_that_cannot_be_read_only_warns(tmp_path, monkeypatch, capsys):
+    def refuse(path, *arguments, **options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    warn.cache_clear()
+    monkeypatch.setattr(Path, "is_file", refuse)
+    assert real_statistics(StoredImages(), CountingNet(), cache_dir=tmp_path).num_images
+    assert "Permission denied" in capsys.readouterr().err

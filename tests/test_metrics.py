@@ -402,3 +402,15 @@ def test_two_backends_that_agree_are_compared_and_others_refused():
     assert differences["is"] is differences["fid"] is None
     with pytest.raises(BackendsDiffer, match="features 1.0e-03"):
         evaluate_both(reader(images), 60, (LinearNet(), far), reals=(real, real))
+
+
+def test_the_fid_of_equal_statistics_is_never_below_zero():
+    for seed in range(20):
+        features = torch.randn(50, 8, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        mu, sigma = features.mean(0), features.T.cov()
+        assert 0 <= frechet_distance(mu, sigma, mu, sigma) < 1e-9
+
+
+def test_no_score_is_printed_as_minus_zero():
+    scores = Scores("inception", "torch", "none", 10, fid=0.0, kid_mean=-1e-9, kid_std=0.0)
+    assert scores.text() == "FID 0.00, KID 0.00000 +- 0.00000"

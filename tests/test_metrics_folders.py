@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -113,3 +114,30 @@ def test_mistakes_are_one_line_that_names_the_option(tmp_path, score, options, n
     write_images(tmp_path / "fake", 12, seed=2)
     code, text, message = score(*options)
     assert code == 2 and text == "" and message.startswith(f"error: {named}: ") and message.count("\n") == 1
+
+
+def test_statistics_of_real_images_do_for_the_images(score, tmp_path):
+    write_images(tmp_path / "real", 16, seed=1)
+    write_images(tmp_path / "fake", 12, seed=2)
+    code, expected, _ = score("--json", "--splits", "3")
+    (cached,) = (tmp_path / "cache" / "autogan").glob("real-*.npz")
+    with_features, without = tmp_path / "with.npz", tmp_path / "without.npz"
+    shutil.copy(cached, with_features)
+    with np.load(cached) as arrays:
+        np.savez(without, mu=arrays["mu"], sigma=arrays["sigma"])
+    first, expected = (
+        json.loads(score("--json", "--splits", "3", "--real", with_features)[1]),
+        json.loads(expected),
+    )
+    names = ("is_mean", "fid", "kid_mean", "precision", "recall")
+    assert [first[name] for name in names] == [expected[name] for name in names]
+    second = json.loads(score("--json", "--splits", "3", "--real", without)[1])
+    assert second["fid"] == expected["fid"] and second["kid_mean"] is None
+    for metric, words in (
+        ("kid", "--metrics: kid and precision_recall need"),
+        ("swd", "--metrics: swd needs images"),
+    ):
+        code, _, line = score("--metrics", metric, "--real", without)
+        assert code == 2 and line.startswith(f"error: {words}") and line.count("\n") == 1
+    code, _, line = score("--real", tmp_path / "nowhere.npz")
+    assert code == 2 and line.startswith("error: --real: no file")

@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from utils.run.checkpoint import load_latest, save_checkpoint
 from utils.cli import run_script
 from models_search.dggan.picture import save_growth_picture
 from utils.metrics.real_statistics import RealStatistics, save_statistics
+from utils.run.files import write_text
 from utils.run.folder import Run, load_run
 from utils.run.machine import code_commit
 from utils.run.save_point import SavePoint, StopRequested, StopSignal
@@ -234,3 +236,25 @@ def test_a_runs_configuration_names_the_commit_of_the_code(tmp_path):
     assert code_commit(tmp_path) == commit
     (tmp_path / "code.py").write_text("second")
     assert code_commit(tmp_path) == f"{commit} (modified)"
+
+
+def test_temporary_files_of_processes_that_are_gone_are_removed(tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    host = socket.gethostname()
+    leftover, others = (
+        tmp_path / f".a.pth.{host}.{ended.pid}.part",
+        tmp_path / f".a.pth.elsewhere.{ended.pid}.part",
+    )
+    own = tmp_path / f".b.pth.{host}.{os.getpid()}.part"
+    for path in (leftover, others, own):
+        path.write_text("")
+    write_text(tmp_path / "a.txt", "text")
+    assert sorted(tmp_path.iterdir()) == sorted([others, own, tmp_path / "a.txt"])
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_the_line_for_a_full_disk_names_the_file(tmp_path, capsys, name):
+    run = Run.create(tmp_path, "run", {})
+    with full_disk(8):
+        assert str(tmp_path) in fails_with_one_line(lambda: WRITES[name](run), capsys)

@@ -1,11 +1,18 @@
 """What every command-line script of the project shares: one-line errors and exit codes.
 
-Exit codes: 0 done, 1 failed while running, 2 bad input, 3 training diverged, 130 and 143 stopped by a signal.
+Exit codes: 0 done, 1 failed while running, 2 bad input, 3 training diverged, 128 + N stopped by signal N.
 """
 
 import argparse
+import contextlib
+import functools
+import os
 import re
+import signal
 import sys
+import warnings
+
+from utils import console
 
 
 LONGEST_LINE = 2000  # characters of a message
@@ -33,30 +40,80 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **kwargs):
         super().__init__(allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs)
 
+    def parse_known_args(self, args=None, namespace=None):
+        """As argparse does, with ~ expanded: after = no shell does it."""
+        args = sys.argv[1:] if args is None else args
+        return super().parse_known_args([_expand_home(text) for text in args], namespace)
+
     def error(self, message):
         message = re.sub(r"^argument (-\w+/)*", "", message)  # name only the long spelling
         sys.exit(_report("error", f"{message} (--help lists the options)", UserError.exit_code))
 
 
+def _expand_home(text):
+    option, path = re.fullmatch(r"(--\w+=)?(.*)", text, re.DOTALL).groups("")
+    return option + os.path.expanduser(path)
+
+
 def run_script(main):
     """Call `main()` as the body of a script. An Ending becomes a line on stderr and an exit code.
 
-    So does an OSError, such as a full disk. Files to read are checked where they are read.
+    So does an OSError, such as a full disk. Files to read are checked where they are read. Warnings of
+    libraries are shown only where Python is asked for them (-W, PYTHONWARNINGS).
     """
+    before = console.guard()
     try:
-        main()
+        with warnings.catch_warnings():
+            if not sys.warnoptions:
+                warnings.simplefilter("ignore", append=True)
+            code = _exit_code(main)
+    finally:
+        sys.stdout, sys.stderr = before
+    if code:
+        sys.exit(code)
+
+
+def _exit_code(main):
+    try:
+        try:
+            main()
+        finally:
+            sys.stdout.flush()
     except Ending as ending:
-        sys.exit(_report(ending.label, ending, ending.exit_code))
+        return _report(ending.label, ending, ending.exit_code)
     except OSError as error:
-        message = f"{error.filename}: {error.strerror}" if error.filename else error
-        sys.exit(_report("error", message, Ending.exit_code))
+        if isinstance(error, BrokenPipeError) and error.filename == "stdout":
+            return 128 + signal.SIGPIPE  # as if the signal had ended the program: `--help | head -1`
+        message = f"{error.filename}: {error.strerror or error}" if error.filename else error
+        return _report("error", message, Ending.exit_code)
     except KeyboardInterrupt:
-        sys.exit(_report("stopped", "by Ctrl-C", 130))
+        return _report("stopped", "by Ctrl-C", 130)
+    return 0
 
 
 def _report(label, message, code):
+    print(_line(label, message), file=sys.stderr)
+    return code
+
+
+@functools.cache
+def warn(message):
+    """One line on stderr: `warning: message`. The same one comes once."""
+    print(_line("warning", message), file=sys.stderr)
+
+
+def _line(label, message):
     words = " ".join(str(message).split())
     if len(words) > LONGEST_LINE:  # such as an architecture of a thousand cells; what to do stands at the end
         words = f"{words[: LONGEST_LINE // 2]} [...] {words[-LONGEST_LINE // 2 :]}"
-    print(f"{label}: {words}", file=sys.stderr)
-    return code
+    return f"{label}: {words}"
+
+
+@contextlib.contextmanager
+def naming(path):
+    """An OSError raised inside names this file, as one of a full disk does not by itself."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or path
+        raise

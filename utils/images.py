@@ -9,6 +9,8 @@ import imageio.v3 as imageio
 import torch
 from torchvision.utils import make_grid
 
+from utils.cli import naming
+
 
 def to_uint8(images):
     """Float images in [-1, 1] -> uint8. Values outside the range are clamped.
@@ -46,8 +48,7 @@ def grid(images, columns=10, zoom=2):
 
 def save_grid(images, path, columns=10, zoom=2):
     """Write a grid of images as PNG and return its path."""
-    imageio.imwrite(path, grid(images, columns, zoom))
-    return Path(path)
+    return _write(path, imageio.imwrite("<bytes>", grid(images, columns, zoom), extension=".png"))
 
 
 def save_gif(pictures, path, frames_per_second=4):
@@ -57,5 +58,11 @@ def save_gif(pictures, path, frames_per_second=4):
     """
     frames = [imageio.imread(picture) for picture in pictures]
     durations = [1000 / frames_per_second] * (len(frames) - 1) + [3000]
-    imageio.imwrite(path, frames, extension=".gif", duration=durations, loop=0)
-    return Path(path)
+    return _write(path, imageio.imwrite("<bytes>", frames, extension=".gif", duration=durations, loop=0))
+
+
+def _write(path, content):
+    path = Path(path)
+    with naming(path):
+        path.write_bytes(content)
+    return path

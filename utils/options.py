@@ -250,7 +250,12 @@ class Script:
 
     def command(self, values):
         """The command line of {option: value}."""
-        words = (f"--{name} {shlex.quote(str(value))}" for name, value in values.items())
+        known, words = self.known(), []
+        for name, value in values.items():
+            field = known[name][1]
+            is_switch = (field.metadata["kind"] or field.type) is bool
+            typed = () if is_switch else value if isinstance(value, (tuple, list)) else (value,)
+            words.append(" ".join([f"--{name}", *(shlex.quote(str(each)) for each in typed)]))
         return " ".join([f"python {self.name}.py", *words])
 
 

@@ -5,6 +5,7 @@ cells pixels a side. A cell has one token for each of `CHOICES`, in that order. 
 one more token, its skip code (section 3.1 of the paper; the codes are the authors').
 """
 
+import re
 from dataclasses import dataclass
 
 from models.errors import ArchitectureError
@@ -85,13 +86,15 @@ class Architecture:
     def parse(cls, text):
         """From a published name, the text form `1 0 1 1 | 1 0 0 1 1`, or the flat vector.
 
+        The vector may be a list as Python prints it, flat as in the authors' logs or with a list per cell.
         The empty text is the architecture without cells. Raises ArchitectureError for any other text.
         """
         text = PUBLISHED.get(text, text)
         if not text.strip():
             return cls(())
         try:
-            tokens = [[int(token) for token in cell.replace(",", " ").split()] for cell in text.split("|")]
+            cells = _without_brackets(text).split("|")
+            tokens = [[int(token) for token in cell.replace(",", " ").split()] for cell in cells]
         except ValueError:
             known = ", ".join(PUBLISHED)
             raise ArchitectureError(
@@ -124,6 +127,15 @@ class Architecture:
 def _refuse_many_cells(count):
     if count > MOST_CELLS:
         raise ArchitectureError(f"an architecture has at most {MOST_CELLS} cells, not {count} or more")
+
+
+def _without_brackets(text):
+    """`[[1, 0, 1, 1], [1, 0, 0, 1, 1]]` -> `1, 0, 1, 1 | 1, 0, 0, 1, 1`; other texts as they are."""
+    text = text.translate(str.maketrans("()", "[]"))
+    lists = re.findall(r"\[([^][]*)\]", text)
+    around = re.sub(r"\[[^][]*\]", "", text).replace(",", "").replace(" ", "")
+    is_list = lists and re.fullmatch(r"\[*\]*", around) and around.count("[") == around.count("]")
+    return " | ".join(lists) if is_list else text
 
 
 PUBLISHED = {

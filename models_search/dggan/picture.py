@@ -5,6 +5,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from models_search.dggan.tree import best_nodes, path
+from utils.cli import naming
 
 COLOURS = {"kept": "#c8e6c9", "pruned": "#e8e8e8", "failed": "#f5b7b1", "best": "#ffe082"}
 BOX_WIDTH, BOX_HEIGHT, COLUMN_WIDTH, ROW_HEIGHT, MARGIN = 230, 34, 290, 42, 16
@@ -62,7 +63,8 @@ def save_growth_picture(boxes, path):
         x, y = MARGIN + 90 * place, height - MARGIN - 14
         draw.rectangle((x, y, x + 14, y + 14), fill=colour, outline="black")
         draw.text((x + 20, y + 1), fate, fill="black", font=font)
-    picture.save(path)
+    with naming(path):
+        picture.save(path)
     return Path(path)
 
 

@@ -3,7 +3,6 @@
 ProgGAN is the case of one action in each growing step.
 """
 
-import shutil
 from dataclasses import dataclass
 from functools import partial
 
@@ -103,7 +102,8 @@ class NodeTrainer:
                 node_file(run.folder, index).unlink(missing_ok=True)
         if tree[0].score is not None:
             kept = kept_nodes(tree, step)
-            shutil.copyfile(node_picture(run.folder, kept[0]), run.samples / f"best_of_step_{step:02d}.png")
+            best = node_picture(run.folder, kept[0]).read_bytes()
+            write_atomically(run.samples / f"best_of_step_{step:02d}.png", lambda file: file.write(best))
             run.log(f"growing step {step}: kept {', '.join(f'node {index}' for index in kept)}")
 
 

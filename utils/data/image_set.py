@@ -7,6 +7,7 @@ images) and makes no copies in float.
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import functional
 
-from utils.cli import UserError
+from utils.cli import Ending, UserError, warn
 from utils.progress import Progress
 
 CHUNK_BYTES = 1 << 22  # of resized images that a worker passes on at once while all images are read
@@ -115,22 +116,69 @@ class ResizedImages:
     def _read(self, order, batch_size):
         """Yield batches on the CPU.
 
-        Workers are forked, so that they share the stored images instead of copying them.
+        Workers are forked, so that they share the stored images instead of copying them. Where no process can
+        be started, this one reads.
         """
-        loader = DataLoader(
-            self._rows, sampler=order.split(batch_size), batch_size=None, num_workers=self._num_workers,
-            multiprocessing_context="fork" if self._num_workers else None,
-            pin_memory=self.device.type == "cuda",
-            generator=torch.Generator(),  # otherwise each iterator draws a seed from the global random state
-        )  # fmt: skip
-        for images in loader:
+        for images in self._read_arrays([part.numpy() for part in order.cpu().split(batch_size)]):
             if isinstance(images, UserError):
                 raise images
-            yield images
+            images = torch.from_numpy(images)
+            yield images.pin_memory() if self.device.type == "cuda" else images
+
+    def _read_arrays(self, batches):
+        """Yield an array for each batch of indices, or the UserError that its reading ended with."""
+        loaded = self._start_loader(batches)
+        try:
+            yield from loaded
+        except RuntimeError as error:
+            if not self._num_workers:
+                raise
+            cause = "a process that reads images was killed, perhaps for want of memory"
+            raise Ending(f"{cause}; use fewer --num_workers") from error
+
+    def _start_loader(self, batches):
+        """The iterator of a DataLoader, without processes from here on if none can be started."""
+        if self._num_workers:
+            iterator, reason = _start_processes(_loader(self._rows, batches, self._num_workers))
+            if iterator:
+                return iterator
+            self._num_workers = 0
+            warn(f"--num_workers: no process can be started ({reason}); reading goes on without")
+        return iter(_loader(self._rows, batches, 0))
+
+
+def _loader(rows, batches, num_workers):
+    """A DataLoader from arrays to arrays. They go through pipes; tensors would go through /dev/shm, and torch
+    would wait for ever where that is too small.
+    """
+    return DataLoader(
+        rows, sampler=batches, batch_size=None, collate_fn=_as_it_is, num_workers=num_workers,
+        multiprocessing_context="fork" if num_workers else None,
+        generator=torch.Generator(),  # otherwise each iterator draws a seed from the global random state
+    )  # fmt: skip
+
+
+def _as_it_is(batch):
+    return batch
+
+
+def _start_processes(loader):
+    """(its iterator, None), or (None, why its processes cannot be started): /dev/shm is missing, full or
+    read-only; there are too many processes.
+    """
+    hook, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
+    try:
+        try:
+            return iter(loader), None
+        except OSError as error:
+            reason = error.strerror
+        return None, reason  # here the failed iterator is deleted, of which torch would print a traceback
+    finally:
+        sys.unraisablehook = hook
 
 
 class _Rows(Dataset):
-    """indices (n,) -> uint8 (n, 3, R, R).
+    """array of indices (n,) -> array, uint8 (n, 3, R, R).
 
     A UserError is returned instead of raised: an error raised in a worker process arrives with a printed
     traceback.
@@ -147,7 +195,7 @@ class _Rows(Dataset):
                 images[row] = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
         except UserError as error:
             return error
-        return torch.from_numpy(images)
+        return images
 
 
 def _resize(picture, resolution):

@@ -4,6 +4,7 @@ Each function takes the data folder and "train" or "test" and returns an ImageSe
 files are missing and cannot be downloaded, or if they are damaged.
 """
 
+import contextlib
 import gzip
 import os
 import socket
@@ -77,9 +78,11 @@ def _idx(name, dataset, data_path, split):
 
     Its images are plain or .gz, in torchvision's folder or in `data_path` itself.
     """
-    stem = f"{'train' if split == 'train' else 't10k'}-images-idx3-ubyte"
-    raw = data_path / dataset.__name__ / "raw"
-    paths = [folder / file for folder in (raw, data_path) for file in (stem, stem + ".gz")]
+    part, raw = "train" if split == "train" else "t10k", data_path / dataset.__name__ / "raw"
+    stem = f"{part}-images-idx3-ubyte"
+    stems = (stem, f"{part}-images.idx3-ubyte", f"{stem}/{stem}")  # the last two as some archives unpack
+    files = [stem + ending for stem in stems for ending in ("", ".gz")]
+    paths = [folder / file for folder in (raw, data_path) for file in files]
     path = next(filter(os.path.isfile, paths), None)
     if path is None:
         _download(dataset, data_path, f"the four original -ubyte.gz files into {data_path}")
@@ -104,11 +107,15 @@ def _read_idx_images(path):
 
 def _download(dataset, data_path, where, **options):
     """torchvision's data set, downloaded if it is missing. torchvision checks the files' md5 sums."""
-    timeout = socket.getdefaulttimeout()
+    timeout, raw = socket.getdefaulttimeout(), data_path / dataset.__name__ / "raw"
+    missing = [folder for folder in (raw, *raw.parents) if not folder.exists()]
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
     try:
         return dataset(root=str(data_path), download=True, **options)
     except (OSError, RuntimeError, EOFError, tarfile.TarError) as error:
+        for folder in missing:  # torchvision has made them; those that hold something stay
+            with contextlib.suppress(OSError):
+                folder.rmdir()
         cause = " ".join(str(error).split())
         raise UserError(
             f"--data_path: {dataset.__name__} is not in {data_path} and the download failed ({cause}); "

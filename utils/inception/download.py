@@ -1,5 +1,6 @@
 """Download the Inception weights into the user's cache, or find them there."""
 
+import contextlib
 import hashlib
 import http.client
 import os
@@ -13,9 +14,11 @@ from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 from tqdm import tqdm
 
 from utils.cli import UserError
-from utils.inception.files import GRAPH_NAME, MAX_BYTES, cache_folder
+from utils.inception.files import GRAPH_NAME, MAX_BYTES, cache_folder, in_home
+from utils.run.files import remove_leftovers, temporary_file
 
 TGZ_URL = "http://download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz"
+TORCH_FIDELITY_NAME = URL_INCEPTION_V3.rsplit("/", 1)[1]
 TGZ_BYTES = 88_931_400
 NETWORK_TIMEOUT_SECONDS = 10
 
@@ -26,8 +29,8 @@ def cached_archive():
 
 
 def torch_fidelity_file():
-    """Where torch-fidelity keeps the weights that it downloads."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / URL_INCEPTION_V3.rsplit("/", 1)[1]
+    """Where torch-fidelity keeps the weights that it downloads. Raises OSError where there is no home."""
+    return in_home(torch.hub.get_dir()) / "checkpoints" / TORCH_FIDELITY_NAME
 
 
 def find_inception_weights():
@@ -36,16 +39,17 @@ def find_inception_weights():
     If there is none, torch-fidelity's is downloaded. Raises UserError, which lists the ways to get the
     weights.
     """
-    for path in (torch_fidelity_file(), cached_archive()):
-        if path.is_file():
-            return path
+    for find in (torch_fidelity_file, cached_archive):
+        with contextlib.suppress(OSError):  # there is no home, or it cannot be read
+            if find().is_file():
+                return find()
     try:
         return download(URL_INCEPTION_V3, torch_fidelity_file())
-    except UserError as error:
-        reason = str(error).split(": ", 1)[1]
+    except (OSError, UserError) as error:
+        reason = str(error).split(": ", 1)[1] if isinstance(error, UserError) else error.strerror
         raise UserError(
             f"--inception_path: there are no Inception weights here, and the download failed: {reason}. "
-            f"Give a file with --inception_path ({torch_fidelity_file().name}, {GRAPH_NAME} or its .tgz), "
+            f"Give a file with --inception_path ({TORCH_FIDELITY_NAME}, {GRAPH_NAME} or its .tgz), "
             "or run `python -m utils.inception --download` where there is a network, "
             "or score with --feature_net efficientnet-lite0, another scale that needs none"
         ) from None
@@ -59,9 +63,10 @@ def download(url, output, *, expected_bytes=None, check=None):
     Raises UserError if anything fails; then there is no file.
     """
     output = Path(output)
-    part = output.with_name(f"{output.stem}.{os.getpid()}.part")
+    part = temporary_file(output)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(output.parent)
         digest = _fetch(url, part, expected_bytes)
         named = re.search(r"-([0-9a-f]{8,64})\.pth$", output.name)
         if named and not digest.startswith(named[1]):
@@ -74,7 +79,8 @@ def download(url, output, *, expected_bytes=None, check=None):
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
         raise UserError(f"--download: {url} to {output}: {reason or type(error).__name__}") from None
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
     return output
 
 

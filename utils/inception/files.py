@@ -5,6 +5,7 @@ is limited, pickles are read without running code, and archives are not unpacked
 raises UserError.
 """
 
+import errno
 import gzip
 import hashlib
 import os
@@ -16,9 +17,10 @@ import safetensors
 import safetensors.torch
 import torch
 
-from utils.cli import UserError
+from utils.cli import UserError, warn
 from utils.inception.graph import GraphError, tensors_from_graph
 from utils.inception.network import inception_shapes
+from utils.run.files import write_atomically
 from utils.run.plain import load_plain
 
 GRAPH_NAME = "classify_image_graph_def.pb"
@@ -30,8 +32,19 @@ MAX_MEMBERS = 100
 
 
 def cache_folder():
-    """The user's cache folder for this project: $XDG_CACHE_HOME/autogan, or ~/.cache/autogan."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "autogan"
+    """The user's cache folder for this project: $XDG_CACHE_HOME/autogan, or ~/.cache/autogan.
+
+    Raises OSError where there is no home.
+    """
+    return in_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "autogan"
+
+
+def in_home(path):
+    """A path that may begin with ~. Raises OSError where it does and there is no home."""
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        raise FileNotFoundError(errno.ENOENT, "there is no home folder (set XDG_CACHE_HOME or HOME)", path)
+    return Path(expanded)
 
 
 def read_weights(path):
@@ -50,18 +63,18 @@ def read_weights(path):
     if kind == "safetensors":
         return read_safetensors(path), sha256
 
-    cached = cache_folder() / f"inception-{sha256}.safetensors"
-    if cached.is_file():
-        try:
-            return read_safetensors(cached), sha256
-        except UserError:
-            pass  # damaged: read the graph again and write the cache anew
+    try:
+        cached = cache_folder() / f"inception-{sha256}.safetensors"
+        return read_safetensors(cached), sha256
+    except (OSError, UserError):
+        pass  # missing, or damaged: read the graph and write the cache anew
     tensors = graph_tensors(graph_bytes(path, kind), path)
     try:
+        cached = cache_folder() / f"inception-{sha256}.safetensors"
         cached.parent.mkdir(parents=True, exist_ok=True)
         write_safetensors(tensors, cached)
-    except OSError:
-        pass  # the cache only saves time
+    except OSError as error:  # the cache only saves time
+        warn(f"the Inception weights could not be cached: {error}")
     return tensors, sha256
 
 
@@ -94,9 +107,7 @@ def convert(source, output):
         if output.suffix == ".safetensors":
             write_safetensors(tensors, output)
         else:
-            part = output.with_name(f"{output.name}.{os.getpid()}.part")
-            torch.save(tensors, part)
-            os.replace(part, output)
+            write_atomically(output, lambda file: torch.save(tensors, file))
     except (OSError, RuntimeError) as error:
         raise UserError(f"--output: {output} cannot be written ({str(error).splitlines()[0]})") from None
 
@@ -221,14 +232,8 @@ def write_safetensors(tensors, path):
 
     The file is written whole or not at all.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        safetensors.torch.save_file(tensors, part, metadata={"tensors_sha256": tensors_digest(tensors)})
-        os.replace(part, path)
-    except safetensors.SafetensorError as error:  # such as a full disk
-        raise OSError(str(error)) from None
-    finally:
-        part.unlink(missing_ok=True)
+    content = safetensors.torch.save(tensors, metadata={"tensors_sha256": tensors_digest(tensors)})
+    write_atomically(path, lambda file: file.write(content))
 
 
 def read_safetensors(path):

@@ -37,7 +37,8 @@ def frechet_distance(mu1, sigma1, mu2, sigma2):
     root1, root2 = _covariance_root(sigma1), _covariance_root(sigma2)
     product = root1.T @ sigma2 @ root1 if root1.shape[1] <= root2.shape[1] else root2.T @ sigma1 @ root2
     root_trace = torch.linalg.eigvalsh(product).clamp(min=0).sqrt().sum()
-    return ((mu1 - mu2).square().sum() + sigma1.trace() + sigma2.trace() - 2 * root_trace).item()
+    distance = ((mu1 - mu2).square().sum() + sigma1.trace() + sigma2.trace() - 2 * root_trace).item()
+    return max(0.0, distance)  # equal statistics may give -1e-12
 
 
 def _covariance_root(sigma):

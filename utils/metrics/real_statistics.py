@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import sys
 import time
 import zipfile
 import zlib
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from utils.cli import UserError
+from utils.cli import UserError, warn
 from utils.inception.files import cache_folder
 from utils.metrics.sums import FEATURE_SAMPLE, FeatureSums
 from utils.progress import Progress
@@ -74,43 +73,52 @@ def real_statistics(images, feature_net, *, cache_dir=None, batch_size=100, samp
         "backend": feature_net.backend, "weights_sha256": feature_net.weights_sha256,
     }  # fmt: skip
     sample_size = min(sample_size, images.num_images)
-    path = _cache_file(cache_dir, provenance)
-    cached = _read_cache(path, feature_net.feature_dim, provenance)
+    try:
+        path = _cache_file(cache_dir, provenance)
+        cached = _read_cache(path, feature_net.feature_dim, provenance)
+    except OSError as error:
+        path = cached = None
+        warn(f"there is no cache for the statistics of the real images: {error}")
     if cached is not None:
         kept = 0 if cached.sample is None else len(cached.sample)
         if sample_size in (0, kept):
             return cached
-    sums = _sum_features(
-        images, feature_net, batch_size, sample_size, progress, _partial_file(path, sample_size)
-    )
+    partial_file = path and _partial_file(path, sample_size)
+    sums = _sum_features(images, feature_net, batch_size, sample_size, progress, partial_file)
     mu, sigma = sums.mean_and_covariance()
     sample = sums.sample.rows.cpu().numpy() if sample_size else None
     statistics = RealStatistics(mu.numpy(), sigma.numpy(), sample, **provenance)
     try:
-        save_statistics(statistics, path)
+        if path:
+            save_statistics(statistics, path)
     except OSError as error:
-        print(f"warning: the statistics of the real images could not be cached: {error}", file=sys.stderr)
+        warn(f"the statistics of the real images could not be cached: {error}")
     return statistics
 
 
 def _sum_features(images, feature_net, batch_size, sample_size, progress, partial_file):
-    """The FeatureSums of all images. What is done is saved to `partial_file` every minute, to go on from."""
+    """The FeatureSums of all images.
+
+    What is done is saved to `partial_file` every minute, to go on from; None: it is not saved.
+    """
     count = images.num_images
     sums = FeatureSums(
         count, feature_net.feature_dim, feature_net.num_classes, feature_net.device,
         covariance=True, sample_size=sample_size,
     )  # fmt: skip
-    start, saved_at = _load_partial(sums, partial_file, batch_size), time.monotonic()
+    start = _load_partial(sums, partial_file, batch_size) if partial_file else 0
+    saved_at = time.monotonic()
     with Progress(count, progress, "image", first=start) as bar:
         for batch in images.batches(torch.arange(start, count), batch_size):
             features, logits = feature_net(batch)
             sums.add(features, logits, start)
             start += len(batch)
             bar.update(len(batch))
-            if time.monotonic() - saved_at > SECONDS_PER_SAVE and start < count:
+            is_due = time.monotonic() - saved_at > SECONDS_PER_SAVE
+            if partial_file and is_due and start < count:
                 _save_partial(sums, partial_file, batch_size, start)
                 saved_at = time.monotonic()
-    for file in (partial_file, previous_of(partial_file)):
+    for file in (partial_file, previous_of(partial_file)) if partial_file else ():
         with contextlib.suppress(OSError):
             file.unlink(missing_ok=True)
     return sums
@@ -124,7 +132,7 @@ def _load_partial(sums, file, batch_size):
             return 0
         sums.load_state_dict(saved["sums"])
         return saved["start"]
-    except (UserError, KeyError, RuntimeError):  # no such file, or one of another kind
+    except (OSError, UserError, KeyError, RuntimeError):  # no such file, or one of another kind
         return 0
 
 
@@ -147,7 +155,7 @@ def _partial_file(path, sample_size):
 
 def _read_cache(path, feature_dim, provenance):
     """The RealStatistics in a cache file, or None."""
-    if not path.exists():
+    if not path.is_file():
         return None
     try:
         statistics = load_fid_stat(path, feature_dim)

@@ -63,7 +63,7 @@ class Scores:
         if self.fid is not None:
             parts.append(f"{prefix}FID {self.fid:.2f}")
         if self.kid_mean is not None:
-            parts.append(f"{prefix}KID {self.kid_mean:.5f} +- {self.kid_std:.5f}")
+            parts.append(f"{prefix}KID {round(self.kid_mean, 5) + 0.0:.5f} +- {self.kid_std:.5f}")
         if self.precision is not None:
             parts.append(f"{prefix}precision {self.precision:.3f}, {prefix}recall {self.recall:.3f}")
         if self.swd is not None:

@@ -6,6 +6,7 @@ models.autogan.authors renames their weights.
 
 import hashlib
 import pickle
+import re
 from pathlib import Path
 
 import torch
@@ -117,6 +118,8 @@ def read_authors_weights(path, option="--load_path"):
     content = _read(path, option)
     if isinstance(content, dict) and "avg_gen_state_dict" in content:
         content = content["avg_gen_state_dict"]
+    if isinstance(content, dict):
+        content = {_without_wrapper(name): value for name, value in content.items()}
     if not is_state_dict(content) or "l1.weight" not in content:
         cure = "give a checkpoint of this project or of the authors' code"
         raise DamagedCheckpoint(f"{option}: {path} holds no AutoGAN generator; {cure}")
@@ -127,6 +130,11 @@ def is_state_dict(content):
     """Whether it is a network's weights: a dict of tensors by name."""
     is_dict = isinstance(content, dict) and all(isinstance(name, str) for name in content)
     return is_dict and all(isinstance(value, torch.Tensor) for value in content.values())
+
+
+def _without_wrapper(name):
+    """The name of a weight without what DataParallel and torch.compile put before it."""
+    return re.sub(r"^((module|_orig_mod)\.)+", "", name) if isinstance(name, str) else name
 
 
 def _read(path, option):

@@ -31,7 +31,8 @@ def read_architecture(path, rank):
     try:
         with open_regular(path, "--arch_file", "give the derived.json that a search wrote") as file:
             content = file.read(MOST_BYTES)
-        ranked = json.loads(content.decode())["architectures"]
+        # Of bytes json finds out the encoding: any UTF, with or without a byte order mark.
+        ranked = json.loads(content)["architectures"]
         texts = [entry["architecture"] for entry in ranked]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise UserError(

@@ -1,7 +1,10 @@
 """Files that are written whole or not at all, and the user's files, opened for reading. No torch."""
 
+import contextlib
+import glob
 import json
 import os
+import socket
 import stat
 from pathlib import Path
 
@@ -35,7 +38,8 @@ def write_atomically(path, write, keep_as=None):
     kill at any moment leaves a whole file. Without `keep_as` the old file is replaced.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    remove_leftovers(path.parent)
+    temporary = temporary_file(path)
     try:
         with open(temporary, "wb") as file:
             write(file)
@@ -56,9 +60,25 @@ def write_atomically(path, write, keep_as=None):
         os.close(folder)
 
 
+def temporary_file(path):
+    """What a file is called while this process writes it. The computer's name is in it, too: others may share
+    the folder.
+    """
+    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
+
+
+def remove_leftovers(folder):
+    """Remove the temporary files of processes of this computer that are gone, killed while they wrote."""
+    for path in Path(folder).glob(f".*.{glob.escape(socket.gethostname())}.*.part"):
+        process = path.name.split(".")[-2]
+        if process.isdecimal() and not os.path.exists(f"/proc/{process}"):
+            with contextlib.suppress(OSError):  # another user's
+                path.unlink()
+
+
 def write_text(path, text):
-    """Write UTF-8 text whole or not at all."""
-    write_atomically(path, lambda file: file.write(text.encode()))
+    """Write UTF-8 text whole or not at all. A path in it that is no UTF-8 is written as it is."""
+    write_atomically(path, lambda file: file.write(text.encode(errors="surrogateescape")))
 
 
 def write_json(path, content):

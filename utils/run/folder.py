@@ -22,7 +22,8 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 from tqdm import tqdm
 
-from utils.cli import UserError
+from utils.cli import UserError, naming, warn
+from utils.console import go_on_without
 from utils.images import save_grid, to_uint8
 from utils.progress import spoken
 from utils.run.checkpoint import load_latest, save_checkpoint
@@ -91,7 +92,10 @@ class Run:
         return run
 
     def _open(self, metrics_bytes=0):
-        """Lock the folder and open the logs; metrics.jsonl is cut to `metrics_bytes`."""
+        """Lock the folder and open the logs; metrics.jsonl is cut to `metrics_bytes`.
+
+        From here on the program goes on if its console fails.
+        """
         # Stays open: the lock is released when the process ends, even if it is killed.
         self._lock = open(self.folder / ".lock", "a")
         try:
@@ -101,10 +105,12 @@ class Run:
             raise UserError(f"--load_path: {message}") from None
         self.metrics.touch()
         os.truncate(self.metrics, min(metrics_bytes, self.metrics.stat().st_size))
+        go_on_without(self.note)
         # Not SummaryWriter: its thread dies if the disk is full, and the program then waits for it for ever.
         # No session-start event either: at this event TensorBoard drops all figures at later steps, but each
         # tag counts its own steps.
-        self._tensorboard = EventsWriter(str(self.logs / "events"))
+        with naming(self.logs / "events"):
+            self._tensorboard = EventsWriter(str(self.logs / "events"))
 
     @contextmanager
     def removed_if_refused(self):
@@ -132,8 +138,9 @@ class Run:
         self.note(message)
 
     def note(self, message):
-        """One line in log.txt alone."""
-        with open(self.logs / "log.txt", "a", encoding="utf-8") as file:
+        """One line in log.txt alone. Of a name that is no UTF-8, the odd bytes become escapes."""
+        path = self.logs / "log.txt"
+        with naming(path), open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
 
     def record(self, step, figures, prefix="", iteration=None):
@@ -149,7 +156,7 @@ class Run:
         }
         clock = {"step": step} if iteration is None else {"step": step, "iteration": iteration}
         line = {**clock, "seconds": round(self.seconds(), 2), **named}
-        with open(self.metrics, "a", encoding="utf-8") as file:
+        with naming(self.metrics), open(self.metrics, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         self._show(step, *(summary.scalar(name, value) for name, value in named.items()))
 
@@ -161,9 +168,10 @@ class Run:
 
     def _show(self, step, *summaries):
         """Write to TensorBoard."""
-        for each in summaries:
-            self._tensorboard.write_event(Event(wall_time=time.time(), step=step, summary=each))
-        self._tensorboard.flush()
+        with naming(self.logs / "events"):
+            for each in summaries:
+                self._tensorboard.write_event(Event(wall_time=time.time(), step=step, summary=each))
+            self._tensorboard.flush()
 
     def save(self, state, step, best=False):
         """Write `state` as Model/checkpoint.pth, or checkpoint_best.pth if `best`.
@@ -177,7 +185,8 @@ class Run:
     def finish(self, results):
         """Write results.json and close the log."""
         write_json(self.folder / "results.json", results)
-        self._tensorboard.close()
+        with naming(self.logs / "events"):
+            self._tensorboard.close()
 
 
 def find_run(path):
@@ -199,7 +208,7 @@ def load_run(path):
     saved, used = load_latest(find_run(path) / "Model")
     refuse_other_parts(saved, POSITION, f"--load_path: {used}")
     if used.name != "checkpoint.pth":
-        tqdm.write(f"warning: checkpoint.pth is damaged, going on from {used.name}", file=sys.stderr)
+        warn(f"checkpoint.pth is damaged, going on from {used.name}")
     return saved
 
 

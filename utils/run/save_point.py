@@ -19,7 +19,9 @@ class StopRequested(Ending):
 
 
 class StopSignal:
-    """Catches SIGINT and SIGTERM inside a `with` block. A second signal ends the program at once.
+    """Catches SIGINT, SIGTERM and SIGHUP inside a `with` block. A second signal ends the program at once.
+
+    A terminal that closes sends SIGHUP; under nohup it stays ignored.
 
     `number` is None until a signal has come, then the signal's number. If an error follows a signal, the
     signal is reported as its cause: Ctrl-C reaches all processes of a terminal, so it may have ended a
@@ -33,9 +35,11 @@ class StopSignal:
         self.hint, self.note = hint, note
 
     def __enter__(self):
-        self._previous = {
-            number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        self._process = os.getpid()
+        self._previous = {number: signal.signal(number, self._receive) for number in numbers}
         return self
 
     def __exit__(self, kind, error, traceback):
@@ -50,6 +54,10 @@ class StopSignal:
             raise error from None
 
     def _receive(self, number, frame):
+        if os.getpid() != self._process:  # a forked one that reads images: the first one ends it
+            return
+        if self.number and number == signal.SIGHUP:  # the shell and the system may both send it
+            return
         if self.number:
             os._exit(128 + number)
         self.number = number

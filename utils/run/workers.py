@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import torch
 
+from utils import console
 from utils.cli import Ending
 from utils.progress import use_lines
 from utils.run.save_point import StopRequested
@@ -31,10 +32,14 @@ def workers(devices, save_point):
         yield ThisProcess(devices[0], save_point)
         return
     context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
-    stop, free_devices = context.Value("i", 0), context.SimpleQueue()
+    try:
+        stop, free_devices = context.Value("i", 0), context.SimpleQueue()
+        pool = ProcessPoolExecutor(len(devices), context, _become_worker, (stop, free_devices))
+    except OSError as error:  # /dev/shm is missing, full or read-only
+        raise Ending(f"no worker process can be started ({error.strerror}); use --workers 1") from None
     for device in devices:
         free_devices.put(str(device))
-    with ProcessPoolExecutor(len(devices), context, _become_worker, (stop, free_devices)) as pool:
+    with pool:
         try:
             yield Processes(pool, save_point)
         except BaseException:
@@ -96,8 +101,11 @@ def _become_worker(stop, free_devices):
     _stop, _device = SharedStop(stop), torch.device(free_devices.get())
     if _device.type == "cuda":
         torch.cuda.set_device(_device)
-    # Ctrl-C reaches every process. The first one tells the workers to stop.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C and a closing terminal reach every process. The first one tells the workers to stop.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    console.guard()
+    console.go_on_without(lambda line: None)  # the first process has the log
     use_lines()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -67,9 +67,10 @@ class TrainingState:
 
         Raises UserError, beginning with `source`, where it does not fit.
         """
-        scores = Least(iteration=COUNT, fid=float)
+        refuse_other_parts(saved, Least(position=COUNT), source)
+        scores, gan = Least(iteration=COUNT, fid=float), self.gan.schema(all_trained=saved["position"] > 0)
         wanted = Least(
-            architecture=str(self.architecture), gan=self.gan.schema(), position=COUNT, best=(None, scores),
+            architecture=str(self.architecture), gan=gan, position=COUNT, best=(None, scores),
             history=Each(scores), scored_step=range(-1, COUNT.stop), rollbacks=range(MOST_ROLLBACKS + 1),
         )  # fmt: skip
         refuse_other_parts(saved, wanted, source)

@@ -14,7 +14,6 @@ from models.autogan.networks import Generator
 from models.errors import ArchitectureError
 from models.growing.architecture import GrowingArchitecture
 from models.growing.networks import GrowingGenerator
-from search import METHODS
 from utils.cli import UserError
 from utils.run.checkpoint import DamagedCheckpoint, load_checkpoint, read_authors_weights, save_checkpoint
 from utils.run.folder import POSITION
@@ -196,7 +195,7 @@ def restorer(name, folder, saved):
     script = SHORT_RUNS[name].split()[0]
     options = cfg.resumed(cfg.parse(script, ["--load_path", str(folder)]), saved["options"])
     if script == "search":
-        method = METHODS[options.search.method]
+        method = load_script(script).METHODS[options.search.method]
         plan = method.make_plan(options)
         return lambda state: method.new_state(plan, state)
     module, device = load_script(script), torch.device("cpu")
@@ -219,7 +218,8 @@ def test_no_part_of_a_checkpoint_may_be_missing_or_of_another_type(stopped_run, 
             assert str(error).startswith("--load_path: "), (at, kind)
         else:
             taken.append((at, kind))
-    assert [(at, kind) for at, kind in taken if not HARMLESS & set(at)] == []
+    harmless = HARMLESS | ({"state"} if name == "search" else set())  # not all of a shared GAN is trained yet
+    assert [(at, kind) for at, kind in taken if not harmless & set(at)] == []
     assert len(taken) < 12
 
 

@@ -140,7 +140,7 @@ def new_state(plan, saved):
 
     Raises UserError for a tree that is not of this plan.
     """
-    if not saved:
+    if saved is None:
         return planted(plan.root)
     source = f"--load_path: {plan.run.load_path}"
     refuse_other_parts(saved, Least(tree=str), source)

@@ -45,10 +45,10 @@ class Gan:
         parts = {**self.networks(), **self.optimizers()}
         return {name: part.state_dict() for name, part in parts.items()}
 
-    def schema(self):
-        """What `load_state_dict` reads, see utils.run.schema."""
+    def schema(self, all_trained=False):
+        """What `load_state_dict` reads, see utils.run.schema. all_trained: each parameter has been trained."""
         networks = {name: dict(network.state_dict()) for name, network in self.networks().items()}
-        return networks | {name: adam_schema(adam) for name, adam in self.optimizers().items()}
+        return networks | {name: adam_schema(adam, all_trained) for name, adam in self.optimizers().items()}
 
     def load_state_dict(self, state):
         """Load the state of networks with the same shapes.
@@ -121,8 +121,8 @@ def place(network, device, fast, precision="float32"):
     return network.to(device).to(memory_format=memory_format)
 
 
-def adam_schema(adam):
-    """The schema (utils.run.schema) of an Adam optimiser's state: averages of any of its parameters."""
+def adam_schema(adam, all_trained=False):
+    """The schema (utils.run.schema) of an Adam optimiser's state: averages of any, or all, parameters."""
     parameters = [parameter for group in adam.param_groups for parameter in group["params"]]
     step = torch.zeros(())
     averages = (
@@ -130,7 +130,8 @@ def adam_schema(adam):
         for parameter in parameters
     )
     group = Least(params=list(range(len(parameters))), lr=(float, step))
-    return {"state": Some(enumerate(averages)), "param_groups": Each(group, length=1)}
+    state = dict(enumerate(averages)) if all_trained else Some(enumerate(averages))
+    return {"state": state, "param_groups": Each(group, length=1)}
 
 
 def _map_tensors(change, state):

@@ -46,7 +46,7 @@ class Gan:
         return {name: part.state_dict() for name, part in parts.items()}
 
     def schema(self, all_trained=False):
-        """What `load_state_dict` reads, see utils.run.schema. all_trained: each parameter has been trained."""
+        """What `load_state_dict` reads, see utils.run.schema. all_trained: every parameter has been."""
         networks = {name: dict(network.state_dict()) for name, network in self.networks().items()}
         return networks | {name: adam_schema(adam, all_trained) for name, adam in self.optimizers().items()}
 

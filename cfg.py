@@ -10,6 +10,7 @@ from the paper").
 """
 
 import dataclasses
+import math
 import shlex
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +35,10 @@ PRECISIONS = ("float32", "tf32", "bfloat16")  # those of utils.precision, which 
 width = partial(count, at_most=2**20)
 size = partial(option, at_most=2**14)
 images = partial(option, at_least=2, at_most=10**8)  # a random order of so many takes 800 MB
+million = partial(count, at_most=10**6)
 processes = partial(option, at_most=1024)
+# Methods of search.py: those that search AutoGAN's cells in a shared GAN. "autogan" is also their family.
+SHARED_GAN_METHODS = ("autogan", "slas", "random_sharing")
 
 
 @group(scripts=ALL)
@@ -61,14 +65,14 @@ class NetworkOptions:
     latent_dim: int = width(128, "dimension of the noise")
 
 
-@group(scripts=ALL, methods=("autogan",))
+@group(scripts=ALL, methods=SHARED_GAN_METHODS)
 class CellOptions:
     gf_dim: int = width(256, "base width of the generator")
     df_dim: int = width(128, "base width of the discriminator")
     bottom_width: int = size(4, "resolution before the first cell", at_least=1)
 
 
-@group(scripts=TRAINING, methods=("autogan",))
+@group(scripts=TRAINING, methods=SHARED_GAN_METHODS)
 class WeightOptions:
     g_spectral_norm: bool = option(False, "spectral norm in the generator", kind=boolean)
     d_spectral_norm: bool = option(True, "spectral norm in the discriminator", kind=boolean)
@@ -94,9 +98,7 @@ class TrainingOptions:
         ("stop", "rollback"),
     )
     precision: str = option("float32", "of the training; the others are faster and less exact", PRECISIONS)
-    print_freq: int = count(
-        100, "steps between looks at the losses: metrics.jsonl, bar, dynamic reset", at_most=10**6
-    )
+    print_freq: int = million(100, "steps between looks at the losses: metrics.jsonl, bar, dynamic reset")
 
     @property
     def betas(self):
@@ -166,42 +168,78 @@ class ResumeOptions:
 class SearchOptions:
     method: str = option(
         "autogan",
-        "autogan: cells; dggan: grow both networks while they train; proggan: a list of growths",
-        ("autogan", "dggan", "proggan"),
+        "autogan: cell by cell; slas: all cells at once (single-level); random_sharing: uniform cells in a "
+        "shared GAN; dggan: grow both networks while they train; proggan: a list of growths",
+        (*SHARED_GAN_METHODS, "dggan", "proggan"),
     )
     reward: str = option(
-        "is", "Inception score, FID, or (not autogan) sliced Wasserstein distance", ("is", "fid", "swd")
+        "is", "Inception score, FID, or (dggan, proggan) sliced Wasserstein distance", ("is", "fid", "swd")
     )
     rl_num_eval_img: int = images(5000, "images scored for a reward")
+    budget_hours: float = option(
+        None,
+        "end in order after so many hours of all sessions, if the search is not done before: autogan shares "
+        "them among its levels, so every search ends with whole architectures (docs/SEARCHES.md)",
+        above=0,
+    )
+
+    @property
+    def budget_seconds(self):
+        """When the search ends, in seconds of the run."""
+        return math.inf if self.budget_hours is None else 3600 * self.budget_hours
 
 
-@group(scripts=(SEARCH,), methods=("autogan", "dggan"))
+@group(scripts=(SEARCH,), methods=(*SHARED_GAN_METHODS, "dggan"))
 class BeamOptions:
-    topk: int = count(5, "architectures kept at the end of a level or growing step (K)")
+    topk: int = count(5, "architectures kept at the end of a level, search or growing step (K)")
+
+
+@group(scripts=(SEARCH,), methods=SHARED_GAN_METHODS)
+class SharedGanOptions:
+    shared_epoch: int = million(15, "epochs of shared-GAN training per search iteration")
+    max_search_iter: int = million(90, "search iterations")
+    num_candidate: int = million(
+        10, "architectures scored at the end of a level (M); random_sharing: of the candidates"
+    )
+    dynamic_reset_threshold: float = option(
+        1e-3, "variance of the losses below which the GAN has collapsed; 0: never reset", at_least=0
+    )
+    dynamic_reset_window: int = million(500, "losses the variance is taken over", at_least=2)
+    val_freq: int = count(20, "search iterations between sample grids")
+    score_freq: int = option(
+        0, "search iterations between scores, IS and FID, of five sampled architectures; 0: never", at_least=0
+    )
+    score_imgs: int = images(5000, "images of each of these architectures")
 
 
 @group(scripts=(SEARCH,), methods=("autogan",))
-class AutoganOptions:
-    controller: str = option("controller", "the LSTM, or random search", ("controller", "random"))
-    shared_epoch: int = count(15, "epochs of shared-GAN training per search iteration", at_most=10**6)
-    max_search_iter: int = count(90, "search iterations", at_most=10**6)
+class MultiLevelOptions:
+    controller: str = option(
+        "controller",
+        "the LSTM; or random: uniform cells, still level by level with a beam, so not random_sharing",
+        ("controller", "random"),
+    )
     grow_step1: int = count(25, "iteration at which the second cell is added")
     grow_step2: int = count(55, "iteration at which the third cell is added")
     grow_steps: tuple[int, ...] = option(
         None, "the same for any number of cells", nargs="*", instead_of=("grow_step1", "grow_step2")
     )
-    ctrl_step: int = option(30, "controller updates per search iteration", at_least=0, at_most=10**6)
-    ctrl_sample_batch: int = count(1, "architectures per controller update", at_most=10**6)
+
+
+@group(scripts=(SEARCH,), methods=("autogan", "slas"))
+class ControllerOptions:
+    ctrl_step: int = million(30, "controller updates per search iteration", at_least=0)
+    ctrl_sample_batch: int = million(1, "architectures per controller update")
     ctrl_lr: float = option(3.5e-4, "learning rate of the controller", above=0)
     hid_size: int = width(100, "hidden size of the controller")
     entropy_coeff: float = option(1e-4, "weight of the entropy in the reward", at_least=0)
     baseline_decay: float = share(0.9, "decay of the reward's moving average")
-    num_candidate: int = count(10, "architectures sampled at the end of a level (M)", at_most=10**6)
-    dynamic_reset_threshold: float = option(
-        1e-3, "variance of the losses below which the GAN has collapsed; 0: never reset", at_least=0
-    )
-    dynamic_reset_window: int = option(500, "losses the variance is taken over", at_least=2, at_most=10**6)
-    val_freq: int = count(20, "search iterations between sample grids")
+
+
+@group(scripts=(SEARCH,), methods=("random_sharing",))
+class RandomSharingOptions:
+    random_candidates: int = million(1000, "random architectures scored cheaply after the training")
+    cheap_eval_imgs: int = images(500, "images of a cheap score")
 
 
 @group(scripts=(SEARCH,), methods=("dggan", "proggan"))
@@ -296,7 +334,10 @@ class Options:
     resuming: ResumeOptions = None
     search: SearchOptions = None
     beam: BeamOptions = None
-    autogan: AutoganOptions = None
+    shared_gan: SharedGanOptions = None
+    multi_level: MultiLevelOptions = None
+    controller: ControllerOptions = None
+    random_sharing: RandomSharingOptions = None
     growth: GrowthOptions = None
     dggan: DgganOptions = None
     derive: DeriveOptions = None
@@ -318,7 +359,7 @@ AUTHORS = ("channels", "dis_model")
 SCRIPTS = {
     SEARCH: Script(
         SEARCH,
-        "Search a generator: cell by cell (AutoGAN), or by growing both networks (DGGAN, ProgGAN).",
+        "Search a generator: its cells (AutoGAN and others), or by growing both networks (DGGAN, ProgGAN).",
         GROUPS,
         tolerated=(*AUTHORS, "gen_model"),
         refused=("fid_stat", "num_eval_imgs"),
@@ -349,6 +390,8 @@ GROWING_DEFAULTS = {
 }  # fmt: skip
 METHOD_DEFAULTS = {
     "autogan": {},
+    "slas": {"exp_name": "slas"},
+    "random_sharing": {"exp_name": "random_sharing"},
     "dggan": {**GROWING_DEFAULTS, "exp_name": "dggan"},
     "proggan": {**GROWING_DEFAULTS, "exp_name": "proggan"},
     "growing": GROWING_DEFAULTS,  # the family of an architecture that is trained or scored
@@ -356,7 +399,7 @@ METHOD_DEFAULTS = {
 PROTOCOL_DEFAULTS = {"autogan": {}, "sngan": {"num_eval_imgs": 5000, "split": "test"}}
 # Options that may change when a run goes on: where and by what means it computes, not what.
 FREE_ON_RESUME = {"data_path", "exp_name", "print_freq", "inception_path", "tf_python", "on_nan"}
-FREE_ON_RESUME |= {"device", "compile", "num_workers", "workers"}
+FREE_ON_RESUME |= {"device", "compile", "num_workers", "workers", "budget_hours"}
 THIS_CALL_ONLY = {"load_path", "resume", "dry_run", "folder_file"}
 
 

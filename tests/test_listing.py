@@ -44,10 +44,10 @@ def pack(path, names, method=zipfile.ZIP_STORED):
 def counts(path):
     """(images of the train split, images of the test split or 0)."""
     try:
-        tested = load_images("folder", path, "test").num_images
+        tested = load_images("folder", path, "test").resized(4).num_images
     except UserError:
         tested = 0
-    return load_images("folder", path).num_images, tested
+    return load_images("folder", path).resized(4).num_images, tested
 
 
 LAYOUTS = {  # {name: (members, images of each split)}
@@ -130,7 +130,7 @@ def test_what_is_no_regular_file_is_left_out_with_a_warning_that_counts_it(tmp_p
     (folder / "cat" / "again").symlink_to("..")
     os.mkfifo(folder / "5.png")
     (folder / "notes.txt").write_text("text")
-    assert load_images("folder", folder).num_images == 3
+    assert counts(folder) == (3, 0)
     line = capsys.readouterr().err
     assert line.startswith(f"warning: 7 of 10 files in {folder} are left out: ") and line.count("\n") == 1
     for words in (
@@ -146,13 +146,21 @@ def test_a_folder_of_dead_links_alone_says_so(tmp_path):
         load_images("folder", tmp_path)
 
 
+def test_a_warning_does_not_stand_before_an_error_line(tmp_path, capsys):
+    (write(tmp_path, ["a.png"]) / "notes.txt").write_text("text")
+    (tmp_path / "z.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match="cannot read z.png"):
+        load_images("folder", tmp_path).resized(4)
+    assert capsys.readouterr().err == ""
+
+
 def test_links_in_a_zip_are_left_out(tmp_path, capsys):
     path = pack(tmp_path / "images.zip", ["0.png"])
     with zipfile.ZipFile(path, "a") as archive:
         link = zipfile.ZipInfo("1.png")
         link.create_system, link.external_attr = 3, 0o120777 << 16
         archive.writestr(link, "0.png")
-    assert load_images("folder", path).num_images == 1
+    assert counts(path) == (1, 0)
     assert "1 of 2 files" in capsys.readouterr().err
 
 

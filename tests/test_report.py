@@ -275,6 +275,11 @@ def test_runs_of_other_seeds_are_one_group_and_other_options_make_another(tmp_pa
         "loss hinge": 2,
         "loss wgan-gp": 1,
     }
+    searches = [
+        read_run(write_search(tmp_path / method, method=method, ctrl_step=number))
+        for number, method in enumerate(("autogan", "proggan"))
+    ]
+    assert set(groups_of_seeds(searches)) == {"autogan", "proggan"}
 
 
 def test_the_printed_command_line_starts_the_same_run_anew(tmp_path):

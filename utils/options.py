@@ -212,7 +212,7 @@ class Script:
         if field.name in self.tolerated:
             words = ["without effect here; the authors' command lines have it"]
         elif group_class.methods and self.switch:
-            words.append(f"({self.switch} {' and '.join(group_class.methods)})")
+            words.append(f"({self.switch} {', '.join(group_class.methods)})")
         if replaced:
             words.append(f"(instead of {' and '.join(f'--{name}' for name in replaced)})")
         return " ".join([*words, f"(default: {default})"]).replace("%", "%%")

@@ -59,14 +59,17 @@ def nice_step(length, most=6):
 
 
 def band_chart(charts, title, groups, xlabel, smooth=True):
-    """A chart of {name: [Curve of a seed]}: the seeds' mean, and a band from the lowest to the highest."""
+    """A chart of {name: [Curve of a seed]}: the seeds' mean, and a band from the lowest to the highest.
+
+    A group has the same colour in all charts of these groups, also where another one has no curve.
+    """
+    colours = {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(groups)}
     groups = {name: [curve for curve in curves if curve] for name, curves in groups.items()}
     groups = {name: curves for name, curves in groups.items() if curves}
     if not groups:
         return ""
     with charts.figure(title, 2.6 + 0.16 * len(groups)) as (axes, found):
-        for number, (name, curves) in enumerate(groups.items()):
-            colour = COLOURS[number % len(COLOURS)]
+        for name, curves in groups.items():
             curves = [curve.smooth(40) for curve in curves] if smooth else curves
             made = band(curves)
             if made is None:
@@ -74,9 +77,9 @@ def band_chart(charts, title, groups, xlabel, smooth=True):
             x, mean, low, high = made
             count = f" ({len(curves)} seeds)" if len(curves) > 1 else ""
             points = "o" if len(x) < 25 else None
-            axes.plot(x, mean, color=colour, label=short(name) + count, marker=points, markersize=3)
+            axes.plot(x, mean, color=colours[name], label=short(name) + count, marker=points, markersize=3)
             if len(curves) > 1:
-                axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+                axes.fill_between(x, low, high, color=colours[name], alpha=0.2, linewidth=0)
         axes.set_title(title)
         axes.set_xlabel(xlabel)
         legend_below(axes, 1)

@@ -205,28 +205,27 @@ def _image_set(run):
 def groups_of_seeds(runs):
     """{name: runs} of runs that differ in nothing but the seed and what does not change the result.
 
-    The name says in what the groups differ.
+    The name says in what the groups differ, in as few words as tell them apart.
     """
     groups = {}
     for run in runs:
         groups.setdefault(run.setting, []).append(run)
-    members = list(groups.values())
-    firsts = [group[0] for group in members]
-    names = [_difference(first, firsts) for first in firsts]
-    return {
-        name if names.count(name) == 1 else f"{name} ({group[0].label})": group
-        for name, group in zip(names, members)
-    }
+    names = _distinct_names([group[0] for group in groups.values()])
+    return dict(zip(names, groups.values()))
 
 
-def _difference(run, firsts):
-    """In what a run differs from the others: its architecture, and options that not all have alike."""
-    words = []
-    if run.kind in ("training", "scoring") and len({first.architecture for first in firsts}) > 1:
-        words.append(run.architecture)
-    for name in sorted(set().union(*(first.options for first in firsts)) - FREE):
-        if len({json.dumps(first.options.get(name)) for first in firsts}) > 1:
-            words.append(
-                str(run.options.get(name)) if name == "method" else f"{name} {run.options.get(name)}"
-            )
-    return ", ".join(words) or ("all" if len(firsts) == 1 else run.label)
+def _distinct_names(runs):
+    """A name for each run, distinct: its architecture and options, as far as they tell the runs apart."""
+    trained = {run.kind for run in runs} <= {"training", "scoring"}
+    options = sorted(set().union(*(run.options for run in runs)) - FREE - {"method", "reward"})
+    words = [[run.architecture for run in runs]] if trained else [[run.kind for run in runs]]
+    words.append([run.options.get("method") for run in runs])
+    words += [[f"{name} {run.options.get(name)}" for run in runs] for name in ("reward", *options)]
+    chosen = []
+    for column in words:
+        if len(set(zip(*chosen, column))) > (len(set(zip(*chosen))) if chosen else 1):
+            chosen.append(column)
+    if not chosen:
+        return ["all"] * len(runs)
+    names = [", ".join(map(str, row)) for row in zip(*chosen)]
+    return [name if names.count(name) == 1 else f"{name} ({run.label})" for name, run in zip(names, runs)]

@@ -7,20 +7,11 @@ import torch
 from models.autogan.architecture import Architecture
 from models.errors import ArchitectureError
 from models_search.autogan.controller import BeamEntry, Controller, UniformController, first_beam
-from models_search.shared_gan.dynamic_reset import CollapseDetector
-from models_search.shared_gan.network import new_shared_gan
-from models_search.shared_gan.training import SharedGan
+from models_search.shared_gan.training import COUNTERS, SharedGan
 from utils.cli import UserError
 from utils.randomness import global_seed
 from utils.run.schema import COUNT, Each, Least, refuse_other_parts
 from utils.training.gan import adam_schema, load_adam
-from utils.training.loop import MOST_ROLLBACKS
-
-CONTROLLERS = {"controller": Controller, "random": UniformController}
-COUNTERS = {
-    "iteration": COUNT, "shared_steps": COUNT, "controller_steps": COUNT, "collapsed": bool, "resets": COUNT,
-    "rollbacks": range(MOST_ROLLBACKS + 1),
-}  # fmt: skip
 
 
 @dataclass
@@ -59,13 +50,12 @@ class Policy:
 
 def new_policy(plan, level):
     """The untrained controller of a level."""
+    controller_class, options = UniformController if plan.is_random else Controller, plan.controller
     with global_seed(plan.run.random_seed, "controller", level):
-        controller = CONTROLLERS[plan.autogan.controller](level, plan.autogan.hid_size)
+        controller = controller_class(level, options.hid_size, plan.first_cell(level))
     parameters, training = list(controller.parameters()), plan.training
     betas = (training.beta1, training.beta2)
-    return Policy(
-        controller, torch.optim.Adam(parameters, plan.autogan.ctrl_lr, betas) if parameters else None
-    )
+    return Policy(controller, torch.optim.Adam(parameters, options.ctrl_lr, betas) if parameters else None)
 
 
 @dataclass
@@ -85,10 +75,8 @@ class SearchState:
     @classmethod
     def start(cls, plan, device):
         """The state before the first iteration."""
-        autogan = plan.autogan
-        collapse = CollapseDetector(autogan.dynamic_reset_window, autogan.dynamic_reset_threshold)
-        shared = SharedGan(new_shared_gan(plan, device), collapse)
-        return cls(shared, new_policy(plan, level=0), first_beam(autogan.hid_size))
+        beam = first_beam(plan.controller.hid_size)
+        return cls(SharedGan.start(plan, device), new_policy(plan, plan.first_level), beam)
 
     def to_saved(self):
         """Plain data and tensors, for `restore`."""
@@ -104,11 +92,8 @@ class SearchState:
             "collapse": shared.collapse.state_dict(),
             "counters": {
                 "iteration": self.iteration,
-                "shared_steps": shared.steps,
                 "controller_steps": self.controller_steps,
-                "collapsed": shared.collapsed,
-                "resets": shared.resets,
-                "rollbacks": shared.rollbacks,
+                **shared.counters(),
             },
         }
 
@@ -118,24 +103,16 @@ class SearchState:
 
         Raises UserError, beginning with `source`, where it does not fit the plan.
         """
-        refuse_other_parts(saved, Least(level=range(plan.levels), counters=COUNTERS), source)
+        own = {"iteration": COUNT, "controller_steps": COUNT}
+        refuse_other_parts(saved, Least(level=range(plan.levels), counters=own | COUNTERS), source)
         state, counters = cls.start(plan, device), saved["counters"]
-        shared, policy = state.shared, new_policy(plan, saved["level"])
-        entry = {
-            "architecture": str,
-            "reward": float,
-            "state": Each(torch.zeros(plan.autogan.hid_size), length=2),
-        }
-        losses = {"generator": Each(float), "discriminator": Each(float)}
-        parts = Least(gan=shared.gan.schema(), beam=Each(entry), collapse=losses, **policy.schema())
-        refuse_other_parts(saved, parts, source)
+        state.policy = new_policy(plan, saved["level"])
+        lstm_state = Each(torch.zeros(plan.controller.hid_size), length=2)
+        beam = Each({"architecture": str, "reward": float, "state": lstm_state})
+        refuse_other_parts(saved, Least(state.shared.schema(), beam=beam, **state.policy.schema()), source)
         _refuse_other_level(saved, plan, source)
-        shared.gan.load_state_dict(saved["gan"])
-        shared.collapse.load_state_dict(saved["collapse"])
-        shared.steps, shared.collapsed = counters["shared_steps"], counters["collapsed"]
-        shared.resets, shared.rollbacks = counters["resets"], counters["rollbacks"]
-        state.policy = policy
-        policy.load_state_dict(saved)
+        state.shared.restore(saved)
+        state.policy.load_state_dict(saved)
         state.beam = [
             BeamEntry(Architecture.parse(entry["architecture"]), entry["reward"], entry["state"])
             for entry in saved["beam"]
@@ -143,21 +120,20 @@ class SearchState:
         state.iteration, state.controller_steps = counters["iteration"], counters["controller_steps"]
         return state
 
-    def end_iteration(self):
-        """Move on to the next iteration, which has done no steps yet."""
-        self.iteration += 1
-        self.shared.steps = self.controller_steps = 0
-        self.shared.collapsed = False
+    def begin_iteration(self, iteration):
+        """Move on to an iteration, which has done no steps yet."""
+        self.iteration, self.controller_steps = iteration, 0
+        self.shared.end_iteration()
 
 
 def _refuse_other_level(saved, plan, source):
     """Raise UserError unless a checkpoint's level and beam are those of its search iteration."""
     iteration, level = saved["counters"]["iteration"], saved["level"]
-    is_over = iteration >= plan.iterations
+    wanted = level + 1 if iteration >= plan.iterations else plan.first_cell(level)
     try:
         cells = {Architecture.parse(entry["architecture"]).levels for entry in saved["beam"]}
     except ArchitectureError as error:
         raise UserError(f"{source} holds no beam of architectures ({error}); use another one") from None
-    if level != plan.level_at(min(iteration, plan.iterations - 1)) or cells != {level + is_over}:
+    if level != plan.level_at(min(iteration, plan.iterations - 1)) or cells != {wanted}:
         problem = f"level {level} and architectures of {sorted(cells)} cells at iteration {iteration}"
         raise UserError(f"{source} holds {problem}, which do not go together; use another one")

@@ -1,5 +1,6 @@
 """A node of the growth tree as a task: what to train, and its files."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from utils.run.schema import Each, refuse_other_parts
 LOSSES = Each(Each((None, int, float), length=3))  # step and both networks' losses
 RESULT = {"figures": {str: float}, "failure": str, "losses": LOSSES, "rollbacks": Each(str)}
 
+LEFT_OUT = "--budget_hours was spent before it began"  # the failure of a node that was not trained
+
 
 @dataclass(frozen=True)
 class Node:
@@ -21,6 +24,7 @@ class Node:
     tree: tuple
     index: int
     folder: Path  # of the run
+    begin_until: float = math.inf  # left out if its training would begin later, by time.time()
 
     @property
     def entry(self):

@@ -41,13 +41,15 @@ def image_folder(data_path, split, image_size=None):
         listing, open_file = _read_zip_listing(data_path), lambda name: _open_in_zip(data_path, name)
     else:
         raise UserError(f"--data_path: no folder or zip file {data_path}; give a folder or a zip of images")
-    names = [listing.stored[name] for name in select_split(listing, data_path, split)]
+    selected, lines = select_split(listing, data_path, split)
+    names = [listing.stored[name] for name in selected]
 
     def picture(index):
         return _decode(open_file, names[index], data_path)
 
     shown_name = data_path.resolve().name.removesuffix(".zip")
-    return ImageSet(shown_name, split, len(names), image_size or min(picture(0).size), picture)
+    native_size = image_size or min(picture(0).size)
+    return ImageSet(shown_name, split, len(names), native_size, picture, tuple(filter(None, lines)))
 
 
 @lru_cache(maxsize=4)

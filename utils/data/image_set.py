@@ -37,7 +37,7 @@ class ImageSet:
     """One split of a data set, not resized yet.
 
     name: for printing. native_size: shorter side of the stored images in pixels. picture: index -> PIL image,
-    mode RGB or L.
+    mode RGB or L. warnings: lines to print once the images could be read.
     """
 
     name: str
@@ -45,6 +45,7 @@ class ImageSet:
     num_images: int
     native_size: int
     picture: Callable
+    warnings: tuple = ()
 
     def resized(self, resolution, device="cpu", max_resident_bytes=None, num_workers=0):
         """All images at `resolution`, as ResizedImages.
@@ -58,7 +59,10 @@ class ImageSet:
         limit = _free_bytes(device) // 2 if max_resident_bytes is None else max_resident_bytes
         resident = self.num_images * 3 * resolution * resolution <= limit
         num_workers = min(num_workers, len(os.sched_getaffinity(0)))
-        return ResizedImages(self, resolution, device, resident, num_workers)
+        images = ResizedImages(self, resolution, device, resident, num_workers)
+        for line in self.warnings:
+            warn(line)
+        return images
 
 
 class ResizedImages:

@@ -6,7 +6,7 @@ import posixpath
 import re
 import stat
 
-from utils.cli import UserError, warn
+from utils.cli import UserError
 
 EXTENSIONS = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm",
@@ -117,28 +117,26 @@ def _is_hidden(name):
 
 
 def select_split(listing, data_path, split):
-    """The sorted names of a split's pictures. Warns of what is left out, and of splits by other names."""
+    """(sorted names of a split's pictures, warnings or None): what is left out, and splits by other names."""
     names = sorted(listing.stored)
     if not names:
         found = f", but {listing.summary()}" if listing.left_out else ""
         cure = f"known endings: {' '.join(EXTENSIONS)}"
         raise UserError(f"--data_path: no images in {data_path}{found}; {cure}")
-    if listing.left_out:
-        left_out = sum(map(len, listing.left_out.values()))
-        of_all = f"{left_out} of {left_out + len(names)} files in {data_path}"
-        warn(f"{of_all} are left out: {listing.summary()}")
+    left_out = sum(map(len, listing.left_out.values()))
+    of_all = f"{left_out} of {left_out + len(names)} files in {data_path}"
+    warning = f"{of_all} are left out: {listing.summary()}" if left_out else None
     prefix = _wrapping(names)
     below = [name.removeprefix(prefix) for name in names]
     folders = {name.partition("/")[0] for name in below if "/" in name}
     chosen = {each: _best_match(folders, each) for each in SPLITS}
     if None not in chosen.values():
-        _warn_of_other_names(names, prefix, chosen, data_path)
-        return [name for name in names if name.startswith(f"{prefix}{chosen[split]}/")]
+        selected = [name for name in names if name.startswith(f"{prefix}{chosen[split]}/")]
+        return selected, (warning, _other_names(names, prefix, chosen, data_path))
     if split == "test":
         cure = "put its images into sub-folders train/ and test/"
         raise UserError(f"--data_path: {data_path} has no test split; {cure}")
-    _warn_of_deeper_splits(names, data_path)
-    return names
+    return names, (warning, _deeper_splits(names, data_path))
 
 
 def _wrapping(names):
@@ -162,18 +160,19 @@ def _best_match(folders, split):
     return min(found)[-1] if found else None
 
 
-def _warn_of_other_names(names, prefix, chosen, data_path):
-    """Say what was taken for what, unless the folders are just train/ and test/."""
+def _other_names(names, prefix, chosen, data_path):
+    """A line that says what was taken for what; None if the folders are just train/ and test/."""
     folders = tuple(f"{prefix}{folder}/" for folder in chosen.values())
     others = [name for name in names if not name.startswith(folders)]
     if others or chosen != {split: split for split in chosen}:
         taken = " and ".join(f"{chosen[split]}/ for the {split} split" for split in chosen)
         left_out = f", {len(others)} other images are left out ({others[0]}, ...)" if others else ""
-        warn(f"in {data_path}, {taken}{left_out}")
+        return f"in {data_path}, {taken}{left_out}"
+    return None
 
 
-def _warn_of_deeper_splits(names, data_path):
-    """Say that folders train/ and test/ deeper down are not taken for splits."""
+def _deeper_splits(names, data_path):
+    """A line on folders train/ and test/ deeper down, which are not taken for splits; None without any."""
     below = {}
     for folder in {part for name in names for part in _parents(name)}:
         below.setdefault(posixpath.dirname(folder), set()).add(posixpath.basename(folder))
@@ -183,8 +182,8 @@ def _warn_of_deeper_splits(names, data_path):
             both = " and ".join(f"{folder}/{split}" for split in splits)
             alone = data_path / folder if data_path.is_dir() else f"a zip of {folder} alone"
             all_of_them = f"all {len(names)} images in {data_path}, with those of {both}"
-            warn(f"{all_of_them}, are one split; to separate them, give {alone}")
-            return
+            return f"{all_of_them}, are one split; to separate them, give {alone}"
+    return None
 
 
 def _parents(name):

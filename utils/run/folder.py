@@ -3,6 +3,7 @@
 logs/EXP_NAME_TIME/
     config.json    every option as resolved, versions, machine
     results.json   what came out
+    scored.jsonl   of a search: every architecture it scored
     Log/           log.txt, metrics.jsonl, TensorBoard events
     Model/         checkpoint.pth, the one before it, checkpoint_best.pth
     Samples/       grids of images on fixed noise
@@ -31,7 +32,9 @@ from utils.run.files import write_json, write_text
 from utils.run.machine import environment
 from utils.run.schema import COUNT, Least, refuse_other_parts
 
-POSITION = Least(options=dict, step=COUNT, metrics_bytes=COUNT, seconds=(float, COUNT))  # see Run.save
+POSITION = Least(  # what Run.save adds; what it did not always add comes as None
+    options=dict, step=COUNT, metrics_bytes=COUNT, scored_bytes=(None, COUNT), seconds=(float, COUNT)
+)
 
 
 class Run:
@@ -44,7 +47,7 @@ class Run:
     def __init__(self, folder, options):
         self.folder, self.options = Path(folder), options
         self.models, self.logs, self.samples = (self.folder / name for name in ("Model", "Log", "Samples"))
-        self.metrics = self.logs / "metrics.jsonl"
+        self.metrics, self.scored = self.logs / "metrics.jsonl", self.folder / "scored.jsonl"
         self._earlier_seconds, self._started = 0.0, time.monotonic()
 
     @classmethod
@@ -82,17 +85,17 @@ class Run:
     def reopen(cls, path, saved, options=None):
         """The run of a checkpoint that `load_run` read.
 
-        Figures recorded after that checkpoint are dropped, because they will be recorded again.
+        Figures and scores written after that checkpoint are dropped: they will come again.
         options: those to go on with, by default the saved ones.
         """
         run = cls(find_run(path), options or saved["options"])
         run._earlier_seconds = saved["seconds"]
-        run._open(saved["metrics_bytes"])
+        run._open(saved["metrics_bytes"], saved["scored_bytes"] or 0)
         run.log(f"going on with {run.folder} from step {saved['step']}")
         return run
 
-    def _open(self, metrics_bytes=0):
-        """Lock the folder and open the logs; metrics.jsonl is cut to `metrics_bytes`.
+    def _open(self, metrics_bytes=0, scored_bytes=0):
+        """Lock the folder and open the logs; metrics.jsonl and scored.jsonl are cut to these lengths.
 
         From here on the program goes on if its console fails.
         """
@@ -104,7 +107,9 @@ class Run:
             message = f"another process is writing to {self.folder}; let it end, or stop it first"
             raise UserError(f"--load_path: {message}") from None
         self.metrics.touch()
-        os.truncate(self.metrics, min(metrics_bytes, self.metrics.stat().st_size))
+        for file, kept in ((self.metrics, metrics_bytes), (self.scored, scored_bytes)):
+            if file.exists():
+                os.truncate(file, min(kept, file.stat().st_size))
         go_on_without(self.note)
         # Not SummaryWriter: its thread dies if the disk is full, and the program then waits for it for ever.
         # No session-start event either: at this event TensorBoard drops all figures at later steps, but each
@@ -160,6 +165,14 @@ class Run:
             file.write(json.dumps(line) + "\n")
         self._show(step, *(summary.scalar(name, value) for name, value in named.items()))
 
+    def keep_score(self, entry):
+        """A line of scored.jsonl: plain data on an architecture that was scored, and the seconds by now.
+
+        Write it in the moment that the state counts the score, so that a checkpoint has both or neither.
+        """
+        with open(self.scored, "a", encoding="utf-8") as file:
+            file.write(json.dumps({**entry, "seconds": round(self.seconds(), 1)}) + "\n")
+
     def grid(self, name, images, step):
         """Write images (N, 3, R, R) as Samples/NAME.png and to TensorBoard; returns the path."""
         path = save_grid(images, self.samples / f"{name}.png", zoom=max(1, 64 // images.shape[-1]))
@@ -176,9 +189,11 @@ class Run:
     def save(self, state, step, best=False):
         """Write `state` as Model/checkpoint.pth, or checkpoint_best.pth if `best`.
 
-        Options, step, time and the length of metrics.jsonl are added to it.
+        Options, step, time and the lengths of metrics.jsonl and scored.jsonl are added to it.
         """
-        position = {"step": step, "metrics_bytes": self.metrics.stat().st_size, "seconds": self.seconds()}
+        scored_bytes = self.scored.stat().st_size if self.scored.exists() else 0
+        lengths = {"metrics_bytes": self.metrics.stat().st_size, "scored_bytes": scored_bytes}
+        position = {"step": step, **lengths, "seconds": self.seconds()}
         name = "checkpoint_best.pth" if best else "checkpoint.pth"
         save_checkpoint(self.models / name, {"options": self.options, **state, **position})
 
@@ -206,6 +221,7 @@ def find_run(path):
 def load_run(path):
     """The newest good checkpoint of a run, on the CPU."""
     saved, used = load_latest(find_run(path) / "Model")
+    saved = {"scored_bytes": None, **saved} if isinstance(saved, dict) else saved
     refuse_other_parts(saved, POSITION, f"--load_path: {used}")
     if used.name != "checkpoint.pth":
         warn(f"checkpoint.pth is damaged, going on from {used.name}")

@@ -14,12 +14,14 @@ import dataclasses
 import math
 import shlex
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import help_texts
 from models import architectures
 from models.autogan.architecture import PUBLISHED, Architecture
 from models.errors import ArchitectureError
+from models.growing.architecture import LARGEST_KERNEL, MOST_FILTERS
 from utils.cli import UserError
 from utils.options import (
     Script, boolean, count, folder_name, group, new_folder, option, output_file, refuse_other_size, share
@@ -33,6 +35,12 @@ ALL, TRAINING, SCORING = (SEARCH, TRAIN, TEST), (SEARCH, TRAIN), (TRAIN, TEST)
 DATASETS = ("cifar10", "stl10", "mnist", "fashion_mnist", "digits", "folder")
 GENERATORS = ("shared_gan", *PUBLISHED)
 PRECISIONS = ("float32", "tf32", "bfloat16")  # those of utils.precision, which needs torch
+# Larger ones fit no memory, and the products of these fit 64 bits; what fits this machine is checked later.
+width = partial(count, at_most=2**20)
+size = partial(option, at_most=2**14)
+images = partial(option, at_least=2, at_most=10**8)  # a random order of so many takes 800 MB
+million = partial(count, at_most=10**6)
+processes = partial(option, at_most=1024)
 # Methods of search.py: those that search AutoGAN's cells in a shared GAN. "autogan" is also their family.
 SHARED_GAN_METHODS = ("autogan", "slas", "random_sharing")
 
@@ -41,8 +49,8 @@ SHARED_GAN_METHODS = ("autogan", "slas", "random_sharing")
 class DataOptions:
     dataset: str = option("cifar10", "images to learn", DATASETS)
     data_path: str = option("./data", "where data sets are kept or downloaded to; folder: the folder or zip")
-    img_size: int = option(32, "resolution of the images: bottom_width doubled once per cell", at_least=2)
-    num_workers: int = option(8, "processes that read images, at most one a core", at_least=0)
+    img_size: int = size(32, "resolution of the images: bottom_width doubled once per cell", at_least=2)
+    num_workers: int = processes(8, "processes that read images, at most one a core", at_least=0)
 
 
 @group(scripts=())
@@ -58,14 +66,14 @@ class ModelOptions:
 
 @group(scripts=ALL)
 class NetworkOptions:
-    latent_dim: int = count(128, "dimension of the noise")
+    latent_dim: int = width(128, "dimension of the noise")
 
 
 @group(scripts=ALL, methods=(*SHARED_GAN_METHODS, "asha"))
 class CellOptions:
-    gf_dim: int = count(256, "base width of the generator")
-    df_dim: int = count(128, "base width of the discriminator")
-    bottom_width: int = count(4, "resolution before the first cell")
+    gf_dim: int = width(256, "base width of the generator")
+    df_dim: int = width(128, "base width of the discriminator")
+    bottom_width: int = size(4, "resolution before the first cell", at_least=1)
 
 
 @group(scripts=TRAINING, methods=(*SHARED_GAN_METHODS, "asha"))
@@ -94,7 +102,7 @@ class TrainingOptions:
         ("stop", "rollback"),
     )
     precision: str = option("float32", "of the training; the others are faster and less exact", PRECISIONS)
-    print_freq: int = count(100, "steps between looks at the losses: metrics.jsonl, bar, dynamic reset")
+    print_freq: int = million(100, "steps between looks at the losses: metrics.jsonl, bar, dynamic reset")
 
     @property
     def betas(self):
@@ -116,7 +124,7 @@ class ScoringOptions:
         PRECISIONS,
     )
     eval_batch_size: int = count(100, "images generated at once for scoring")
-    is_splits: int = count(10, "parts of the Inception score")
+    is_splits: int = count(10, "parts of the Inception score", at_most=10**4)
 
     def network(self):
         """Keyword arguments of utils.inception.feature_net.load_feature_net."""
@@ -128,7 +136,7 @@ class ScoringOptions:
 @group(scripts=SCORING)
 class EvaluationOptions:
     fid_stat: str = option(None, "real images' statistics (.npz with mu and sigma) instead of computing them")
-    num_eval_imgs: int = option(50000, "images to score", at_least=2)
+    num_eval_imgs: int = images(50000, "images to score")
 
 
 @group(scripts=ALL)
@@ -138,7 +146,7 @@ class RunOptions:
     )
     config: str = option(None, "a config.json: its options count where none is typed")
     load_path: str = option(None, "a run's folder, to go on with it; test.py: or a .pth file, to score it")
-    random_seed: int = option(12345, "seed of everything random", at_least=0)
+    random_seed: int = option(12345, "seed of everything random", at_least=0, at_most=2**53)
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
     fast: str = option("on", "off: plain code, for comparison; the same results to rounding", ("on", "off"))
     compile: bool = option(
@@ -173,7 +181,7 @@ class SearchOptions:
     reward: str = option(
         "is", "Inception score, FID, or (dggan, proggan) sliced Wasserstein distance", ("is", "fid", "swd")
     )
-    rl_num_eval_img: int = option(5000, "images scored for a reward", at_least=2)
+    rl_num_eval_img: int = images(5000, "images scored for a reward")
     budget_hours: float = option(
         None,
         "end in order after so many hours of all sessions, if the search is not done before: autogan shares "
@@ -195,38 +203,43 @@ class BeamOptions:
 @group(scripts=(SEARCH,), methods=("asha", "dggan", "proggan"))
 class IndependentOptions:
     ema_decay: float = share(0.999, "decay of the average generator per generator step")
-    workers: int = count(
-        1, "processes that train networks at once, each GPU in turn; the same result, but asha's order"
+    workers: int = processes(
+        1,
+        "processes that train networks at once, each GPU in turn; the same result, but asha's order",
+        at_least=1,
     )
 
 
 @group(scripts=(SEARCH,), methods=("asha",))
 class AshaOptions:
     rungs: tuple[int, ...] = option(
-        (5, 20, 80, 320), "passes over the data after which architectures are compared", at_least=1
+        (5, 20, 80, 320),
+        "passes over the data after which architectures are compared",
+        at_least=1,
+        at_most=10**6,
     )
     eta: int = option(4, "of this many at a rung, one goes on to the next", at_least=2)
-    max_trials: int = count(
+    max_trials: int = million(
         None, "architectures to begin with; by default 64, or with --budget_hours as many as it allows"
     )
 
 
 @group(scripts=(SEARCH,), methods=SHARED_GAN_METHODS)
 class SharedGanOptions:
-    shared_epoch: int = count(15, "epochs of shared-GAN training per search iteration")
-    max_search_iter: int = count(90, "search iterations")
-    num_candidate: int = count(
+    shared_epoch: int = million(15, "epochs of shared-GAN training per search iteration")
+    max_search_iter: int = million(90, "search iterations")
+    num_candidate: int = million(
         10, "architectures scored at the end of a level (M); random_sharing: of the candidates"
     )
     dynamic_reset_threshold: float = option(
         1e-3, "variance of the losses below which the GAN has collapsed; 0: never reset", at_least=0
     )
-    dynamic_reset_window: int = option(500, "losses the variance is taken over", at_least=2)
+    dynamic_reset_window: int = million(500, "losses the variance is taken over", at_least=2)
     val_freq: int = count(20, "search iterations between sample grids")
     score_freq: int = option(
         0, "search iterations between scores, IS and FID, of five sampled architectures; 0: never", at_least=0
     )
-    score_imgs: int = option(5000, "images of each of these architectures", at_least=2)
+    score_imgs: int = images(5000, "images of each of these architectures")
 
 
 @group(scripts=(SEARCH,), methods=("autogan",))
@@ -245,23 +258,23 @@ class MultiLevelOptions:
 
 @group(scripts=(SEARCH,), methods=("autogan", "slas"))
 class ControllerOptions:
-    ctrl_step: int = option(30, "controller updates per search iteration", at_least=0)
-    ctrl_sample_batch: int = count(1, "architectures per controller update")
+    ctrl_step: int = million(30, "controller updates per search iteration", at_least=0)
+    ctrl_sample_batch: int = million(1, "architectures per controller update")
     ctrl_lr: float = option(3.5e-4, "learning rate of the controller", above=0)
-    hid_size: int = count(100, "hidden size of the controller")
+    hid_size: int = width(100, "hidden size of the controller")
     entropy_coeff: float = option(1e-4, "weight of the entropy in the reward", at_least=0)
     baseline_decay: float = share(0.9, "decay of the reward's moving average")
 
 
 @group(scripts=(SEARCH,), methods=("random_sharing",))
 class RandomSharingOptions:
-    random_candidates: int = count(1000, "random architectures scored cheaply after the training")
-    cheap_eval_imgs: int = option(500, "images of a cheap score", at_least=2)
+    random_candidates: int = million(1000, "random architectures scored cheaply after the training")
+    cheap_eval_imgs: int = images(500, "images of a cheap score")
 
 
 @group(scripts=(SEARCH,), methods=("dggan", "proggan"))
 class GrowthOptions:
-    start_resolution: int = option(8, "resolution of the networks that everything grows from", at_least=4)
+    start_resolution: int = size(8, "resolution of the networks that everything grows from", at_least=4)
     growth_iterations: int = count(100000, "training steps at the start and after each growth")
     fade_share: float = share(0.5, "share of these steps over which a growth fades in")
     actions: tuple[str, ...] = option(
@@ -269,15 +282,23 @@ class GrowthOptions:
         "dggan's actions to choose from, or proggan's growths in order, such as 'G 3x64' 'D 7x32' double",
         instead_of=("kernels", "filters"),
     )
-    growth_width: int = count(512, "filters of the first 4x4 convolutions; others follow by ProgGAN's rule")
+    growth_width: int = count(
+        512, "filters of the first 4x4 convolutions; others follow by ProgGAN's rule", at_most=MOST_FILTERS
+    )
 
 
 @group(scripts=(SEARCH,), methods=("dggan",))
 class DgganOptions:
-    growing_steps: int = option(8, "growing steps; the last ones only double where they must", at_least=0)
+    growing_steps: int = option(
+        8, "growing steps; the last ones only double where they must", at_least=0, at_most=500
+    )
     action_probability: float = option(0.2, "chance that an action is tried (p)", above=0, at_most=1)
-    kernels: tuple[int, ...] = option((3, 7), "kernels of the convolutions that dggan may add")
-    filters: tuple[int, ...] = option((32, 64, 128, 256, 512, 1024), "their filters")
+    kernels: tuple[int, ...] = option(
+        (3, 7), "kernels of the convolutions that dggan may add", at_least=1, at_most=LARGEST_KERNEL
+    )
+    filters: tuple[int, ...] = option(
+        (32, 64, 128, 256, 512, 1024), "their filters", at_least=1, at_most=MOST_FILTERS
+    )
 
 
 @group(scripts=(TRAIN,))
@@ -292,7 +313,10 @@ class DeriveOptions:
     rank: int = count(1, "which architecture of --arch_file: 1 is the best")
     max_iter: int = count(50000, "generator iterations")
     max_epoch: int = count(
-        None, "passes over the data divided by n_critic, as the authors count", instead_of=("max_iter",)
+        None,
+        "passes over the data divided by n_critic, as the authors count",
+        instead_of=("max_iter",),
+        at_most=10**6,
     )
     lr_decay: bool = option(False, "let the learning rates fall linearly to 0")
     sample_freq: int = count(5, "passes over the data between sample grids")
@@ -309,9 +333,11 @@ class RetrainOptions:
         instead_of=("arch", "arch_file", "rank", "gen_model", "init_from"),
     )
     topk: int = count(None, "how many of them; by default all", needs="derive")
-    seeds: int = count(1, "trainings of each, with --random_seed and the numbers after it", needs="derive")
+    seeds: int = million(1, "trainings of each, with --random_seed and the numbers after it", needs="derive")
     rank_by: str = option("is", "rank by the mean of the last of these scores", ("is", "fid"), needs="derive")
-    workers: int = count(1, "processes that train at once, each GPU in turn; same result", needs="derive")
+    workers: int = processes(
+        1, "processes that train at once, each GPU in turn; same result", at_least=1, needs="derive"
+    )
 
 
 @group(scripts=(TEST,))
@@ -321,7 +347,7 @@ class TestOptions:
     save_images: str = option(
         None, "write single images into this new folder, and score nothing", kind=new_folder
     )
-    num_images: int = count(64, "how many images --save_images writes")
+    num_images: int = count(64, "how many images --save_images writes", at_most=10**8)
     interpolate: bool = option(False, "draw walks between noise vectors as a grid, and score nothing")
     metrics: tuple[str, ...] = option(
         (), "scores besides is and fid", ("kid", "precision_recall", "swd"), nargs="*"
@@ -557,9 +583,14 @@ def resumed(options, saved):
     Raises UserError for other typed options.
     """
     script, path = SEARCH if "max_search_iter" in saved else TRAIN, options.run.load_path
+    source = f"--load_path: {path}"
     if script != options.script:
         cure = f"go on with it by: python {script}.py --load_path {shlex.quote(path)}"
         raise UserError(f"--load_path: {path} is a run of {script}.py; {cure}")
+    missing = SCRIPTS[script].known().keys() - saved.keys() - THIS_CALL_ONLY
+    if missing:
+        raise UserError(f"{source} lacks the option --{min(missing)}; use another run")
+    SCRIPTS[script].check_saved(saved, source)
     free = FREE_ON_RESUME
     # Without decay of the learning rates, no step depends on the number of steps.
     if script == TRAIN and not saved["lr_decay"] and saved["max_epoch"] is None:
@@ -588,6 +619,7 @@ def with_run_options(options, saved):
     generators = {"img_size", "latent_dim", "gf_dim", "df_dim", "bottom_width"}
     values = {name: saved[name] for name in names | generators if name in saved}
     values = _not_replaced(options.script, values, options.typed | options.configured - generators)
+    SCRIPTS[options.script].check_saved(values, f"--load_path: {options.run.load_path}")
     values = {**options.flat(), **_this_call(options), **values}
     return _resolve(options.script, values, options.typed, options.configured)
 
@@ -697,9 +729,17 @@ def generator_architecture(options, file_option="--arch_file"):
         maker = f"{levels} cells ({source}) on --bottom_width {width}"
         cure = " or change the cells or --bottom_width"
         refuse_other_size(options.data.img_size, width << levels, maker, cure)
+        refuse_single_pixel(architecture, width, "--bottom_width")
     else:
         refuse_other_size(options.data.img_size, architecture.resolution, f"the layers of {source}")
     return architecture
+
+
+def refuse_single_pixel(architecture, bottom_width, option):
+    """Refuse an architecture of cells whose first instance norm sees a single pixel, and so makes it 0."""
+    if bottom_width == 1 and architecture.first_norm == "instance":
+        cure = "give 2 or more, or another first cell"
+        raise UserError(f"{option}: --bottom_width 1 leaves the first instance norm one value; {cure}")
 
 
 def _named_architecture(gen_model, arch, arch_file=None, rank=None):

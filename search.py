@@ -24,7 +24,7 @@ from utils.run.derived import write_derived
 from utils.run.folder import load_run, open_run
 from utils.run.save_point import StopSignal
 
-# A search is a package of four functions: make_plan, load_materials, new_state, run_search.
+# A search is a package of five functions: make_plan, new_state, load_materials, read_images, run_search.
 METHODS = {
     "autogan": autogan, "slas": autogan, "random_sharing": random_sharing, "asha": asha,
     "dggan": dggan, "proggan": dggan,
@@ -42,11 +42,12 @@ def main():
     if options.run.dry_run:
         print(json.dumps({"script": "search.py", "options": options.flat(), **plan.describe()}, indent=2))
         return
+    state = method.new_state(plan, saved)
     materials = method.load_materials(plan)
 
     run = open_run(options.run, options.flat(), saved, materials.device)
     with run.removed_if_refused():
-        state = method.new_state(plan, materials, saved)
+        method.read_images(state, plan, materials)
     with StopSignal(f"go on with --load_path {run.folder}", run.note) as stop:
         ranked, results = method.run_search(state, plan, materials, run, stop)
 

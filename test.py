@@ -5,6 +5,7 @@ python test.py --load_path logs/derive_TIME --save_images samples --num_images 1
 """
 
 import json
+import os
 from functools import partial
 from pathlib import Path
 
@@ -22,12 +23,15 @@ from models.layers.fast_form import fast_form
 from utils.data.load import DATASETS, load_images
 from utils.images import save_images
 from utils.metrics.generator import load_feature_nets, load_real_statistics, score_generator
+from utils.metrics.scores import fewest_images
+from utils.metrics.sliced_wasserstein import PATCH_SIZE
 from utils.metrics.sums import FEATURE_SAMPLE
 from utils.randomness import random_generator
 from utils.run.files import write_text
 from utils.run.folder import Run
-from utils.run.machine import pick_device
+from utils.run.machine import device_memory, pick_device
 from utils.training.gan import place
+from utils.training.memory import on_meta, sampling_memory
 from utils.training.sizes import count_parameters, network_sizes
 
 
@@ -37,13 +41,15 @@ def load(options):
     Raises UserError if typed options contradict the checkpoint.
     """
     path, typed = options.run.load_path, options.flat()
-    if "checkpoint" in options.typed and not Path(path).is_dir():
+    if "checkpoint" in options.typed and not os.path.isdir(path):
         raise UserError("--checkpoint: without effect on a file; leave it out or give the run's folder")
     loaded = load_generator(path, options.test.checkpoint, cfg.generator_architecture(options))
     if "checkpoint" in options.typed and loaded.kind != options.test.checkpoint:
         raise UserError("--checkpoint: the run was never scored, so there is no best one; leave it out")
     generator = loaded.generator
     cfg.refuse_unread(options, generator.architecture.family)
+    if generator.architecture.family == "autogan":
+        cfg.refuse_single_pixel(generator.architecture, generator.bottom_width, "--load_path")
     for name, value in generator.widths().items():
         if name in options.typed and typed[name] != value:
             raise UserError(f"--{name}: the checkpoint has {value}, not {typed[name]}; leave the option out")
@@ -80,9 +86,7 @@ def describe(options, architecture, loaded=None):
 
     It includes the discriminator that would be trained beside the generator.
     """
-    with torch.device("meta"):
-        networks = family(architecture).networks(architecture, options.network.latent_dim, options.cells)
-        sizes = network_sizes(*networks, options.data.img_size)
+    sizes, memory = sizes_and_memory(options, architecture)
     return {
         "script": "test.py",
         "options": options.flat(),
@@ -90,6 +94,7 @@ def describe(options, architecture, loaded=None):
         "checkpoint": loaded and loaded.describe(),
         "resolution": options.data.img_size,
         **sizes,
+        "memory_bytes": memory.total,
         "scored_images": 0 if draws_only(options) else options.evaluation.num_eval_imgs,
     }
 
@@ -108,6 +113,31 @@ def loaded_line(loaded):
     which = f" ({', '.join(words)})" if words else ""
     size = f"{count_parameters(loaded.generator):,} parameters"
     return f"loaded {loaded.file}{which}: architecture {loaded.architecture}, {size}"
+
+
+def sizes_and_memory(options, architecture):
+    """(parameters and MACs of the networks, Memory of sampling), counted without allocating."""
+    widths = family(architecture).widths
+    with on_meta(widths):
+        networks = family(architecture).networks(architecture, options.network.latent_dim, options.cells)
+        sizes = network_sizes(*networks, options.data.img_size)
+        return sizes, sampling_memory(networks[0], options.scoring.eval_batch_size, widths=widths)
+
+
+def check(options, architecture, device):
+    """Raise UserError for options that do not go together, or too large for the memory."""
+    images, resolution = options.evaluation.num_eval_imgs, options.data.img_size
+    metrics = options.test.metrics
+    if images < fewest_images(metrics):
+        cure = "score more or leave it out"
+        raise UserError(
+            f"--metrics: precision_recall takes {fewest_images(metrics)} images, not {images}; {cure}"
+        )
+    if "swd" in metrics and resolution < PATCH_SIZE:
+        reason = f"swd compares images of {PATCH_SIZE} pixels or more, not of {resolution}"
+        raise UserError(f"--metrics: {reason}; leave it out")
+    _, memory = sizes_and_memory(options, architecture)
+    memory.check(device_memory(device))
 
 
 def start_run(options, device):
@@ -144,7 +174,8 @@ def score(loaded, options, device):
     feature_nets = load_feature_nets(**scoring.network(), compiled=options.run.compile, device=device)
     image_set = None
     if not options.evaluation.fid_stat or "swd" in metrics:
-        image_set = load_images(data.dataset, data.data_path, options.test.split, data.img_size, fewest=2)
+        fewest = fewest_images(metrics)
+        image_set = load_images(data.dataset, data.data_path, options.test.split, data.img_size, fewest)
 
     run = start_run(options, device)
     # Read the images, which can take long.
@@ -194,10 +225,11 @@ def main():
     architecture = loaded.architecture if loaded else cfg.generator_architecture(options)
     if architecture is None:
         raise UserError("--gen_model: no architecture to describe; give --gen_model, --arch or --load_path")
+    device = pick_device(options.run.device)
+    check(options, architecture, device)
     if options.run.dry_run:
         print(json.dumps(describe(options, architecture, loaded), indent=2))
         return
-    device = pick_device(options.run.device)
     if draws_only(options):
         draw(loaded, options, device)
     else:

@@ -61,20 +61,22 @@ def train_one(options):
     if architecture is None:
         ways = "--arch, --arch_file of a search, or a published --gen_model"
         raise UserError(f"--arch: no architecture to train; give {ways}")
-    plan = training_plan(options, architecture)
+    plan, device = training_plan(options, architecture), pick_device(options.run.device)
+    plan.check(device)
     if options.run.dry_run:
         resolved = {"script": "train_derived.py", "options": options.flat(), **plan.describe()}
         print(json.dumps(resolved, indent=2))
         return
 
-    # What can be missing or too large.
-    device = pick_device(options.run.device)
-    feature_nets, image_set = find_materials(plan, device)
+    # Where the training stands.
     state = new_state(plan, device)
     if saved:
-        state.restore(saved)
+        state.restore(saved, f"--load_path: {options.run.load_path}")
     elif options.derive.init_from:
         start_from(state.gan, options.derive.init_from, architecture)
+
+    # What can be missing.
+    feature_nets, image_set = find_materials(plan, device)
 
     # What takes long: reading the images, and their statistics.
     run = open_run(options.run, options.flat(), saved, device)
@@ -129,16 +131,16 @@ def derive(options):
         pair: training_plan(each, cfg.generator_architecture(each, "--derive"))
         for pair, each in trainings.items()
     }
+    devices = worker_devices(pick_device(run_options.device), retrain.workers)
+    for plan in plans.values():
+        plan.check(devices[0])
     if run_options.dry_run:
         described = [{"rank": rank, "seed": seed, **plans[rank, seed].describe()} for rank, seed in pairs]
         resolved = {"script": "train_derived.py", "options": options.flat(), "trainings": described}
         print(json.dumps(resolved, indent=2))
         return
 
-    # What can be missing or too large.
-    devices = worker_devices(pick_device(run_options.device), retrain.workers)
-    for rank in range(1, wanted + 1):
-        find_materials(plans[rank, run_options.random_seed], devices[0])
+    find_materials(plans[1, run_options.random_seed], devices[0])  # the same for all
 
     # The file may have been written again since, so its architectures are compared, not its path.
     values = {**options.flat(), "derive": [entry["architecture"] for entry in entries]}

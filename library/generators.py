@@ -6,6 +6,7 @@
 utils.metrics.generator scores them.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from utils.metrics.evaluate import NonFiniteImages
 from utils.metrics.generator import noise_sampler
 from utils.progress import Progress
 from utils.randomness import random_generator
-from utils.run.checkpoint import DamagedCheckpoint, load_checkpoint, load_latest, read_authors_weights
+from utils.run.checkpoint import DamagedCheckpoint, load_latest, load_networks, read_authors_weights
 from utils.run.derived import read_derived
 from utils.run.folder import find_run, load_run
 
@@ -56,12 +57,12 @@ def load_generator(path, checkpoint="best", architecture=None):
     Raises UserError, which names the option of test.py, if something is missing or does not fit.
     """
     path = Path(path)
-    file, kind = _find_checkpoint(find_run(path), checkpoint) if path.is_dir() else (path, "")
+    file, kind = _find_checkpoint(find_run(path), checkpoint) if os.path.isdir(path) else (path, "")
     if file.suffix == ".safetensors":
         text, weights = _read_safetensors(file)
         return Loaded(_build(text, weights, architecture, file), {}, file)
     try:
-        saved = load_checkpoint(file)
+        text, weights, saved = load_networks(file)
     except DamagedCheckpoint as not_ours:
         try:
             weights = authors.rename(read_authors_weights(file))
@@ -71,17 +72,11 @@ def load_generator(path, checkpoint="best", architecture=None):
             cure = "name it with --gen_model or --arch"
             raise UserError(f"--gen_model: {file} does not say which architecture it has; {cure}") from None
         return Loaded(_build(str(architecture), weights, None, file), {}, file)
-    if "architecture" not in saved:
-        raise UserError(
-            f"--load_path: {file} is of a search, not of a generator; train one of its derived.json first"
-        )
-    if saved["gan"] is None:
-        failure = saved["result"]["failure"]
-        raise UserError(f"--load_path: the training of {file} failed ({failure}); give another checkpoint")
     options = _run_options(file, saved)
-    generator = _build(saved["architecture"], saved["gan"]["average"], architecture, file)
+    generator = _build(text, weights["average"], architecture, file)
     # A node of a growth tree has no position.
-    iteration = saved["position"] // options["n_critic"] if "position" in saved else None
+    position, n_critic = saved.get("position"), options.get("n_critic")
+    iteration = position // n_critic if isinstance(position, int) and n_critic else None
     return Loaded(generator, options, file, kind, iteration)
 
 
@@ -106,7 +101,7 @@ def _run_options(file, saved):
 
     A node of a growth tree does not hold them; its run does. {} if that run is not found.
     """
-    if "options" in saved:
+    if isinstance(saved.get("options"), dict):
         return saved["options"]
     try:
         return load_run(file)["options"]
@@ -116,7 +111,12 @@ def _run_options(file, saved):
 
 def _build(text, weights, named, file):
     """The generator with these weights, from which its widths are read."""
-    architecture = architectures.parse(text)
+    try:
+        architecture = architectures.parse(text)
+    except ArchitectureError as error:
+        raise UserError(
+            f"--load_path: {file} names no architecture: {error}; use another checkpoint"
+        ) from None
     if named not in (None, architecture):
         cure = "leave --arch and --gen_model out"
         raise UserError(f"--arch: the checkpoint's architecture is {architecture}, not {named}; {cure}")

@@ -33,6 +33,9 @@ class Family(NamedTuple):
     compiles_discriminator: bool
     """Whether the discriminator has a method `logits` that may be compiled."""
 
+    widths: str
+    """The options that decide on the networks' sizes."""
+
 
 def _autogan_networks(architecture, latent_dim, cells):
     generator = Generator.of(
@@ -56,10 +59,18 @@ def _keep_initialisation(generator, discriminator, weights):
 
 FAMILIES = {
     "autogan": Family(
-        _autogan_networks, _initialise_autogan, Generator.from_state, compiles_discriminator=True
+        _autogan_networks,
+        _initialise_autogan,
+        Generator.from_state,
+        compiles_discriminator=True,
+        widths="--gf_dim, --df_dim, --latent_dim, --bottom_width",
     ),
     "growing": Family(
-        _growing_networks, _keep_initialisation, GrowingGenerator.from_state, compiles_discriminator=False
+        _growing_networks,
+        _keep_initialisation,
+        GrowingGenerator.from_state,
+        compiles_discriminator=False,
+        widths="--arch, --latent_dim",
     ),
 }
 

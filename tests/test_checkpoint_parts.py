@@ -16,6 +16,7 @@ from running import (
     write_pictures,
 )
 
+from utils.cli import UserError
 from utils.run.checkpoint import load_checkpoint, save_checkpoint
 from utils.run.save_point import SavePoint
 
@@ -84,6 +85,7 @@ def test_a_run_that_goes_on_with_an_older_part_of_its_checkpoint_ends_otherwise(
             RuntimeError,
             ValueError,
             IndexError,
+            UserError,
         ):  # another end, or none, as the parts do not fit one another
             return True
 

@@ -23,7 +23,7 @@ from models_search.dggan.actions import (
     parse_action,
     progressive_actions,
 )
-from models_search.dggan.plan import check_choice, check_list, check_memory, training_bytes
+from models_search.dggan.plan import check_choice, check_list
 from models_search.dggan.tree import (
     kept_nodes,
     path,
@@ -171,18 +171,6 @@ def test_a_search_that_starts_at_the_final_resolution_needs_no_doubling():
 def test_a_fixed_list_that_does_not_end_at_the_final_resolution_is_refused(count):
     with pytest.raises(GrowthError, match="takes 2"):
         check_list((GrowResolution(),) * count + (GrowGenerator(Conv(3, 8)),), BASE, 32)
-
-
-def test_widths_that_do_not_fit_memory_are_refused_by_name_without_allocating_them():
-    root, wide = proggan_architecture(8), (*ACTIONS, GrowGenerator(Conv(7, 900_000)))
-    check_memory(ACTIONS, root, 8, is_list=False, available_bytes=2 * 2**30)
-    with pytest.raises(GrowthError, match="'G 7x900000' takes .* GiB"):
-        check_memory(wide, root, 8, is_list=False, available_bytes=100 * 2**30)
-
-
-def test_training_bytes_count_weights_gradients_moments_and_the_average():
-    generator, discriminator = parameter_counts(BASE, 8)
-    assert training_bytes(BASE, 8) == 20 * generator + 16 * discriminator
 
 
 def a_tree():

@@ -16,6 +16,9 @@ import warnings
 from utils import console
 
 
+LONGEST_LINE = 2000  # characters of a message
+
+
 class Ending(Exception):
     """A known way for a script to end. Its message becomes one line on stderr, `label: message`."""
 
@@ -141,7 +144,10 @@ def warn(message):
 
 
 def _line(label, message):
-    return f"{label}: " + " ".join(str(message).split())
+    words = " ".join(str(message).split())
+    if len(words) > LONGEST_LINE:  # such as an architecture of a thousand cells; what to do stands at the end
+        words = f"{words[: LONGEST_LINE // 2]} [...] {words[-LONGEST_LINE // 2 :]}"
+    return f"{label}: {words}"
 
 
 @contextlib.contextmanager

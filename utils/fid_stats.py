@@ -12,15 +12,20 @@ import torch
 from utils.cli import Parser, UserError, run_script
 from utils.data.load import DATASETS, load_images
 from utils.metrics.evaluate import evaluate_both
-from utils.metrics.network_options import add_network_options, at_least, load_networks
+from utils.metrics.network_options import add_network_options, load_networks
 from utils.metrics.real_statistics import real_statistics, save_statistics
 from utils.metrics.sums import FEATURE_SAMPLE
+from utils.options import number
+from utils.run.machine import device_memory
+from utils.training.memory import scoring_memory
 
 
 def main():
     options = parse()
     check_output(options.output)
     images = load_images(options.dataset, options.data_path, options.split, fewest=2)
+    memory = scoring_memory(images.num_images, options.img_size, options.batch_size)
+    memory.check(device_memory(options.device))
     images = images.resized(options.img_size, options.device, num_workers=options.num_workers)
     networks = load_networks(options)
     if len(networks) == 2:
@@ -46,7 +51,12 @@ def parse():
     add = parser.add_argument
     add("--dataset", choices=DATASETS, required=True, help="data set")
     add("--data_path", default="./data", help="where it is kept or downloaded to; a folder or zip of images")
-    add("--img_size", type=at_least(1), default=32, help="resolution the images are resized to")
+    add(
+        "--img_size",
+        type=number(int, 1, at_most=2**14),
+        default=32,
+        help="resolution the images are resized to",
+    )
     add(
         "--split", choices=("train", "test"), default="train",
         help="the authors compare with train, SN-GAN with test",
@@ -59,9 +69,9 @@ def parse():
 
 def check_output(output):
     """Raise UserError if the file cannot be written, before the work begins. Creates no folder."""
-    if output.suffix != ".npz" or output.is_dir():
+    if output.suffix != ".npz" or (os.path.exists(output) and not output.is_file()):
         raise UserError(f"--output: {output} is not the name of an .npz file; give FILE.npz")
-    existing = next(folder for folder in output.absolute().parents if folder.exists())
+    existing = next(folder for folder in output.absolute().parents if os.path.exists(folder))
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise UserError(f"--output: cannot write into {existing}; give another file")
 

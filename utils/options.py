@@ -21,6 +21,9 @@ from typing import get_args
 from utils.cli import Parser, UserError
 
 
+LONGEST_NAME = 200  # bytes of a run's name: file systems allow 255, and a time is added
+
+
 def group(scripts, methods=None):
     """Class decorator: a frozen dataclass of options for these scripts and methods (None: all)."""
 
@@ -48,26 +51,35 @@ def option(
 
 count = partial(option, at_least=1)
 share = partial(option, at_least=0, at_most=1)
+LARGEST = {int: 2**31 - 1, float: 1e12}  # where an option names no bound: products of two stay within 64 bits
 
 
 def number(kind, at_least=None, above=None, at_most=None):
-    """An argparse type: a finite int or float (`kind`) within these bounds."""
+    """An argparse type: a finite int or float (`kind`) within these bounds; without one, within LARGEST."""
 
     def bounded(text):
         value = kind(text)
-        if not math.isfinite(value):
-            raise argparse.ArgumentTypeError(f"{value} is not a finite number; give a finite one")
-        for is_within, words, bound in (
-            (at_least is None or value >= at_least, "at least", at_least),
-            (above is None or value > above, "more than", above),
-            (at_most is None or value <= at_most, "at most", at_most),
-        ):
-            if not is_within:
-                raise argparse.ArgumentTypeError(f"must be {words} {bound}, not {value}")
+        refuse_out_of_bounds(value, at_least, above, at_most)
         return value
 
     bounded.__name__ = kind.__name__
     return bounded
+
+
+def refuse_out_of_bounds(value, at_least=None, above=None, at_most=None):
+    """Raise ArgumentTypeError unless an int or float is finite and within these bounds, see `number`."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{value} is no number to work with; give a finite one")
+    largest = LARGEST[type(value)]
+    at_least = -largest if at_least is None else at_least
+    at_most = largest if at_most is None else at_most
+    for is_within, words, bound in (
+        (value >= at_least, "at least", at_least),
+        (above is None or value > above, "more than", above),
+        (value <= at_most, "at most", at_most),
+    ):
+        if not is_within:
+            raise argparse.ArgumentTypeError(f"must be {words} {bound}, not {value}")
 
 
 def boolean(text):
@@ -80,15 +92,23 @@ def boolean(text):
 
 
 def folder_name(text):
-    """An argparse type: the name of a new folder."""
-    if not text or "/" in text:
-        raise argparse.ArgumentTypeError(f"'{text}' is not the name of a folder; give one without /")
+    """An argparse type: the name of a new folder, to which a time is added."""
+    if not text or "/" in text or not text.isprintable():
+        cure = "give one of letters, digits and signs without /"
+        raise argparse.ArgumentTypeError(f"{ascii(text)} is not the name of a folder; {cure}")
+    if len(text.encode()) > LONGEST_NAME:
+        raise argparse.ArgumentTypeError(f"must have at most {LONGEST_NAME} bytes, not {len(text.encode())}")
     return text
 
 
 def output_file(text):
-    """An argparse type: a file to write, in a folder that exists."""
-    if Path(text).is_dir() or not Path(text).parent.is_dir():
+    """An argparse type: a file to write, in a folder that exists; no device or pipe."""
+    path = Path(text)
+    try:
+        is_writable = path.parent.is_dir() and (path.is_file() or not path.exists())
+    except OSError:  # such as a name that is too long
+        is_writable = False
+    if not is_writable:
         raise argparse.ArgumentTypeError(f"{text} cannot be written; give a file in a folder that exists")
     return text
 
@@ -202,6 +222,34 @@ class Script:
     def _is_of_another_method(self, group_class, method):
         return method is not None and group_class.methods and method not in group_class.methods
 
+    def check_saved(self, values, source):
+        """Raise UserError, beginning with `source`, if one of {option: value} could not have been typed."""
+        for name, (_, field) in self.known().items():
+            if name in values and not self._is_possible(values[name], field):
+                value = ascii(values[name])[:80]
+                raise UserError(f"{source} has the option --{name} {value}, which cannot be; use another one")
+
+    def _is_possible(self, value, field):
+        kind, choices = field.type, self.choices.get(field.name, field.metadata["choices"])
+        if value is None:
+            return field.default is None
+        if get_args(kind):
+            element = get_args(kind)[0]
+            return isinstance(value, tuple) and all(
+                self._fits(each, element, field, choices) for each in value
+            )
+        return self._fits(value, kind, field, choices)
+
+    def _fits(self, value, kind, field, choices):
+        if type(value) is not kind and (type(value), kind) != (int, float):
+            return False
+        if kind in LARGEST:
+            try:
+                refuse_out_of_bounds(kind(value), **field.metadata["bounds"])
+            except argparse.ArgumentTypeError:
+                return False
+        return choices is None or value in choices
+
     def _argument(self, field):
         """How argparse reads an option."""
         details, kind, nargs = field.metadata, field.metadata["kind"] or field.type, field.metadata["nargs"]
@@ -211,7 +259,7 @@ class Script:
             kind, nargs = get_args(kind)[0], nargs or "+"
         choices = self.choices.get(field.name, details["choices"])
         metavar = None if choices else kind.__name__.upper()
-        kind = number(kind, **details["bounds"]) if details["bounds"] else kind
+        kind = number(kind, **details["bounds"]) if kind in LARGEST else kind
         return {"type": kind, "choices": choices, "metavar": metavar, "nargs": nargs}
 
     def _help(self, field, group_class, default):

@@ -17,6 +17,7 @@ CHOICES = {
     "up": ("bilinear", "nearest", "deconv"),
     "shortcut": (False, True),
 }
+MOST_CELLS = 20  # a million times as wide as before the first
 
 
 def head_sizes(level):
@@ -75,6 +76,7 @@ class Architecture:
         tokens = tuple(int(token) for token in tokens)
         cells, position = [], 0
         while position < len(tokens) or not cells:
+            _refuse_many_cells(len(cells) + 1)
             width = len(head_sizes(len(cells)))
             cells.append(CellSpec.from_tokens(tokens[position : position + width], len(cells)))
             position += width
@@ -100,6 +102,7 @@ class Architecture:
             ) from None
         if len(tokens) == 1:
             return cls.from_tokens(tokens[0])
+        _refuse_many_cells(len(tokens))
         return cls(tuple(CellSpec.from_tokens(cell, level) for level, cell in enumerate(tokens)))
 
     @property
@@ -112,8 +115,18 @@ class Architecture:
         """Number of cells."""
         return len(self.cells)
 
+    @property
+    def first_norm(self):
+        """The norm that sees bottom_width x bottom_width pixels, the first cell's input: "none" if none."""
+        return self.cells[0].norm if self.cells[0].conv == "pre" else "none"
+
     def __str__(self):
         return " | ".join(" ".join(str(token) for token in cell.tokens) for cell in self.cells)
+
+
+def _refuse_many_cells(count):
+    if count > MOST_CELLS:
+        raise ArchitectureError(f"an architecture has at most {MOST_CELLS} cells, not {count} or more")
 
 
 def _without_brackets(text):

@@ -10,6 +10,7 @@ from models.autogan.architecture import CHOICES, Architecture
 from models.autogan.blocks import Cell, DiscriminatorBlock, FirstDiscriminatorBlock
 from models.errors import ArchitectureError
 from models.layers.spectral_norm import add_spectral_norm, joint_weights
+from models.layers.weights import load_weights
 
 
 class Generator(nn.Module):
@@ -44,23 +45,26 @@ class Generator(nn.Module):
         another architecture.
         """
         normed = "linear.parametrizations.weight.original" in state
-        linear = state.get(
-            "linear.parametrizations.weight.original" if normed else "linear.weight", torch.empty(0, 0)
-        )
-        gf_dim = len(state.get("to_rgb.0.weight", [])) or 1
-        bottom_width = max(1, math.isqrt(len(linear) // gf_dim))
-        generator = cls.of(architecture, latent_dim=linear.shape[1], gf_dim=gf_dim, bottom_width=bottom_width)
-        if normed:
-            add_spectral_norm(generator)
+        linear = state.get("linear.parametrizations.weight.original" if normed else "linear.weight")
+        scale = state.get("to_rgb.0.weight")
+        if any(
+            tensor is None or tensor.dim() != dim or not tensor.numel()
+            for tensor, dim in ((linear, 2), (scale, 1))
+        ):
+            reason = "their linear layer or their norm before RGB is none"
+            raise ArchitectureError(f"the weights are not of architecture {architecture}: {reason}")
+        widths = {"latent_dim": linear.shape[1], "gf_dim": len(scale)}
+        widths["bottom_width"] = max(1, math.isqrt(len(linear) // len(scale)))
+
+        def build():
+            generator = cls.of(architecture, **widths)
+            return add_spectral_norm(generator) if normed else generator
+
         if all(any(name.startswith(f"cells.0.first.{conv}.") for name in state) for conv in CHOICES["conv"]):
-            state = {name: state[name] for name in generator.state_dict() if name in state}
-        try:
-            generator.load_state_dict(state)
-        except RuntimeError as error:
-            raise ArchitectureError(
-                f"the weights are not of architecture {architecture}: {str(error).splitlines()[-1].strip()}"
-            ) from None
-        return generator
+            with torch.device("meta"):
+                used = build().state_dict().keys()
+            state = {name: state[name] for name in used if name in state}
+        return load_weights(build, state, architecture)
 
     @property
     def resolution(self):

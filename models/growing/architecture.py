@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from models.errors import ArchitectureError
 
 FIRST_RESOLUTION = 4
+LARGEST_KERNEL, MOST_FILTERS = 99, 999_999
+MOST_RESOLUTIONS, MOST_CONVS = 20, 1000  # of a network
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class Conv:
             raise ArchitectureError(f"a convolution's kernel is 1, 3, 5, 7, ..., not {self.kernel}")
         if self.filters < 1:
             raise ArchitectureError(f"a convolution has 1 filter or more, not {self.filters}")
+        if self.kernel > LARGEST_KERNEL or self.filters > MOST_FILTERS:
+            most = f"a kernel up to {LARGEST_KERNEL} and up to {MOST_FILTERS} filters"
+            raise ArchitectureError(f"a convolution has {most}, not {self}")
 
     @classmethod
     def parse(cls, text):
@@ -59,6 +64,12 @@ class GrowingArchitecture:
             raise ArchitectureError("generator and discriminator have the same resolutions, one at least")
         if not all(self.generator + self.discriminator):
             raise ArchitectureError("each network has a convolution or more at each resolution")
+        if len(self.generator) > MOST_RESOLUTIONS:
+            count = len(self.generator)
+            raise ArchitectureError(f"a network has at most {MOST_RESOLUTIONS} resolutions, not {count}")
+        count = max(sum(map(len, blocks)) for blocks in (self.generator, self.discriminator))
+        if count > MOST_CONVS:
+            raise ArchitectureError(f"a network has at most {MOST_CONVS} convolutions, not {count}")
 
     @property
     def resolution(self):
@@ -69,8 +80,8 @@ class GrowingArchitecture:
     def parse(cls, text):
         """From the text form. Raises ArchitectureError for any other text."""
         generator, discriminator = [], []
-        for index, part in enumerate(text.split("|")):
-            match = re.fullmatch(r"\s*(\d+)\s*:\s*G\s+(.+?)\s+D\s+(.+?)\s*", part, re.ASCII)
+        for index, part in enumerate(text.split("|")[: MOST_RESOLUTIONS + 1]):
+            match = re.fullmatch(r"\s*(\d{1,9})\s*:\s*G\s+(.+?)\s+D\s+(.+?)\s*", part, re.ASCII)
             if not match:
                 raise ArchitectureError(
                     f"'{part.strip()}' is no resolution; an example is '8: G 3x128 3x128 D 3x128 3x128'"

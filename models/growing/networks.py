@@ -7,7 +7,6 @@ architecture says.
 
 from math import sqrt
 
-import torch
 from torch import nn
 
 from models.errors import ArchitectureError
@@ -23,6 +22,7 @@ from models.growing.layers import (
     upsample,
 )
 from models.layers.resampled import merge_resampling
+from models.layers.weights import load_weights
 
 
 def _generator_layers(architecture, latent_dim):
@@ -85,15 +85,11 @@ class GrowingGenerator(nn.Module):
 
         Raises ArchitectureError if the weights are of another architecture.
         """
-        latent_weight = state.get("layers.latent.weight", torch.empty(0, 1))
-        generator = cls(architecture, latent_dim=latent_weight.shape[1])
-        try:
-            generator.load_state_dict(state)
-        except RuntimeError as error:
-            raise ArchitectureError(
-                f"the weights are not of architecture {architecture}: {str(error).splitlines()[-1].strip()}"
-            ) from None
-        return generator
+        latent_weight = state.get("layers.latent.weight")
+        if latent_weight is None or latent_weight.dim() != 4 or not latent_weight.numel():
+            reason = "their first layer is none"
+            raise ArchitectureError(f"the weights are not of architecture {architecture}: {reason}")
+        return load_weights(lambda: cls(architecture, latent_dim=latent_weight.shape[1]), state, architecture)
 
     @property
     def resolution(self):
@@ -185,7 +181,9 @@ def growing_networks(architecture, grown_from=None, latent_dim=512, merged=False
 
 
 def parameter_counts(architecture, latent_dim=512):
-    """(generator, discriminator): their numbers of parameters, counted without allocating any."""
-    with torch.device("meta"):
-        networks = GrowingGenerator(architecture, latent_dim), GrowingDiscriminator(architecture)
-    return tuple(sum(parameter.numel() for parameter in network.parameters()) for network in networks)
+    """(generator, discriminator): their numbers of parameters, counted without building them."""
+    layers = _generator_layers(architecture, latent_dim), _discriminator_layers(architecture)
+    return tuple(
+        sum((inputs * kernel**2 + 1) * filters for inputs, filters, kernel in each.values())
+        for each in layers
+    )

@@ -126,14 +126,22 @@ def load_materials(plan):
     """Find the devices, the feature network and the images. Raises UserError."""
     devices = worker_devices(pick_device(plan.run.device), plan.independent.workers)
     first = trial_task(plan, 0, 0, run_folder="", num_images=1, hint="")
+    first.plan.check(devices[0])
     _, image_set = find_materials(first.plan, devices[0])
     return Materials(devices, image_set.num_images)
 
 
-def new_state(plan, materials, saved):
-    """The state to start from: that of the checkpoint `saved`, or no trials. Reads the images."""
+def new_state(plan, saved):
+    """The state to start from: that of the checkpoint `saved`, or no trials.
+
+    Raises UserError where a checkpoint does not fit.
+    """
+    return SearchState.restore(saved, f"--load_path: {plan.run.load_path}") if saved else SearchState()
+
+
+def read_images(state, plan, materials):
+    """Read the images. Raises UserError."""
     materials_of_process(plan.data, plan.scoring, None, plan.run.compile, materials.device)
-    return SearchState.restore(saved) if saved else SearchState()
 
 
 def run_search(state, plan, materials, run, stop):

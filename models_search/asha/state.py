@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field
 
 from models_search.asha.rungs import Trial
+from utils.run.schema import COUNT, Each, Least, refuse_other_parts
 
 
 @dataclass
@@ -21,8 +22,13 @@ class SearchState:
         return {"trials": [{**trial, "scores": list(trial["scores"])} for trial in trials]}
 
     @classmethod
-    def restore(cls, saved):
-        """The state that a checkpoint holds."""
+    def restore(cls, saved, source):
+        """The state that a checkpoint holds.
+
+        Raises UserError, beginning with `source`, where it holds none.
+        """
+        trial = {"architecture": str, "scores": Each((None, float)), "rung": COUNT}
+        refuse_other_parts(saved, Least(trials=Each(trial)), source)
         trials = [Trial(**{**trial, "scores": tuple(trial["scores"])}) for trial in saved["trials"]]
         return cls(trials, [index for index, trial in enumerate(trials) if trial.is_training])
 

@@ -7,11 +7,18 @@ Multi-level (--method autogan): a cell more at each growing iteration, and a con
 import math
 from dataclasses import dataclass
 
-from models_search.shared_gan.checks import check_options, number_of_cells
-from models_search.shared_gan.network import shared_network_sizes
+from models_search.autogan.controller import Controller
+from models_search.shared_gan.checks import (
+    CELL_BYTES, check_machine, check_options, number_of_cells, refuse_many_cells,
+)  # fmt: skip
+from models_search.shared_gan.network import shared_gan_memory, shared_network_sizes
 from models_search.shared_gan.progress import SCORED_ARCHITECTURES
 from utils.cli import UserError
 from utils.options import refuse_other_size
+from utils.training.memory import FLOAT_BYTES, PARAMETER_BYTES, Memory, on_meta
+from utils.training.sizes import count_parameters
+
+STATE_VALUES = 6  # for each hidden unit: hidden state, cell state and the LSTM's four gates
 
 # An iteration against one at the level below; measured two to four times (docs/BENCHMARKS.md).
 COST_OF_LEVELS = 3
@@ -94,6 +101,24 @@ class Plan:
         """Updates of the controller in one iteration; random search has none."""
         return 0 if self.is_random else self.controller.ctrl_step
 
+    @property
+    def bytes_of_a_draw(self):
+        """The least memory of an architecture while it is drawn: its cells, and the controller's state."""
+        return CELL_BYTES * self.levels + STATE_VALUES * FLOAT_BYTES * self.controller.hid_size
+
+    def memory(self):
+        """The Memory of the search: shared networks, controller, and the architectures drawn at once."""
+        memory, draws = shared_gan_memory(self), {}
+        draws["--ctrl_sample_batch"] = self.controller.ctrl_sample_batch * self.bytes_of_a_draw
+        draws["--num_candidate"] = self.shared_gan.num_candidate * self.bytes_of_a_draw
+        if self.is_random:
+            return Memory(memory.networks, memory.batches | draws)
+        with on_meta("--hid_size"):
+            level = self.levels - 1
+            controller = Controller(level, self.controller.hid_size, self.first_cell(level))
+        weights = {"--hid_size": PARAMETER_BYTES * count_parameters(controller)}
+        return Memory(memory.networks | weights, memory.batches | draws)
+
     def describe(self):
         """The plan as plain data, for --dry_run."""
         shared, updates = self.shared_gan, self.iterations * self.controller_steps
@@ -108,6 +133,7 @@ class Plan:
             "resolutions": self.resolutions,
             "growing_iterations": list(self.growing_iterations),
             **shared_network_sizes(self),
+            "memory_bytes": self.memory().total,
             "search_iterations": self.iterations,
             "controller_steps": updates,
             "scored_images": scored_images,
@@ -123,7 +149,9 @@ def make_plan(options):
     check_options(options)
     groups = {name: getattr(options, name) for name in GROUPS}
     if options.search.method == "slas":
-        return Plan(**groups, levels=number_of_cells(options), growing_iterations=())
+        plan = Plan(**groups, levels=number_of_cells(options), growing_iterations=())
+        check_machine(plan)
+        return plan
     if options.multi_level.controller == "random":
         for name in ("ctrl_step", "ctrl_sample_batch", "ctrl_lr", "entropy_coeff", "baseline_decay"):
             if name in options.typed:
@@ -131,7 +159,9 @@ def make_plan(options):
                     f"--{name}: without effect with --controller random, which learns nothing; leave it out"
                 )
     steps = _growing_iterations(options)
-    return Plan(**groups, levels=1 + len(steps), growing_iterations=steps)
+    plan = Plan(**groups, levels=1 + len(steps), growing_iterations=steps)
+    check_machine(plan)
+    return plan
 
 
 def _growing_iterations(options):
@@ -143,6 +173,7 @@ def _growing_iterations(options):
         added = max(1, round(math.log2(img_size / bottom_width))) - 1
         name, steps = "--grow_step1, --grow_step2", (growing.grow_step1, growing.grow_step2)[:added]
         unused = ("grow_step1", "grow_step2")[added:]
+    refuse_many_cells(1 + len(steps), name)
     last = options.shared_gan.max_search_iter
     if list(steps) != sorted(set(steps)) or (steps and not 0 < min(steps) <= max(steps) < last):
         raise UserError(

@@ -5,9 +5,13 @@ from dataclasses import dataclass
 import torch
 
 from models.autogan.architecture import Architecture
+from models.errors import ArchitectureError
 from models_search.autogan.controller import BeamEntry, Controller, UniformController, first_beam
-from models_search.shared_gan.training import SharedGan
+from models_search.shared_gan.training import COUNTERS, SharedGan
+from utils.cli import UserError
 from utils.randomness import global_seed
+from utils.run.schema import COUNT, Each, Least, refuse_other_parts
+from utils.training.gan import adam_schema, load_adam
 
 
 @dataclass
@@ -29,10 +33,18 @@ class Policy:
             "baseline": self.baseline,
         }
 
+    def schema(self):
+        """What `load_state_dict` reads, see utils.run.schema."""
+        return {
+            "controller": dict(self.controller.state_dict()),
+            "controller_optimizer": adam_schema(self.optimizer) if self.optimizer else None,
+            "baseline": (None, float),
+        }
+
     def load_state_dict(self, saved):
         self.controller.load_state_dict(saved["controller"])
         if self.optimizer:
-            self.optimizer.load_state_dict(saved["controller_optimizer"])
+            load_adam(self.optimizer, saved["controller_optimizer"])
         self.baseline = saved["baseline"]
 
 
@@ -86,11 +98,20 @@ class SearchState:
         }
 
     @classmethod
-    def restore(cls, saved, plan, device):
-        """The state that a checkpoint holds."""
+    def restore(cls, saved, plan, device, source="--load_path: the checkpoint"):
+        """The state that a checkpoint holds.
+
+        Raises UserError, beginning with `source`, where it does not fit the plan.
+        """
+        own = {"iteration": COUNT, "controller_steps": COUNT}
+        refuse_other_parts(saved, Least(level=range(plan.levels), counters=own | COUNTERS), source)
         state, counters = cls.start(plan, device), saved["counters"]
-        state.shared.restore(saved)
         state.policy = new_policy(plan, saved["level"])
+        lstm_state = Each(torch.zeros(plan.controller.hid_size), length=2)
+        beam = Each({"architecture": str, "reward": float, "state": lstm_state})
+        refuse_other_parts(saved, Least(state.shared.schema(), beam=beam, **state.policy.schema()), source)
+        _refuse_other_level(saved, plan, source)
+        state.shared.restore(saved)
         state.policy.load_state_dict(saved)
         state.beam = [
             BeamEntry(Architecture.parse(entry["architecture"]), entry["reward"], entry["state"])
@@ -103,3 +124,16 @@ class SearchState:
         """Move on to an iteration, which has done no steps yet."""
         self.iteration, self.controller_steps = iteration, 0
         self.shared.end_iteration()
+
+
+def _refuse_other_level(saved, plan, source):
+    """Raise UserError unless a checkpoint's level and beam are those of its search iteration."""
+    iteration, level = saved["counters"]["iteration"], saved["level"]
+    wanted = level + 1 if iteration >= plan.iterations else plan.first_cell(level)
+    try:
+        cells = {Architecture.parse(entry["architecture"]).levels for entry in saved["beam"]}
+    except ArchitectureError as error:
+        raise UserError(f"{source} holds no beam of architectures ({error}); use another one") from None
+    if level != plan.level_at(min(iteration, plan.iterations - 1)) or cells != {wanted}:
+        problem = f"level {level} and architectures of {sorted(cells)} cells at iteration {iteration}"
+        raise UserError(f"{source} holds {problem}, which do not go together; use another one")

@@ -1,9 +1,9 @@
 """DGGAN grows both networks while they train; ProgGAN does so by a fixed list of actions.
 
-search.py needs these four functions of a search.
+search.py needs these five functions of a search.
 """
 
 from models_search.dggan.plan import make_plan
-from models_search.dggan.search import load_materials, new_state, run_search
+from models_search.dggan.search import load_materials, new_state, read_images, run_search
 
-__all__ = ["load_materials", "make_plan", "new_state", "run_search"]
+__all__ = ["load_materials", "make_plan", "new_state", "read_images", "run_search"]

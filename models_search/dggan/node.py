@@ -4,8 +4,15 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from models_search.dggan.actions import GrowResolution
 from models_search.dggan.tree import path_actions
+from utils.run.checkpoint import load_checkpoint
+from utils.run.schema import Each, refuse_other_parts
+
+LOSSES = Each(Each((None, int, float), length=3))  # step and both networks' losses
+RESULT = {"figures": {str: float}, "failure": str, "losses": LOSSES, "rollbacks": Each(str)}
 
 LEFT_OUT = "--budget_hours was spent before it began"  # the failure of a node that was not trained
 
@@ -62,6 +69,17 @@ class Node:
     def hint(self):
         """What to type to go on after a stop."""
         return f"go on with --load_path {self.folder}"
+
+
+def load_node(node):
+    """The content of the file of a Node that has been trained. Raises UserError where it is of another."""
+    saved = load_checkpoint(node.file)
+    weights = {name: {str: torch.Tensor} for name in ("generator", "discriminator", "average")}
+    wanted = {
+        "architecture": node.architecture, "path": Each(str), "gan": (None, weights), "result": RESULT,
+    }  # fmt: skip
+    refuse_other_parts(saved, wanted, f"--load_path: {node.file}")
+    return saved
 
 
 def node_file(folder, index):

@@ -15,7 +15,7 @@ import torch
 from models.growing.growth import inherit
 from models.growing.networks import growing_networks
 from models_search.dggan.fade import Fade, FadedInputs
-from models_search.dggan.node import LEFT_OUT, node_file
+from models_search.dggan.node import LEFT_OUT, LOSSES, Node, load_node
 from utils.cli import UserError
 from utils.data.load import load_images
 from utils.images import save_grid
@@ -27,6 +27,7 @@ from utils.progress import Progress
 from utils.randomness import derived_seed, global_seed, random_generator
 from utils.run.checkpoint import DamagedCheckpoint, load_checkpoint, previous_of, save_checkpoint
 from utils.run.save_point import SavePoint
+from utils.run.schema import COUNT, Each, refuse_other_parts
 from utils.run.workers import one_thread_on_cpu
 from utils.training.gan import new_gan, place
 from utils.training.inputs import StepInputs
@@ -45,7 +46,7 @@ def train_node(node, device, stop, *, plan):
     stop: see SavePoint; after a signal, what is done so far is saved and StopRequested is raised.
     """
     if node.file.is_file():
-        return load_checkpoint(node.file)["result"]
+        return load_node(node)["result"]
     if time.time() > node.begin_until:
         return {"figures": {}, "failure": LEFT_OUT, "losses": [], "rollbacks": []}
     weights, figures, failure = None, {}, ""
@@ -127,6 +128,8 @@ def _restore(training, gan, file):
     if file.is_file():
         with contextlib.suppress(DamagedCheckpoint):
             saved = load_checkpoint(file)
+            parts = {"gan": gan.schema(), "step": COUNT, "losses": LOSSES, "rollbacks": Each(str)}
+            refuse_other_parts(saved, parts, f"--load_path: {file}")
             gan.load_state_dict(saved["gan"])
             training.step, training.losses = saved["step"], saved["losses"]
             training.rollbacks = saved["rollbacks"]
@@ -154,8 +157,10 @@ def _parent_networks(node, plan):
     """{"generator", "discriminator", "average"} of the parent; None for the root."""
     if node.entry.parent is None:
         return None
-    weights = load_checkpoint(node_file(node.folder, node.entry.parent))["gan"]
-    networks = _empty_networks(plan, node.parent_architecture)
+    parent = Node(node.tree, node.entry.parent, node.folder)
+    weights, networks = load_node(parent)["gan"], _empty_networks(plan, parent.architecture)
+    parts = {name: dict(network.state_dict()) for name, network in networks.items()}
+    refuse_other_parts(weights, parts, f"--load_path: {parent.file}")
     for name, network in networks.items():
         network.load_state_dict(weights[name])
     return networks

@@ -7,20 +7,25 @@ growing step.
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
 
 from models.growing.architecture import ArchitectureError, GrowingArchitecture, proggan_architecture
 from models.growing.networks import growing_networks, parameter_counts
+from models.layers.fast_form import fast_form
 from models_search.dggan.actions import (
     ACTIONS, GrowResolution, GrowthError, apply, apply_all, doublings, draw_actions, every_action,
     legal_actions, parse_action, progressive_actions,
 )  # fmt: skip
 from models_search.dggan.tree import path_actions
 from utils.cli import UserError
+from utils.metrics.sliced_wasserstein import PATCH_SIZE
 from utils.precision import check_precision
 from utils.randomness import random_generator
 from utils.run.machine import device_memory, pick_device, worker_devices
+from utils.training.memory import on_meta, training_memory
 from utils.training.sizes import network_sizes
+
+MOST_ACTIONS = 500
+WIDTHS = "--growth_width, --filters, --latent_dim"
 
 
 @dataclass(frozen=True)
@@ -66,10 +71,28 @@ class Plan:
         random = random_generator(self.run.random_seed, "actions", tree[0].architecture, *path)
         return draw_actions(legal, self.action_probability, random)
 
+    def memory(self):
+        """The Memory of training the largest networks of the search: ProgGAN's at the final resolution, in
+        DGGAN with one more action on top.
+        """
+        final, latent_dim = self.data.img_size, self.network.latent_dim
+        largest = apply_all(progressive_actions(self.root.resolution, final), self.root)
+        if self.action_probability is None:
+            grown = [apply_all(self.actions, self.root)]
+        else:
+            grown = [apply(action, largest) for action in legal_actions(self.actions, largest, final)]
+        widest = max(grown or [largest], key=lambda each: sum(parameter_counts(each, latent_dim)))
+        with on_meta(WIDTHS):
+            networks = growing_networks(str(widest), latent_dim=latent_dim)
+            if self.run.is_fast:
+                networks = tuple(map(fast_form, networks))
+            batch = self.scoring.eval_batch_size
+            return training_memory(networks, self.training, batch, final, widths=WIDTHS, averages=1)
+
     def describe(self):
         """The plan as plain data, for --dry_run."""
         start, final = self.growth.start_resolution, self.data.img_size
-        with torch.device("meta"):
+        with on_meta(WIDTHS):
             networks = growing_networks(str(self.root), latent_dim=self.network.latent_dim)
             sizes = network_sizes(*networks, self.root.resolution)
         is_list = self.action_probability is None
@@ -79,6 +102,7 @@ class Plan:
             "resolutions": [start << level for level in range(doublings(start, final) + 1)],
             "root": str(self.root),
             **sizes,
+            "memory_bytes": self.memory().total,
             "actions": [str(action) for action in self.actions],
             "growing_steps": self.growing_steps,
             "kept": self.kept,
@@ -111,12 +135,11 @@ def make_plan(options):
             check_choice(actions, root, final)
     with _blaming("--growing_steps"):
         check_steps(growing_steps, growth.start_resolution, final, actions)
-    devices = worker_devices(device, options.independent.workers)
-    with _blaming("--growth_width, --filters"):
-        memory = device_memory(devices[0]) // devices.count(devices[0])
-        check_memory(actions, root, final, is_list, memory, options.network.latent_dim)
+    if options.search.reward == "swd" and growth.start_resolution < PATCH_SIZE:
+        cure = "give --start_resolution 8, or --reward fid or is"
+        raise UserError(f"--reward: swd compares images of {PATCH_SIZE} pixels or more; {cure}")
     groups = {name: getattr(options, name) for name in GROUPS}
-    return Plan(
+    plan = Plan(
         **groups,
         root=root,
         actions=actions,
@@ -124,6 +147,9 @@ def make_plan(options):
         kept=kept,
         action_probability=probability,
     )
+    devices = worker_devices(device, options.independent.workers)
+    plan.memory().check(device_memory(devices[0]) // devices.count(devices[0]))
+    return plan
 
 
 @contextmanager
@@ -142,6 +168,8 @@ def check_choice(actions, root, final_resolution):
     """Check DGGAN's actions: distinct, possible on the root, enough to reach the final resolution."""
     if not actions:
         raise GrowthError("a search needs one action or more")
+    if len(actions) > MOST_ACTIONS:
+        raise GrowthError(f"a search has at most {MOST_ACTIONS} actions, not {len(actions)}")
     if len(set(actions)) < len(actions):
         raise GrowthError("an action is listed twice")
     if doublings(root.resolution, final_resolution) and GrowResolution() not in actions:
@@ -154,6 +182,8 @@ def check_choice(actions, root, final_resolution):
 
 def check_list(actions, root, final_resolution):
     """Check ProgGAN's actions: possible one after the other, and they end at the final resolution."""
+    if len(actions) > MOST_ACTIONS:
+        raise GrowthError(f"a list has at most {MOST_ACTIONS} actions, not {len(actions)}")
     start, needed = root.resolution, doublings(root.resolution, final_resolution)
     count = sum(action == GrowResolution() for action in actions)
     if count != needed:
@@ -172,30 +202,3 @@ def check_steps(growing_steps, start_resolution, final_resolution, actions=ACTIO
     if growing_steps > needed and set(actions) == {GrowResolution()}:
         cure = f"set --growing_steps {needed} or add actions"
         raise GrowthError(f"'double' alone makes {needed} growing steps {way}, not {growing_steps}; {cure}")
-
-
-def check_memory(actions, root, final_resolution, is_list, available_bytes, latent_dim=512):
-    """Check that the largest networks of the search can be trained in this memory.
-
-    Only what `training_bytes` counts must fit. The largest networks are ProgGAN's at the final resolution, in
-    DGGAN with one more action on top.
-    """
-    largest = apply_all(progressive_actions(root.resolution, final_resolution), root)
-    last = () if is_list else legal_actions(actions, largest, final_resolution)
-    grown = {f"'{action}'": apply(action, largest) for action in last} or {f"'{largest}'": largest}
-    needed, name = max((training_bytes(each, latent_dim), name) for name, each in grown.items())
-    if needed > available_bytes:
-        raise GrowthError(
-            f"{name} takes {needed / 2**30:.1f} GiB for the parameters alone, "
-            f"there are {available_bytes / 2**30:.1f} GiB; use fewer filters"
-        )
-
-
-def training_bytes(architecture, latent_dim=512):
-    """The least memory that training takes, in bytes.
-
-    Counts weights, gradients, Adam's two averages and the average generator, in float32. Does not count
-    activations, nor the bypass of a growth that fades in.
-    """
-    generator, discriminator = parameter_counts(architecture, latent_dim)
-    return 4 * (5 * generator + 4 * discriminator)

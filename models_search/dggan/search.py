@@ -7,20 +7,23 @@ import time
 from dataclasses import dataclass
 from functools import partial
 
-from models_search.dggan.actions import GrowResolution, doublings
+from models.errors import ArchitectureError
+from models_search.dggan.actions import GrowResolution, GrowthError, doublings
 from models_search.dggan.node import LEFT_OUT, Node, node_file, node_picture
 from models_search.dggan.pair import images_at, load_net, train_node
 from models_search.dggan.picture import save_growth_picture, tree_boxes
 from models_search.dggan.tree import (
-    best_nodes, best_of_resolutions, kept_nodes, node_line, path_actions, planted, pruned, tree_from_json,
-    tree_to_json, with_children, with_failure, with_score,
+    best_nodes, best_of_resolutions, check_tree, kept_nodes, node_line, path_actions, planted, pruned,
+    tree_from_json, tree_to_json, with_children, with_failure, with_score,
 )  # fmt: skip
 from models_search.scored import keep_score, log_cost
+from utils.cli import UserError
 from utils.data.load import load_images
 from utils.metrics.scores import figure_name
 from utils.run.files import write_atomically
 from utils.run.machine import pick_device, worker_devices
 from utils.run.save_point import SavePoint
+from utils.run.schema import Least, refuse_other_parts
 from utils.run.workers import workers
 from utils.training.loop import Diverged
 
@@ -169,12 +172,27 @@ def load_materials(plan):
     )
 
 
-def new_state(plan, materials, saved):
-    """The growth tree to start from: that of the checkpoint `saved`, or the root, whose images are read."""
-    if saved:
-        return tree_from_json(saved["tree"])
-    images_at(plan.data, plan.root.resolution, materials.device)
-    return planted(plan.root)
+def new_state(plan, saved):
+    """The growth tree to start from: that of the checkpoint `saved`, or the root alone.
+
+    Raises UserError for a tree that is not of this plan.
+    """
+    if saved is None:
+        return planted(plan.root)
+    source = f"--load_path: {plan.run.load_path}"
+    refuse_other_parts(saved, Least(tree=str), source)
+    try:
+        tree = tree_from_json(saved["tree"])
+        check_tree(tree, plan.root, plan.growing_steps, REWARD_FIGURES[plan.search.reward])
+    except (GrowthError, ArchitectureError) as error:
+        raise UserError(f"{source} holds no growth tree to go on from: {error}; use another run") from None
+    return tree
+
+
+def read_images(tree, plan, materials):
+    """Read the images of the root, if it has not been trained. Raises UserError."""
+    if tree[0].score is None:
+        images_at(plan.data, plan.root.resolution, materials.device)
 
 
 def run_search(tree, plan, materials, run, stop):

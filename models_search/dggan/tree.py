@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from models.growing.architecture import GrowingArchitecture
 from models_search.candidates import top_k
-from models_search.dggan.actions import GrowthError, apply
+from models_search.dggan.actions import GrowthError, apply, parse_action
 
 
 @dataclass(frozen=True)
@@ -166,8 +166,45 @@ def tree_to_json(tree):
 
 
 def tree_from_json(text):
-    """The tree from the text of `tree_to_json`."""
-    return tuple(GrowthNode(**node) for node in json.loads(text))
+    """The tree of such a text. Raises GrowthError for any other text."""
+    try:
+        return tuple(GrowthNode(**node) for node in json.loads(text))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise GrowthError(f"it is no list of nodes ({error})") from None
+
+
+def check_tree(tree, root, growing_steps, figure):
+    """Raise GrowthError or ArchitectureError unless a search saves such trees: grown from `root`, pruned.
+
+    figure: the name of the reward's figure, which every scored node has.
+    """
+    if not tree or tree[0].architecture != str(root):
+        raise GrowthError(f"it does not begin with {root}")
+    for index, node in enumerate(tree):
+        if not (_has_grown(tree, index) if index else (node.step, node.parent, node.kept) == (0, None, True)):
+            raise GrowthError(f"node {index} does not follow from its parent")
+        is_scored = node.score is not None
+        scores = (
+            [node.score, node.figures.get(figure)] if is_scored and isinstance(node.figures, dict) else [None]
+        )
+        if is_scored != all(isinstance(each, float) and isfinite(each) for each in scores):
+            raise GrowthError(f"node {index} has no sound score")
+        if not isinstance(node.failure, str) or (len(tree) > 1 and node.kept and not is_scored):
+            raise GrowthError(f"node {index} is kept without a score")
+    if {node.step for node in tree if node.kept} != set(range(tree[-1].step + 1)) or tree[
+        -1
+    ].step > growing_steps:
+        raise GrowthError(f"its growing steps are not those of a search of {growing_steps}")
+
+
+def _has_grown(tree, index):
+    """Whether a node other than the root, and what is said of it, follows from a node before it."""
+    node = tree[index]
+    if type(node.parent) is not int or not 0 <= node.parent < index or not isinstance(node.kept, bool):
+        return False
+    parent, action = tree[node.parent], parse_action(str(node.action))
+    grown = str(apply(action, GrowingArchitecture.parse(parent.architecture)))
+    return grown == node.architecture and node.step == parent.step + 1 >= tree[index - 1].step
 
 
 def _changed(tree, changes):

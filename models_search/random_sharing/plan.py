@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from models_search.shared_gan.checks import check_options, number_of_cells
-from models_search.shared_gan.network import shared_network_sizes
+from models_search.shared_gan.checks import CELL_BYTES, check_machine, check_options, number_of_cells
+from models_search.shared_gan.network import shared_gan_memory, shared_network_sizes
 from models_search.shared_gan.progress import SCORED_ARCHITECTURES
 from utils.cli import UserError
 
@@ -40,6 +40,15 @@ class Plan:
         in_full = images / self.random_sharing.cheap_eval_imgs
         return seconds * (self.random_sharing.random_candidates + in_full)
 
+    @property
+    def bytes_of_a_draw(self):
+        """The least memory of an architecture."""
+        return CELL_BYTES * self.levels
+
+    def memory(self):
+        """The Memory of the search."""
+        return shared_gan_memory(self)
+
     def describe(self):
         """The plan as plain data, for --dry_run."""
         shared, options = self.shared_gan, self.random_sharing
@@ -53,6 +62,7 @@ class Plan:
             "resolution": self.data.img_size,
             "resolutions": [self.data.img_size],
             **shared_network_sizes(self),
+            "memory_bytes": self.memory().total,
             "search_iterations": self.iterations,
             "scored_images": scored_images,
         }
@@ -70,4 +80,6 @@ def make_plan(options):
         problem = f"cannot score {in_full} of --random_candidates {candidates} in full"
         raise UserError(f"--num_candidate: {problem}; lower it or draw more")
     groups = {name: getattr(options, name) for name in GROUPS}
-    return Plan(**groups, levels=number_of_cells(options))
+    plan = Plan(**groups, levels=number_of_cells(options))
+    check_machine(plan)
+    return plan

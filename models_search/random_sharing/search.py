@@ -18,6 +18,7 @@ from models_search.shared_gan.progress import (
 from models_search.shared_gan.training import reset, steps_per_iteration, train_shared_gan
 from utils.progress import Progress, progress_line
 from utils.randomness import random_generator
+from utils.run.machine import pick_device
 from utils.run.save_point import SavePoint
 
 
@@ -121,14 +122,20 @@ def distinct_architectures(plan, count):
 # How search.py runs it.
 
 
-def new_state(plan, materials, saved):
-    """The state to start from: that of the checkpoint `saved`, or a new one. Reads the images."""
-    if saved:
-        state = SearchState.restore(saved, plan, materials.device)
-    else:
-        state = SearchState.start(plan, materials.device)
+def new_state(plan, saved):
+    """The state to start from: that of the checkpoint `saved`, or a new one.
+
+    Raises UserError where a checkpoint does not fit the plan.
+    """
+    device = pick_device(plan.run.device)
+    if saved is None:
+        return SearchState.start(plan, device)
+    return SearchState.restore(saved, plan, device, f"--load_path: {plan.run.load_path}")
+
+
+def read_images(state, plan, materials):
+    """Read the images that the search goes on with. Raises UserError."""
     materials.images.at(plan.levels - 1)
-    return state
 
 
 def run_search(state, plan, materials, run, stop):

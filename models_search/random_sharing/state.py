@@ -3,7 +3,10 @@
 from dataclasses import dataclass, field
 
 from models.autogan.architecture import Architecture
-from models_search.shared_gan.training import SharedGan
+from models.errors import ArchitectureError
+from models_search.shared_gan.training import COUNTERS, SharedGan
+from utils.cli import UserError
+from utils.run.schema import COUNT, Each, Least, refuse_other_parts
 
 
 @dataclass
@@ -36,14 +39,25 @@ class SearchState:
         }
 
     @classmethod
-    def restore(cls, saved, plan, device):
-        """The state that a checkpoint holds."""
-        state = cls.start(plan, device)
+    def restore(cls, saved, plan, device, source="--load_path: the checkpoint"):
+        """The state that a checkpoint holds.
+
+        Raises UserError, beginning with `source`, where it does not fit the plan.
+        """
+        state, scored = cls.start(plan, device), Each(Each((str, float), length=2))
+        counters = {"iteration": COUNT, "trained": COUNT} | COUNTERS
+        parts = Least(state.shared.schema(), counters=counters, cheap=scored, in_full=scored)
+        refuse_other_parts(saved, parts, source)
         state.shared.restore(saved)
         state.iteration, state.trained = (saved["counters"][name] for name in ("iteration", "trained"))
         for name in ("cheap", "in_full"):
-            scored = [(Architecture.parse(text), reward) for text, reward in saved[name]]
-            setattr(state, name, scored)
+            try:
+                found = [(Architecture.parse(text), float(reward)) for text, reward in saved[name]]
+            except (ArchitectureError, AttributeError, ValueError):
+                raise UserError(f"{source} holds no scores in {name}; use another one") from None
+            if any(architecture.levels != plan.levels for architecture, _ in found):
+                raise UserError(f"{source} holds architectures of other sizes; use another one")
+            setattr(state, name, found)
         return state
 
     def begin_iteration(self, iteration):

@@ -6,9 +6,6 @@ from functools import lru_cache
 from utils.data.image_set import ResizedImages
 from utils.data.load import DATASETS, load_images
 from utils.metrics.generator import load_feature_nets, load_real_statistics
-from utils.precision import check_precision
-from utils.run.machine import device_memory
-from utils.training.sizes import refuse_too_large
 
 
 @dataclass
@@ -21,12 +18,12 @@ class Materials:
 
 
 def find_materials(plan, device):
-    """(feature networks, ImageSet) of a training; raises UserError for what is missing or too large."""
-    check_precision("--precision", plan.training.precision, device)
-    refuse_too_large(plan.describe(), device_memory(device))
+    """(feature networks, ImageSet) of a training; raises UserError for what is missing."""
     feature_nets = load_feature_nets(**plan.scoring.network(), compiled=plan.run.compile, device=device)
     data = plan.data
-    return feature_nets, load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2)
+    image_set = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2)
+    plan.refuse_single_values(image_set.num_images % plan.training.dis_batch_size)
+    return feature_nets, image_set
 
 
 def read_materials(feature_nets, image_set, data, fid_stat, device):

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from models.families import family
+from models.layers.fast_form import fast_form
+from utils.cli import UserError
+from utils.precision import check_precision
+from utils.run.machine import device_memory
 from utils.training.inputs import steps_per_epoch
+from utils.training.memory import on_meta, training_memory
 from utils.training.sizes import network_sizes
 
 
@@ -41,14 +44,42 @@ class TrainingPlan:
         """(generator, discriminator) of the architecture, not yet initialised."""
         return family(self.architecture).networks(self.architecture, self.network.latent_dim, self.cells)
 
+    def memory(self):
+        """The Memory of the training."""
+        widths, batch = family(self.architecture).widths, self.scoring.eval_batch_size
+        with on_meta(widths):
+            networks = self.new_networks()
+            if self.run.is_fast:
+                networks = tuple(map(fast_form, networks))
+            return training_memory(
+                networks, self.training, batch, self.data.img_size, widths=widths, averages=1
+            )
+
+    def check(self, device):
+        """Raise UserError unless the device computes in the precision and has the memory."""
+        check_precision("--precision", self.training.precision, device)
+        self.refuse_single_values(self.training.gen_batch_size, self.training.dis_batch_size)
+        self.memory().check(device_memory(device))
+
+    def refuse_single_values(self, *batch_sizes):
+        """Raise UserError if a batch norm would see a single value, in batches of these sizes."""
+        if self.architecture.family != "autogan" or self.architecture.first_norm != "batch":
+            return
+        if self.cells.bottom_width == 1 and 1 in batch_sizes:
+            cure = "give 2 or more, or another batch size"
+            raise UserError(
+                f"--bottom_width: 1 leaves the first cell's batch norm one value in a batch of 1; {cure}"
+            )
+
     def describe(self):
         """The plan as plain data, for --dry_run: no data set is read."""
-        with torch.device("meta"):
+        with on_meta(family(self.architecture).widths):
             sizes = network_sizes(*self.new_networks(), self.data.img_size)
         return {
             "architecture": str(self.architecture),
             "resolution": self.data.img_size,
             **sizes,
+            "memory_bytes": self.memory().total,
             "generator_steps": self.iterations,
             "discriminator_steps": self.iterations and self.iterations * self.training.n_critic,
         }

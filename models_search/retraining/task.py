@@ -86,7 +86,7 @@ def _train(task, run, saved, device, stop):
     materials = materials_of_process(plan.data, plan.scoring, plan.fid_stat, plan.run.compile, device)
     state = new_state(plan, device)
     if saved:
-        state.restore(saved)
+        state.restore(saved, f"--load_path: {task.folder}")
     inputs = StepInputs(materials.images, plan.run.random_seed, plan.training, plan.network.latent_dim)
     save_point = SavePoint(
         lambda: run.save(state.to_saved(), state.step), stop, task.hint, deadline=task.deadline

@@ -12,11 +12,12 @@ from utils.images import save_gif
 from utils.metrics.generator import score_generator
 from utils.progress import Progress, progress_line
 from utils.randomness import global_seed, random_generator
-from utils.run.checkpoint import load_checkpoint
+from utils.run.checkpoint import load_networks
+from utils.run.schema import COUNT, Each, Least, refuse_other_parts
 from utils.training.adversarial import StepFunctions
 from utils.training.compiled import compile_discriminator, compile_generator, compiles_discriminator
 from utils.training.gan import Gan, new_gan
-from utils.training.loop import look_steps, train
+from utils.training.loop import MOST_ROLLBACKS, look_steps, train
 from utils.training.losses import loss_schedule
 
 SECONDS_PER_LINE = 60  # of the log
@@ -46,8 +47,18 @@ class TrainingState:
             "rollbacks": self.rollbacks,
         }
 
-    def restore(self, saved):
-        """Go back to where a checkpoint was written."""
+    def restore(self, saved, source):
+        """Go back to where a checkpoint was written.
+
+        Raises UserError, beginning with `source`, where it does not fit.
+        """
+        refuse_other_parts(saved, Least(position=COUNT), source)
+        scores, gan = Least(iteration=COUNT, fid=float), self.gan.schema(all_trained=saved["position"] > 0)
+        wanted = Least(
+            architecture=str(self.architecture), gan=gan, position=COUNT, best=(None, scores),
+            history=Each(scores), scored_step=range(-1, COUNT.stop), rollbacks=range(MOST_ROLLBACKS + 1),
+        )  # fmt: skip
+        refuse_other_parts(saved, wanted, source)
         self.gan.load_state_dict(saved["gan"])
         self.step, self.best, self.history = saved["position"], saved["best"], saved["history"]
         self.scored_step, self.rollbacks = saved["scored_step"], saved["rollbacks"]
@@ -165,16 +176,12 @@ def start_from(gan, path, architecture):
 
     Raises UserError if the checkpoint does not fit.
     """
-    saved = load_checkpoint(path, "--init_from")
-    found = saved.get("architecture", "no architecture")
+    found, weights, _ = load_networks(path, "--init_from")
     if found != str(architecture):
         raise UserError(f"--init_from: {path} holds {found}, not {architecture}; give a checkpoint of that")
-    if saved["gan"] is None:
-        failure = saved["result"]["failure"]
-        raise UserError(f"--init_from: the training of {path} failed ({failure}); give another checkpoint")
-    for name in ("generator", "discriminator", "average"):
+    for name, network in gan.networks().items():
         try:
-            getattr(gan, name).load_state_dict(saved["gan"][name])
+            network.load_state_dict(weights[name])
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise UserError(f"--init_from: {path} has other widths: {reason}; give its options") from None

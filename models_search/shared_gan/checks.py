@@ -2,13 +2,24 @@
 
 import math
 
+import torch
+
+from models_search.shared_gan.training import steps_per_iteration
 from utils.cli import UserError
 from utils.options import refuse_other_size
+from utils.precision import check_precision
+from utils.run.machine import device_memory, pick_device
+from utils.training.memory import Memory
+
+MOST_CELLS = 10  # each one has twice as many candidates as the one before: 18,432 in the end
+CELL_BYTES = 100  # of a cell as an object, at least
 
 
 def check_options(options):
     """Raise UserError where the options of a search in a shared GAN contradict each other."""
     shared, topk, splits = options.shared_gan, options.beam.topk, options.scoring.is_splits
+    if options.cells.bottom_width == 1:
+        raise UserError("--bottom_width: 1 leaves the first cell's instance norm one value; give 2 or more")
     if options.search.reward == "swd":
         raise UserError("--reward: swd is a reward of --method dggan and proggan; use is or fid")
     if topk > shared.num_candidate:
@@ -22,10 +33,34 @@ def check_options(options):
         raise UserError(f"--score_imgs: {shared.score_imgs} images have no {parts}; score more images")
 
 
+def check_machine(plan):
+    """Raise UserError unless the device is there, computes in the precision and has the memory.
+
+    plan: of any search that shares weights; `memory` and the option groups training and run are read here.
+    """
+    device = pick_device(plan.run.device)
+    check_precision("--precision", plan.training.precision, device)
+    plan.memory().check(device_memory(device))
+
+
+def check_steps(plan, num_images):
+    """Raise UserError if the architectures of an iteration's steps, drawn at once, fit no memory."""
+    steps = steps_per_iteration(plan, num_images)
+    memory = Memory({}, {f"--shared_epoch ({steps:,} steps)": steps * plan.bytes_of_a_draw})
+    memory.check(device_memory(torch.device("cpu")))
+
+
+def refuse_many_cells(cells, option):
+    """Raise UserError if there are more cells than a search can list the candidates of."""
+    if cells > MOST_CELLS:
+        raise UserError(f"{option}: {cells} cells are too many; a search has at most {MOST_CELLS}")
+
+
 def number_of_cells(options):
     """How many cells make images of --img_size from --bottom_width; raises UserError if no number does."""
     img_size, bottom_width = options.data.img_size, options.cells.bottom_width
     cells = max(1, round(math.log2(img_size / bottom_width)))
+    refuse_many_cells(cells, "--img_size")
     maker = f"{cells} cell{'' if cells == 1 else 's'} on --bottom_width {bottom_width}"
     refuse_other_size(img_size, bottom_width << cells, maker, " or change --bottom_width")
     return cells

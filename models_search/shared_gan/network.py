@@ -1,15 +1,18 @@
 """The shared GAN: one generator that can run every architecture, and its discriminator."""
 
-import torch
-
+from models.autogan.architecture import Architecture
 from models.autogan.networks import Discriminator, Generator
+from models.families import FAMILIES
 from models.layers.fast_form import fast_form
 from models.layers.init import prepare
 from models_search.search_space import every_cell
 from utils.randomness import global_seed
 from utils.training.compiled import compile_discriminator, compiles_discriminator
 from utils.training.gan import new_gan
+from utils.training.memory import on_meta, training_memory
 from utils.training.sizes import network_sizes
+
+WIDTHS = FAMILIES["autogan"].widths
 
 
 def shared_generator(levels=3, **widths):
@@ -40,9 +43,25 @@ def shared_network_sizes(plan):
 
     plan: of any search that shares weights; its `levels` and the option groups network and cells are read.
     """
-    with torch.device("meta"):
+    with on_meta(WIDTHS):
         networks = shared_networks(plan.levels, plan.network.latent_dim, plan.cells)
         return network_sizes(*networks, plan.cells.bottom_width << plan.levels)
+
+
+def shared_gan_memory(plan):
+    """The Memory of training the shared networks on the cheapest architecture, and of sampling from it.
+
+    plan: as for `shared_network_sizes`; the option groups training, scoring and run are read, too.
+    """
+    architecture = Architecture(tuple(every_cell(level)[0] for level in range(plan.levels)))
+    with on_meta(WIDTHS):
+        networks = shared_networks(plan.levels, plan.network.latent_dim, plan.cells)
+        if plan.run.is_fast:
+            networks = tuple(map(fast_form, networks))
+        return training_memory(
+            networks, plan.training, plan.scoring.eval_batch_size, plan.cells.bottom_width << plan.levels,
+            widths=WIDTHS, architecture=architecture,
+        )  # fmt: skip
 
 
 def new_shared_gan(plan, device, resets=0):

@@ -8,11 +8,17 @@ from models_search.shared_gan.dynamic_reset import CollapseDetector
 from models_search.shared_gan.network import new_shared_gan
 from utils.progress import Progress
 from utils.randomness import derived_seed
+from utils.run.schema import COUNT, Each
 from utils.training.adversarial import StepFunctions
 from utils.training.gan import Gan
 from utils.training.inputs import StepInputs, steps_per_epoch
-from utils.training.loop import look_steps, train
+from utils.training.loop import MOST_ROLLBACKS, look_steps, train
 from utils.training.losses import loss_schedule
+
+
+COUNTERS = {  # of SharedGan.counters, see utils.run.schema
+    "shared_steps": COUNT, "collapsed": bool, "resets": COUNT, "rollbacks": range(MOST_ROLLBACKS + 1),
+}  # fmt: skip
 
 
 @dataclass
@@ -41,6 +47,11 @@ class SharedGan:
             "resets": self.resets,
             "rollbacks": self.rollbacks,
         }
+
+    def schema(self):
+        """What `restore` reads but for the counters, see utils.run.schema."""
+        losses = {"generator": Each(float), "discriminator": Each(float)}
+        return {"gan": self.gan.schema(), "collapse": losses}
 
     def restore(self, saved):
         """Take over what a checkpoint holds."""

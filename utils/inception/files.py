@@ -21,6 +21,7 @@ from utils.cli import UserError, warn
 from utils.inception.graph import GraphError, tensors_from_graph
 from utils.inception.network import inception_shapes
 from utils.run.files import write_atomically
+from utils.run.plain import load_plain
 
 GRAPH_NAME = "classify_image_graph_def.pb"
 FILES_WANTED = (
@@ -211,7 +212,8 @@ def _first_line(error):
 def read_pickle(path):
     """The dictionary in a .pth file. Unpickles only tensors and plain containers."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with open(path, "rb") as file:
+            return load_plain(file)
     except Exception as error:  # a foreign file can raise anything
         raise _unusable(f"{path} is not a file of weights, or is damaged ({_first_line(error)})") from None
 

@@ -13,10 +13,13 @@ import torch
 from utils.cli import Parser, UserError, run_script
 from utils.data.load import load_images
 from utils.metrics.evaluate import evaluate, evaluate_both
-from utils.metrics.network_options import add_network_options, at_least, load_networks
+from utils.metrics.network_options import add_network_options, load_networks
 from utils.metrics.real_statistics import load_fid_stat, real_statistics
-from utils.metrics.scores import METRICS
+from utils.metrics.scores import METRICS, fewest_images
 from utils.metrics.sums import FEATURE_SAMPLE
+from utils.options import number
+from utils.run.machine import device_memory
+from utils.training.memory import scoring_memory
 
 DEFAULT_METRICS = METRICS[:4]
 
@@ -46,12 +49,15 @@ def parse():
     add("--real", required=True, help="folder or zip of real images, or an .npz of utils.fid_stats")
     add("--fake", required=True, help="folder or zip of generated images, scored in the order of their names")
     add(
-        "--img_size", type=at_least(1),
+        "--img_size", type=number(int, 1, at_most=2**14),
         help="resize all images to this; needed unless a folder's have one square size",
     )  # fmt: skip
     add("--metrics", nargs="+", choices=METRICS, default=DEFAULT_METRICS, help="scores to compute")
-    add("--splits", type=at_least(1), default=10, help="parts of the Inception score")
-    add("--shuffle_seed", type=at_least(0), help="shuffle the generated images first (torch-fidelity: 2020)")
+    add("--splits", type=number(int, 1, at_most=10**4), default=10, help="parts of the Inception score")
+    add(
+        "--shuffle_seed", type=number(int, 0, at_most=2**32 - 1),
+        help="shuffle the generated images first (torch-fidelity: 2020)",
+    )  # fmt: skip
     add_network_options(parser)
     add("--json", action="store_true", help="print the scores and their protocol as one JSON object")
     return parser.parse_args()
@@ -67,6 +73,8 @@ def load_folder(option, path, options):
         if options.img_size is None:
             images = replace(images, picture=_require_one_square_size(images.picture, path))
         resolution = options.img_size or images.native_size
+        memory = scoring_memory(images.num_images, resolution, options.batch_size)
+        memory.check(device_memory(options.device))
         return images.resized(resolution, options.device, num_workers=options.num_workers)
     except UserError as error:
         raise UserError(str(error).replace("--data_path", option)) from error
@@ -90,7 +98,7 @@ def _require_one_square_size(picture, path):
 
 def check_images(real_images, fake_images, options):
     """Raise UserError if the images are too few or too small for the metrics asked for."""
-    fewest = 4 if "precision_recall" in options.metrics else 2
+    fewest = fewest_images(options.metrics)
     for option, images in (("--real", real_images), ("--fake", fake_images)):
         if images and images.num_images < fewest:
             reason = f"{images.num_images} images are too few for these --metrics"

@@ -6,7 +6,7 @@ from utils.cli import Ending
 from utils.images import all_finite, to_uint8
 from utils.inception.feature_net import relative_difference
 from utils.metrics.distances import frechet_distance, kernel_inception_distance, precision_recall
-from utils.metrics.scores import METRICS, Scores
+from utils.metrics.scores import METRICS, Scores, fewest_images
 from utils.metrics.sliced_wasserstein import IMAGE_SAMPLE, sliced_wasserstein_distance
 from utils.metrics.sums import FEATURE_SAMPLE, FeatureSums, RowSample, sample_indices
 from utils.progress import Progress
@@ -144,7 +144,7 @@ class _Scoring:
         needs_network = self.splits or self.with_fid or self.with_kid or self.with_precision
         if not (needs_network or self.with_swd):
             raise ValueError(f"none of {metrics} can be computed: real statistics or real images are missing")
-        if num_images < max(self.splits, 4 if self.with_precision else 2):
+        if num_images < max(self.splits, fewest_images(metrics if self.with_precision else ())):
             raise ValueError(f"{num_images} images are too few for {self.splits} splits and {metrics}")
         self.sums = self.images = None
         if needs_network:

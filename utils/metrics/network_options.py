@@ -2,6 +2,7 @@
 
 from utils.inception.feature_net import FEATURE_NETS
 from utils.metrics.generator import load_feature_nets
+from utils.options import number
 from utils.precision import PRECISIONS
 from utils.run.machine import pick_device
 
@@ -30,8 +31,13 @@ def add_network_options(parser):
         "--compile", action="store_true",
         help="compile the network: faster after a minute, the same to rounding",
     )  # fmt: skip
-    add("--batch_size", type=at_least(1), default=100, help="images in the network at once")
-    add("--num_workers", type=at_least(0), default=8, help="processes that read images, at most one a core")
+    add("--batch_size", type=number(int, 1), default=100, help="images in the network at once")
+    add(
+        "--num_workers",
+        type=number(int, 0, at_most=1024),
+        default=8,
+        help="processes that read images, at most one a core",
+    )
     add("--device", type=pick_device, default="auto", help="auto, cpu, cuda or cuda:N")
 
 
@@ -42,15 +48,3 @@ def load_networks(options):
         tf_python=options.tf_python, precision=options.feature_precision, compiled=options.compile,
         device=options.device,
     )  # fmt: skip
-
-
-def at_least(smallest):
-    """An argparse type: a whole number of `smallest` or more."""
-
-    def number(text):
-        if int(text) < smallest:
-            raise ValueError
-        return int(text)
-
-    number.__name__ = f"whole number of {smallest} or more"
-    return number

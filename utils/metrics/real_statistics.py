@@ -15,10 +15,13 @@ import torch
 
 from utils.cli import UserError, warn
 from utils.inception.files import cache_folder
-from utils.metrics.sums import FeatureSums
+from utils.metrics.sums import FEATURE_SAMPLE, FeatureSums
 from utils.progress import Progress
 from utils.run.checkpoint import load_checkpoint, previous_of, save_checkpoint
 from utils.run.files import open_regular, write_atomically
+
+LARGEST_VALUE = 1e12  # of a mean or covariance; the products of such values are still finite
+MOST_PROVENANCE = 2**16  # bytes
 
 SECONDS_PER_SAVE = 60
 LABEL = "statistics of the real images"
@@ -191,8 +194,11 @@ def load_fid_stat(path, feature_dim, feature_net=None, *, data=None, split=None,
     cure = "make the file anew with python -m utils.fid_stats"
     if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
         raise UserError(f"--fid_stat: {path} holds values that are not finite; {cure}")
-    rounding = 1e-6 * np.abs(sigma).max()
-    if np.abs(sigma - sigma.T).max() > rounding or (np.diagonal(sigma) < -rounding).any():
+    if max(np.abs(mu).max(), np.abs(sigma).max()) > LARGEST_VALUE:
+        raise UserError(
+            f"--fid_stat: {path} holds values above {LARGEST_VALUE:.0e}, as no features have; {cure}"
+        )
+    if not _is_covariance(sigma):
         reason = "is no covariance matrix (not symmetric, or a negative variance)"
         raise UserError(f"--fid_stat: sigma in {path} {reason}; {cure}")
     for name, words, wanted in (
@@ -208,24 +214,38 @@ def load_fid_stat(path, feature_dim, feature_net=None, *, data=None, split=None,
     return dataclasses.replace(statistics, data=statistics.data or Path(path).name)
 
 
+def _is_covariance(sigma):
+    """Whether a matrix is symmetric and without negative eigenvalues, up to rounding."""
+    if np.abs(sigma - sigma.T).max() > 1e-6 * np.abs(sigma).max():
+        return False
+    slack = 1e-6 * abs(np.trace(sigma)) or 1.0  # the trace is no less than the largest eigenvalue
+    with_slack = torch.from_numpy(sigma) + slack * torch.eye(len(sigma), dtype=torch.float64)
+    return not torch.linalg.cholesky_ex(with_slack).info
+
+
 def _read_npz(path, feature_dim):
     """The RealStatistics in an `.npz` file, before their values are checked.
 
     Raises UserError, which names --fid_stat.
     """
-    file = open_regular(path, "--fid_stat", "make one with python -m utils.fid_stats")
+    cure = "make one with python -m utils.fid_stats"
+    file = open_regular(path, "--fid_stat", cure)
     try:
-        with zipfile.ZipFile(file) as archive:
+        with file, zipfile.ZipFile(file) as archive:
             _check_header(archive, "mu", (feature_dim,))
             _check_header(archive, "sigma", (feature_dim, feature_dim))
             ours = "provenance.npy" in archive.namelist()
             if "sample.npy" in archive.namelist():
-                _check_header(archive, "sample", (None, feature_dim))
-        file.seek(0)
-        with file, np.load(file, allow_pickle=False) as arrays:
+                _check_header(archive, "sample", (range(4, FEATURE_SAMPLE + 1), feature_dim))
+            if ours and archive.getinfo("provenance.npy").file_size > MOST_PROVENANCE:
+                raise UserError(f"its provenance is too long; {cure}")
+            file.seek(0)
+            arrays = np.load(file, allow_pickle=False)
             mu, sigma = arrays["mu"].astype(np.float64), arrays["sigma"].astype(np.float64)
             sample = arrays["sample"] if ours and "sample" in arrays else None
             provenance = dict(json.loads(str(arrays["provenance"]))) if ours else {}
+        if sample is not None and not np.isfinite(sample).all():
+            raise UserError(f"it holds features that are not finite; {cure}")
         return RealStatistics(mu, sigma, sample, **{name: provenance.get(name) for name in PROVENANCE})
     except UserError as error:
         raise UserError(f"--fid_stat: {path}: {error}") from None
@@ -235,14 +255,13 @@ def _read_npz(path, feature_dim):
         zipfile.BadZipFile, zlib.error, EOFError, ValueError, TypeError, KeyError, NotImplementedError,
         RuntimeError, MemoryError,
     ):  # fmt: skip
-        cure = "make one with python -m utils.fid_stats"
         raise UserError(f"--fid_stat: {path} is not a sound .npz file; {cure}") from None
 
 
 def _check_header(archive, key, shape):
     """Refuse an array of another shape or type before any of it is read.
 
-    None in `shape` allows any length.
+    A range in `shape` allows any of its lengths.
     """
     if f"{key}.npy" not in archive.namelist():
         raise UserError(f"the array {key} is missing; make the file with python -m utils.fid_stats")
@@ -253,7 +272,8 @@ def _check_header(archive, key, shape):
             found, _, dtype = np.lib.format.read_array_header_2_0(member)
     if dtype.kind != "f":
         raise UserError(f"{key} is of type {dtype}; floats are needed")
-    if len(found) != len(shape) or any(a not in (None, b) for a, b in zip(shape, found, strict=True)):
-        wanted = tuple("any" if length is None else length for length in shape)
+    allowed = [length if isinstance(length, range) else (length,) for length in shape]
+    if len(found) != len(shape) or any(each not in lengths for each, lengths in zip(found, allowed)):
+        wanted = tuple(f"{each[0]} to {each[-1]}" if len(each) > 1 else each[0] for each in allowed)
         reason = f"{key} has the shape {found}, the feature network needs {wanted}"
         raise UserError(f"{reason}; make a file with the same network")

@@ -5,6 +5,11 @@ from dataclasses import asdict, dataclass
 METRICS = ("is", "fid", "kid", "precision_recall", "swd")
 
 
+def fewest_images(metrics):
+    """How many images of each kind the metrics need at least."""
+    return 4 if "precision_recall" in metrics else 2
+
+
 def figure_name(name, feature_net):
     """A score's label, with the feature network's name unless that is Inception.
 

@@ -12,9 +12,12 @@ from pathlib import Path
 import torch
 
 from utils.cli import UserError
-from utils.run.files import write_atomically
+from utils.run.files import open_regular, write_atomically
+from utils.run.plain import NotPlain, load_plain
+from utils.run.schema import Least, refuse_other_parts
 
 FORMAT = 2
+NETWORKS = ("generator", "discriminator", "average")
 
 
 class DamagedCheckpoint(UserError):
@@ -47,14 +50,39 @@ def load_checkpoint(path, option="--load_path"):
     if not isinstance(content, dict) or content.keys() != {"format", "sha256", "state"}:
         cure = "give a run's folder or its Model/checkpoint.pth"
         raise DamagedCheckpoint(f"{option}: {path} is not a checkpoint of this project; {cure}")
-    if content["format"] != FORMAT:
+    if type(content["format"]) is not int or content["format"] != FORMAT:
         formats = f"has format {content['format']}, this version reads {FORMAT}"
         raise DamagedCheckpoint(f"{option}: {path} {formats}; use the version that wrote it")
-    if _digest(content["state"]) != content["sha256"]:
+    try:
+        is_whole = _digest(content["state"]) == content["sha256"]
+    except TypeError:  # it holds what was never saved
+        is_whole = False
+    if not is_whole:
         raise DamagedCheckpoint(
             f"{option}: {path} is damaged (its sha256 differs); use another checkpoint of the run"
         )
     return content["state"]
+
+
+def load_networks(path, option="--load_path"):
+    """(text of the architecture, {network: weights}, whole state) of a checkpoint of a generator's training.
+
+    Raises UserError, naming the option, for other files (DamagedCheckpoint if none of this project) and where
+    the training failed.
+    """
+    saved = load_checkpoint(path, option)
+    if not isinstance(saved, dict) or "architecture" not in saved:
+        cure = "train one of its derived.json first"
+        raise UserError(f"{option}: {path} is of a search, not of one generator; {cure}")
+    networks = {name: {str: torch.Tensor} for name in NETWORKS}
+    refuse_other_parts(saved, Least(architecture=str, gan=(None, Least(networks))), f"{option}: {path}")
+    if saved["gan"] is None:
+        result = saved.get("result")
+        failure = (
+            result.get("failure", "no reason stated") if isinstance(result, dict) else "no reason stated"
+        )
+        raise UserError(f"{option}: the training of {path} failed ({failure}); give another checkpoint")
+    return saved["architecture"], {name: saved["gan"][name] for name in NETWORKS}, saved
 
 
 def load_latest(folder, option="--load_path"):
@@ -92,10 +120,16 @@ def read_authors_weights(path, option="--load_path"):
         content = content["avg_gen_state_dict"]
     if isinstance(content, dict):
         content = {_without_wrapper(name): value for name, value in content.items()}
-    if not isinstance(content, dict) or "l1.weight" not in content:
+    if not is_state_dict(content) or "l1.weight" not in content:
         cure = "give a checkpoint of this project or of the authors' code"
         raise DamagedCheckpoint(f"{option}: {path} holds no AutoGAN generator; {cure}")
     return content
+
+
+def is_state_dict(content):
+    """Whether it is a network's weights: a dict of tensors by name."""
+    is_dict = isinstance(content, dict) and all(isinstance(name, str) for name in content)
+    return is_dict and all(isinstance(value, torch.Tensor) for value in content.values())
 
 
 def _without_wrapper(name):
@@ -104,12 +138,12 @@ def _without_wrapper(name):
 
 
 def _read(path, option):
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{option}: no file {path}; give a .pth file")
+    file = open_regular(path, option, "give a .pth file")
     try:
-        with torch.serialization.safe_globals(_numpy_scalar_types()):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        with file, torch.serialization.safe_globals(_numpy_scalar_types()):
+            return load_plain(file)
+    except NotPlain as odd:
+        raise DamagedCheckpoint(f"{option}: {path} holds {odd}; use another checkpoint") from None
     except pickle.UnpicklingError:
         raise DamagedCheckpoint(
             f"{option}: {path} holds more than tensors and plain data, and is not opened for safety"

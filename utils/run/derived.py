@@ -10,6 +10,8 @@ from pathlib import Path
 from utils.cli import UserError
 from utils.run.files import open_regular, write_json
 
+MOST_BYTES = 2**26
+
 
 def write_derived(path, reward, feature_net, ranked):
     """Write a search's result.
@@ -44,11 +46,11 @@ def read_derived(path, option="--arch_file"):
     path = derived_file(path, option)
     try:
         with open_regular(path, option, "give the derived.json that a search wrote") as file:
-            content = file.read()
+            content = file.read(MOST_BYTES)
         # Of bytes json finds out the encoding: any UTF, with or without a byte order mark.
         entries = json.loads(content)["architectures"]
         entries = [{**entry, "architecture": str(entry["architecture"])} for entry in entries]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         problem = f"{path} is not a derived.json"
         raise UserError(f"{option}: {problem}; give the one that a search wrote") from None
     if not entries:

@@ -31,6 +31,11 @@ from utils.progress import spoken
 from utils.run.checkpoint import load_latest, save_checkpoint
 from utils.run.files import write_json, write_text
 from utils.run.machine import environment
+from utils.run.schema import COUNT, Least, refuse_other_parts
+
+POSITION = Least(  # what Run.save adds; what it did not always add comes as None
+    options=dict, step=COUNT, metrics_bytes=COUNT, scored_bytes=(None, COUNT), seconds=(float, COUNT)
+)
 
 
 class Run:
@@ -54,7 +59,7 @@ class Run:
         The folder never existed before, even if many runs start at once. Raises UserError if it cannot be
         made.
         """
-        stamp = time.strftime("%Y_%m_%d_%H_%M_%S")
+        stamp, is_first = time.strftime("%Y_%m_%d_%H_%M_%S"), not Path(root).exists()
         for attempt in range(1000):
             folder = Path(root) / f"{exp_name}_{stamp}{f'_{attempt}' if attempt else ''}"
             try:
@@ -63,6 +68,9 @@ class Run:
             except FileExistsError:
                 continue
             except OSError as error:
+                if is_first:
+                    with suppress(OSError):  # not made, or another run is in it
+                        Path(root).rmdir()
                 reason = error.strerror
                 raise UserError(
                     f"--exp_name: cannot write {folder} ({reason}); run in a folder you may write to"
@@ -83,7 +91,7 @@ class Run:
             saved, _ = load_latest(run.models)
         if saved:
             run._earlier_seconds = saved["seconds"]
-            run._open(saved["metrics_bytes"], saved.get("scored_bytes", 0))
+            run._open(saved["metrics_bytes"], saved.get("scored_bytes") or 0)
         else:
             run._begin(device)
         return run, saved
@@ -106,7 +114,7 @@ class Run:
         """
         run = cls(find_run(path), options or saved["options"])
         run._earlier_seconds = saved["seconds"]
-        run._open(saved["metrics_bytes"], saved.get("scored_bytes", 0))  # 0: from before there were any
+        run._open(saved["metrics_bytes"], saved["scored_bytes"] or 0)
         run._show_options(saved["step"])
         run.log(f"going on with {run.folder} from step {saved['step']}")
         return run
@@ -252,8 +260,8 @@ def find_run(path):
     Raises UserError (--load_path) if there is none.
     """
     path = Path(path)
-    folder = path.parent.parent if path.is_file() else path
-    if not (folder / "config.json").is_file():
+    folder = path.parent.parent if os.path.isfile(path) else path  # os.path: a name may be too long
+    if not os.path.isfile(folder / "config.json"):
         raise UserError(
             f"--load_path: {folder} is not a run's folder; give one that holds config.json and Model/"
         )
@@ -263,6 +271,8 @@ def find_run(path):
 def load_run(path):
     """The newest good checkpoint of a run, on the CPU."""
     saved, used = load_latest(find_run(path) / "Model")
+    saved = {"scored_bytes": None, **saved} if isinstance(saved, dict) else saved
+    refuse_other_parts(saved, POSITION, f"--load_path: {used}")
     if used.name != "checkpoint.pth":
         warn(f"checkpoint.pth is damaged, going on from {used.name}")
     return saved

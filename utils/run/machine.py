@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 import time
 from importlib.metadata import version
@@ -16,16 +17,13 @@ def pick_device(name):
     """The torch.device of --device: `auto` takes a CUDA device if there is one."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"--device: '{name}' is no device; use auto, cpu, cuda or cuda:N") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        count = torch.cuda.device_count()
+    match = re.fullmatch(r"cpu|cuda(?::(0|[1-9]\d{0,2}))?", name, re.ASCII)
+    if not match:
+        raise UserError(f"--device: '{name}' is no device to run on; use auto, cpu, cuda or cuda:N")
+    count = torch.cuda.device_count()
+    if name != "cpu" and int(match[1] or 0) >= count:  # torch.device would take 256 for 0
         raise UserError(f"--device: there is no {name} here ({count} CUDA devices); use auto or cpu")
-    if device.type not in ("cpu", "cuda"):
-        raise UserError(f"--device: '{name}' is not supported; use auto, cpu, cuda or cuda:N")
-    return device
+    return torch.device(name)
 
 
 def worker_devices(device, workers):
@@ -43,10 +41,14 @@ def worker_devices(device, workers):
 
 
 def device_memory(device):
-    """Bytes of memory of a device."""
+    """Bytes of memory of a device; of the CPU at most what the container may use."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(installed, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # no control group, or its limit is "max"
+        return installed
 
 
 def environment(device=None):

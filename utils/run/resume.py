@@ -5,7 +5,9 @@ import glob
 import json
 from pathlib import Path
 
+from utils.cli import UserError
 from utils.progress import say
+from utils.run.files import open_regular
 
 
 def find_interrupted(root, exp_name, options, free):
@@ -30,8 +32,9 @@ def _without(options, free):
 def _read_options(path, free):
     """The options of a run's config.json, but for the free ones; None if there are none to read."""
     try:
-        return _without(json.loads(path.read_text(encoding="utf-8"))["options"], free)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        with open_regular(path, "--resume", "leave it out") as file:
+            return _without(json.loads(file.read().decode())["options"], free)
+    except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from utils.precision import fast_memory_format
+from utils.run.schema import Each, Least, Some
 from utils.training.cuda_graphs import CudaRecorder, NoGraphs, StepGraphs
 
 
@@ -44,6 +45,11 @@ class Gan:
         parts = {**self.networks(), **self.optimizers()}
         return {name: part.state_dict() for name, part in parts.items()}
 
+    def schema(self, all_trained=False):
+        """What `load_state_dict` reads, see utils.run.schema. all_trained: every parameter has been."""
+        networks = {name: dict(network.state_dict()) for name, network in self.networks().items()}
+        return networks | {name: adam_schema(adam, all_trained) for name, adam in self.optimizers().items()}
+
     def load_state_dict(self, state):
         """Load the state of networks with the same shapes.
 
@@ -52,7 +58,7 @@ class Gan:
         for name, network in self.networks().items():
             network.load_state_dict(state[name])
         for name, optimizer in self.optimizers().items():
-            _load_optimizer(optimizer, state[name])
+            load_adam(optimizer, state[name])
         self.graphs.clear()
 
     def snapshot(self, earlier=None):
@@ -115,6 +121,19 @@ def place(network, device, fast, precision="float32"):
     return network.to(device).to(memory_format=memory_format)
 
 
+def adam_schema(adam, all_trained=False):
+    """The schema (utils.run.schema) of an Adam optimiser's state: averages of any, or all, parameters."""
+    parameters = [parameter for group in adam.param_groups for parameter in group["params"]]
+    step = torch.zeros(())
+    averages = (
+        {"step": step, "exp_avg": parameter.detach(), "exp_avg_sq": parameter.detach()}
+        for parameter in parameters
+    )
+    group = Least(params=list(range(len(parameters))), lr=(float, step))
+    state = dict(enumerate(averages)) if all_trained else Some(enumerate(averages))
+    return {"state": state, "param_groups": Each(group, length=1)}
+
+
 def _map_tensors(change, state):
     """Nested dicts and lists with change(tensor) in place of each tensor."""
     if torch.is_tensor(state):
@@ -131,13 +150,10 @@ def _set_lr(group, lr):
         group["lr"] = lr
 
 
-def _load_optimizer(optimizer, state):
+def load_adam(optimizer, state):
     """Load averages and learning rate, from whatever device or form of Adam they were saved."""
-    mine = [
-        {name: group[name] for name in ("lr", "fused", "foreach", "capturable")}
-        for group in optimizer.param_groups
-    ]
-    groups = [{**saved, **kept} for saved, kept in zip(state["param_groups"], mine)]
+    pairs = zip(state["param_groups"], optimizer.param_groups)
+    groups = [{**mine, "params": saved["params"]} for saved, mine in pairs]
     optimizer.load_state_dict({**state, "param_groups": groups})
     with torch.no_grad():
         for parameter, averages in optimizer.state.items():

@@ -3,10 +3,6 @@
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from utils.cli import UserError
-
-TRAINING_BYTES = 16  # for a parameter in float32: value, gradient, Adam's two averages
-
 
 def count_parameters(network):
     """Number of parameters."""
@@ -24,12 +20,13 @@ def count_macs(network, *inputs):
 
 
 def network_sizes(generator, discriminator, resolution):
-    """Parameters of both networks, and their MACs for one image.
+    """Parameters of both networks, and their MACs for one image. Leaves them in eval mode.
 
     On the meta device, counting costs nothing. The MACs of a shared generator are None, because they depend
     on the architecture that runs.
     """
-    device = next(generator.parameters()).device
+    device = next(generator.eval().parameters()).device  # a batch norm in training may refuse one image
+    discriminator.eval()
     noise = torch.zeros(1, generator.latent_dim, device=device)
     image = torch.zeros(1, 3, resolution, resolution, device=device)
     return {
@@ -38,16 +35,3 @@ def network_sizes(generator, discriminator, resolution):
         "discriminator_parameters": count_parameters(discriminator),
         "discriminator_macs": count_macs(discriminator, image),
     }
-
-
-def refuse_too_large(sizes, available_bytes):
-    """Raise UserError if networks of these sizes cannot be trained in this memory (bytes).
-
-    sizes: see `network_sizes`. Only what the parameters take is counted: no batch size would help.
-    """
-    needed = TRAINING_BYTES * (sizes["generator_parameters"] + sizes["discriminator_parameters"])
-    if needed > available_bytes:
-        raise UserError(
-            "--gf_dim, --df_dim, --latent_dim, --bottom_width: training networks of these sizes takes "
-            f"{needed / 2**30:,.0f} GiB, there are {available_bytes / 2**30:,.0f}; give smaller ones"
-        )

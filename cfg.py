@@ -12,10 +12,10 @@ from the paper").
 
 import dataclasses
 import math
+import os
 import shlex
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import help_texts
 from models import architectures
@@ -521,7 +521,7 @@ def _searched(chosen, given):
     """
     option = "derive" if chosen.get("derive") else "arch_file"
     folder = chosen.get(option)
-    if folder is None or not Path(folder).is_dir():
+    if folder is None or not os.path.isdir(folder):  # Path.is_dir raises OSError for a long name
         return {}
     names = ("dataset", "data_path", "img_size", "bottom_width")
     names += ("feature_net", "inception_path", "inception_backend", "tf_python")
@@ -587,7 +587,7 @@ def resumed(options, saved):
     if script != options.script:
         cure = f"go on with it by: python {script}.py --load_path {shlex.quote(path)}"
         raise UserError(f"--load_path: {path} is a run of {script}.py; {cure}")
-    missing = SCRIPTS[script].known().keys() - saved.keys() - THIS_CALL_ONLY
+    missing = SCRIPTS[script].known().keys() - saved.keys() - THIS_CALL_ONLY - set(AUTHORS)
     if missing:
         raise UserError(f"{source} lacks the option --{min(missing)}; use another run")
     SCRIPTS[script].check_saved(saved, source)

@@ -33,7 +33,7 @@ TOO_LARGE = [  # a script, options, and the option that is blamed
     ("search", "--gf_dim 1048576", "GiB"),
     ("search", "--df_dim 500000", "--gf_dim, --df_dim, --latent_dim, --bottom_width: the run takes"),
     ("search", "--latent_dim 1048576 --gf_dim 1048576 --bottom_width 8192 --img_size 16384 --grow_steps", "no memory holds"),
-    ("search", "--img_size 16384 --grow_steps 1 2 3 4 5 6 7 8 9 10 11", "--grow_steps: 11 are too many"),
+    ("search", "--img_size 16384 --grow_steps 1 2 3 4 5 6 7 8 9 10 11", "--grow_steps: 12 cells are too many"),
     ("search", "--img_size 2199023255552", "--img_size: must be at most 16384"),
     ("search", "--hid_size 1000000000", "--hid_size: must be at most"),
     ("search", "--hid_size 100000", "--hid_size: the run takes"),

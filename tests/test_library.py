@@ -80,7 +80,7 @@ def test_a_search_by_growth_gives_its_best_network_and_no_last_one(short_runs):
 
 
 def test_a_search_in_a_shared_gan_has_no_generator_of_its_own(short_runs):
-    with pytest.raises(UserError, match="of a search, not of a generator"):
+    with pytest.raises(UserError, match="of a search, not of one generator"):
         load_generator(short_runs / "logs" / "search")
 
 

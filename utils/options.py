@@ -69,7 +69,7 @@ def number(kind, at_least=None, above=None, at_most=None):
 def refuse_out_of_bounds(value, at_least=None, above=None, at_most=None):
     """Raise ArgumentTypeError unless an int or float is finite and within these bounds, see `number`."""
     if isinstance(value, float) and not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{value} is no number to work with; give a finite one")
+        raise argparse.ArgumentTypeError(f"{value} is not a finite number; give a finite one")
     largest = LARGEST[type(value)]
     at_least = -largest if at_least is None else at_least
     at_most = largest if at_most is None else at_most

@@ -1,6 +1,7 @@
 """config.json: the options that a run was started with. No torch."""
 
 import json
+import os
 from pathlib import Path
 
 from utils.cli import UserError
@@ -14,7 +15,7 @@ def read_config(path, option="--config"):
     Raises UserError, which names `option`.
     """
     path = Path(path)
-    path = path / "config.json" if path.is_dir() else path
+    path = path / "config.json" if os.path.isdir(path) else path  # Path.is_dir raises OSError for a long name
     cure = "give the config.json of a run"
     with open_regular(path, option, cure) as file:
         content = file.read()

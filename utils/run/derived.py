@@ -5,6 +5,7 @@
 """
 
 import json
+import os
 from pathlib import Path
 
 from utils.cli import UserError
@@ -30,7 +31,7 @@ def derived_file(path, option="--arch_file"):
     Raises UserError, which names `option`, if the folder has none.
     """
     path = Path(path)
-    if not path.is_dir():
+    if not os.path.isdir(path):  # path.is_dir() raises OSError for a name that is too long
         return path
     if not (path / "derived.json").is_file():
         cure = "give the folder of a search that has ended"

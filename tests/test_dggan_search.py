@@ -290,7 +290,9 @@ def test_the_winner_is_scored_continued_and_trained_from_scratch(
     assert "--img_size 16" in fail_command(
         f"test {shared} --load_path {finished / best['weights']} --img_size 32"
     )
-    assert fid_of_test(finished) == pytest.approx(-best["reward"], rel=1e-6)  # a folder means its best network
+    assert fid_of_test(finished) == pytest.approx(
+        -best["reward"], rel=1e-6
+    )  # a folder means its best network
 
 
 @pytest.mark.parametrize("method, growing_steps, kept", [("dggan", 8, 20), ("proggan", 2, 1)])

@@ -210,7 +210,10 @@ def test_help_offers_what_the_script_reads_and_marks_what_it_only_accepts(type_c
 @pytest.mark.parametrize(
     "command, words",
     [
-        ("search", "base width of the generator (--method autogan, slas, random_sharing, asha) (default: 128)"),
+        (
+            "search",
+            "base width of the generator (--method autogan, slas, random_sharing, asha) (default: 128)",
+        ),
         ("search --method dggan", "(--method dggan) (default: (3, 7))"),
         ("search", "(instead of --grow_step1 and --grow_step2) (default: None)"),
         ("train_derived", "base width of the generator (default: 256)"),

@@ -5,7 +5,7 @@
         n_critic: int = count(5, "discriminator steps per generator step")
 
 A group says which scripts and methods read it. argparse gets no defaults (`argument_default=SUPPRESS`), so it
-returns exactly what was typed. Defaults are added afterwards. The options themselves are in cfg.py.
+returns exactly what was typed. Defaults are added afterwards. The options themselves are in option_groups.py.
 """
 
 import argparse

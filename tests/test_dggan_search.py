@@ -380,7 +380,7 @@ def test_the_growing_experiments_pass_options_that_exist(script, type_command, c
         ("--method dggan --actions G_3x8", "--actions"),
         ("--method dggan --kernels 2", "--kernels"),
         ("--method dggan --filters 32 32", "--filters: an action is listed twice"),
-        ("--method dggan --filters 900000", "--filters: 'G 7x900000' takes"),
+        ("--method dggan --filters 900000", "--growth_width, --filters, --latent_dim: the run takes"),
         ("--method dggan --growth_width 400000", "--growth_width"),
         ("--method proggan --growth_width 400000", "--growth_width"),
         ("--method proggan --actions double", "--actions: the list doubles 1 times"),

@@ -150,9 +150,9 @@ def test_one_image_is_refused_before_a_run_begins(fail_command, tmp_path, comman
     (tmp_path / "pictures").mkdir()
     load_images("digits").picture(0).save(tmp_path / "pictures" / "a.png")
     small = GrowingGenerator(proggan_architecture(4, 4), 8).state_dict()
-    save_checkpoint(
-        tmp_path / "node.pth", {"architecture": str(proggan_architecture(4, 4)), "gan": {"average": small}}
-    )
+    networks = {"generator": small, "discriminator": {}, "average": small}
+    node = {"architecture": str(proggan_architecture(4, 4)), "gan": networks}
+    save_checkpoint(tmp_path / "node.pth", node)
     command = command.replace("NODE", f"{tmp_path / 'node.pth'}")
     words = "holds 1 image, too few; give 2 at least"
     assert words in fail_command(

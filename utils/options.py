@@ -235,7 +235,7 @@ class Script:
             return field.default is None
         if get_args(kind):
             element = get_args(kind)[0]
-            return isinstance(value, tuple) and all(
+            return isinstance(value, (list, tuple)) and all(
                 self._fits(each, element, field, choices) for each in value
             )
         return self._fits(value, kind, field, choices)

@@ -28,6 +28,10 @@ class UserError(Ending):
     exit_code = 2
 
 
+class Killed(Ending):
+    """A process that works for this one was killed: for want of memory, or by a signal to all of them."""
+
+
 class Parser(argparse.ArgumentParser):
     """argparse without abbreviations, and with one-line errors.
 

@@ -10,6 +10,7 @@ from the paper").
 """
 
 import dataclasses
+import math
 import shlex
 from dataclasses import dataclass
 
@@ -28,6 +29,8 @@ ALL, TRAINING, SCORING = (SEARCH, TRAIN, TEST), (SEARCH, TRAIN), (TRAIN, TEST)
 DATASETS = ("cifar10", "stl10", "mnist", "fashion_mnist", "digits", "folder")
 GENERATORS = ("shared_gan", *PUBLISHED)
 PRECISIONS = ("float32", "tf32", "bfloat16")  # those of utils.precision, which needs torch
+# Methods of search.py: those that search AutoGAN's cells in a shared GAN. "autogan" is also their family.
+SHARED_GAN_METHODS = ("autogan", "slas", "random_sharing")
 
 
 @group(scripts=ALL)
@@ -54,14 +57,14 @@ class NetworkOptions:
     latent_dim: int = count(128, "dimension of the noise")
 
 
-@group(scripts=ALL, methods=("autogan",))
+@group(scripts=ALL, methods=SHARED_GAN_METHODS)
 class CellOptions:
     gf_dim: int = count(256, "base width of the generator")
     df_dim: int = count(128, "base width of the discriminator")
     bottom_width: int = count(4, "resolution before the first cell")
 
 
-@group(scripts=TRAINING, methods=("autogan",))
+@group(scripts=TRAINING, methods=SHARED_GAN_METHODS)
 class WeightOptions:
     g_spectral_norm: bool = option(False, "spectral norm in the generator", kind=boolean)
     d_spectral_norm: bool = option(True, "spectral norm in the discriminator", kind=boolean)
@@ -157,42 +160,78 @@ class ResumeOptions:
 class SearchOptions:
     method: str = option(
         "autogan",
-        "autogan: cells; dggan: grow both networks while they train; proggan: a list of growths",
-        ("autogan", "dggan", "proggan"),
+        "autogan: cell by cell; slas: all cells at once (single-level); random_sharing: uniform cells in a "
+        "shared GAN; dggan: grow both networks while they train; proggan: a list of growths",
+        (*SHARED_GAN_METHODS, "dggan", "proggan"),
     )
     reward: str = option(
-        "is", "Inception score, FID, or (not autogan) sliced Wasserstein distance", ("is", "fid", "swd")
+        "is", "Inception score, FID, or (dggan, proggan) sliced Wasserstein distance", ("is", "fid", "swd")
     )
     rl_num_eval_img: int = option(5000, "images scored for a reward", at_least=2)
+    budget_hours: float = option(
+        None,
+        "end in order after so many hours of all sessions, if the search is not done before: autogan shares "
+        "them among its levels, so every search ends with whole architectures (docs/SEARCHES.md)",
+        above=0,
+    )
+
+    @property
+    def budget_seconds(self):
+        """When the search ends, in seconds of the run."""
+        return math.inf if self.budget_hours is None else 3600 * self.budget_hours
 
 
-@group(scripts=(SEARCH,), methods=("autogan", "dggan"))
+@group(scripts=(SEARCH,), methods=(*SHARED_GAN_METHODS, "dggan"))
 class BeamOptions:
-    topk: int = count(5, "architectures kept at the end of a level or growing step (K)")
+    topk: int = count(5, "architectures kept at the end of a level, search or growing step (K)")
+
+
+@group(scripts=(SEARCH,), methods=SHARED_GAN_METHODS)
+class SharedGanOptions:
+    shared_epoch: int = count(15, "epochs of shared-GAN training per search iteration")
+    max_search_iter: int = count(90, "search iterations")
+    num_candidate: int = count(
+        10, "architectures scored at the end of a level (M); random_sharing: of the candidates"
+    )
+    dynamic_reset_threshold: float = option(
+        1e-3, "variance of the losses below which the GAN has collapsed; 0: never reset", at_least=0
+    )
+    dynamic_reset_window: int = option(500, "losses the variance is taken over", at_least=2)
+    val_freq: int = count(20, "search iterations between sample grids")
+    score_freq: int = option(
+        0, "search iterations between scores, IS and FID, of five sampled architectures; 0: never", at_least=0
+    )
+    score_imgs: int = option(5000, "images of each of these architectures", at_least=2)
 
 
 @group(scripts=(SEARCH,), methods=("autogan",))
-class AutoganOptions:
-    controller: str = option("controller", "the LSTM, or random search", ("controller", "random"))
-    shared_epoch: int = count(15, "epochs of shared-GAN training per search iteration")
-    max_search_iter: int = count(90, "search iterations")
+class MultiLevelOptions:
+    controller: str = option(
+        "controller",
+        "the LSTM; or random: uniform cells, still level by level with a beam, so not random_sharing",
+        ("controller", "random"),
+    )
     grow_step1: int = count(25, "iteration at which the second cell is added")
     grow_step2: int = count(55, "iteration at which the third cell is added")
     grow_steps: tuple[int, ...] = option(
         None, "the same for any number of cells", nargs="*", instead_of=("grow_step1", "grow_step2")
     )
+
+
+@group(scripts=(SEARCH,), methods=("autogan", "slas"))
+class ControllerOptions:
     ctrl_step: int = option(30, "controller updates per search iteration", at_least=0)
     ctrl_sample_batch: int = count(1, "architectures per controller update")
     ctrl_lr: float = option(3.5e-4, "learning rate of the controller", above=0)
     hid_size: int = count(100, "hidden size of the controller")
     entropy_coeff: float = option(1e-4, "weight of the entropy in the reward", at_least=0)
     baseline_decay: float = share(0.9, "decay of the reward's moving average")
-    num_candidate: int = count(10, "architectures sampled at the end of a level (M)")
-    dynamic_reset_threshold: float = option(
-        1e-3, "variance of the losses below which the GAN has collapsed; 0: never reset", at_least=0
-    )
-    dynamic_reset_window: int = option(500, "losses the variance is taken over", at_least=2)
-    val_freq: int = count(20, "search iterations between sample grids")
+
+
+@group(scripts=(SEARCH,), methods=("random_sharing",))
+class RandomSharingOptions:
+    random_candidates: int = count(1000, "random architectures scored cheaply after the training")
+    cheap_eval_imgs: int = option(500, "images of a cheap score", at_least=2)
 
 
 @group(scripts=(SEARCH,), methods=("dggan", "proggan"))
@@ -274,7 +313,10 @@ class Options:
     resuming: ResumeOptions = None
     search: SearchOptions = None
     beam: BeamOptions = None
-    autogan: AutoganOptions = None
+    shared_gan: SharedGanOptions = None
+    multi_level: MultiLevelOptions = None
+    controller: ControllerOptions = None
+    random_sharing: RandomSharingOptions = None
     growth: GrowthOptions = None
     dggan: DgganOptions = None
     derive: DeriveOptions = None
@@ -296,7 +338,7 @@ AUTHORS = ("channels", "dis_model")
 SCRIPTS = {
     SEARCH: Script(
         SEARCH,
-        "Search a generator: cell by cell (AutoGAN), or by growing both networks (DGGAN, ProgGAN).",
+        "Search a generator: its cells (AutoGAN and others), or by growing both networks (DGGAN, ProgGAN).",
         GROUPS,
         tolerated=(*AUTHORS, "gen_model"),
         refused=("fid_stat", "num_eval_imgs"),
@@ -327,6 +369,8 @@ GROWING_DEFAULTS = {
 }  # fmt: skip
 METHOD_DEFAULTS = {
     "autogan": {},
+    "slas": {"exp_name": "slas"},
+    "random_sharing": {"exp_name": "random_sharing"},
     "dggan": {**GROWING_DEFAULTS, "exp_name": "dggan"},
     "proggan": {**GROWING_DEFAULTS, "exp_name": "proggan"},
     "growing": GROWING_DEFAULTS,  # the family of an architecture that is trained or scored
@@ -334,7 +378,7 @@ METHOD_DEFAULTS = {
 PROTOCOL_DEFAULTS = {"autogan": {}, "sngan": {"num_eval_imgs": 5000, "split": "test"}}
 # Options that may change when a run goes on: where and by what means it computes, not what.
 FREE_ON_RESUME = {"data_path", "exp_name", "print_freq", "inception_path", "tf_python", "on_nan"}
-FREE_ON_RESUME |= {"device", "compile", "num_workers", "workers"}
+FREE_ON_RESUME |= {"device", "compile", "num_workers", "workers", "budget_hours"}
 THIS_CALL_ONLY = {"load_path", "resume", "dry_run", "folder_file"}
 
 
@@ -475,6 +519,33 @@ def command(script, options, **values):
         and ours.get(name) not in (None, _defaults(script, method)[name])
     }
     return target.command(carried | values)
+
+
+def script_of(saved):
+    """The script whose run saved these options {option: value}."""
+    return SEARCH if "method" in saved else TRAIN if "max_iter" in saved else TEST
+
+
+def changed_options(saved, architecture=""):
+    """{option: (value, default)} of a run's saved options, as JSON holds them, that differ from the defaults.
+
+    architecture: the text of what a run of train_derived.py or test.py trained or scored. An option that this
+    version does not have has no default: None.
+    """
+    method = saved.get("method") or architectures.family_name(architecture)
+    defaults = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in _defaults(script_of(saved), method, saved.get("protocol")).items()
+    }
+    pairs = {name: (value, defaults.get(name)) for name, value in saved.items()}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def started_by(saved, architecture=""):
+    """The command line that starts a run with these saved options anew."""
+    script = SCRIPTS[script_of(saved)]
+    changed = {name: value for name, (value, _) in changed_options(saved, architecture).items()}
+    return script.command({name: value for name, value in changed.items() if name in script.known()})
 
 
 def generator_architecture(options):

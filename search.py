@@ -1,8 +1,9 @@
-"""Search a generator: by AutoGAN, by DGGAN, or by ProgGAN's fixed list of growths.
+"""Search a generator: by AutoGAN, at random, by DGGAN, or by ProgGAN's fixed list of growths.
 
-AutoGAN: a multi-level search in a shared GAN, with one LSTM controller per level
-(models_search/autogan/search.py: Algorithm 1). DGGAN: both networks and the resolution grow while they train,
-and the K best stay (models_search/dggan/search.py).
+AutoGAN: a multi-level search in a shared GAN, with one LSTM controller per level, or (slas) one for all
+(models_search/autogan/search.py: Algorithm 1). Random search with weight sharing: in such a GAN without a
+controller (models_search/random_sharing/search.py). DGGAN: both networks and the resolution grow while they
+train, and the K best stay (models_search/dggan/search.py).
 
 python search.py --dataset cifar10 --exp_name autogan_search
 python search.py --method dggan --dataset cifar10
@@ -11,14 +12,17 @@ python search.py --method dggan --dataset cifar10
 import json
 
 import cfg
-from models_search import autogan, dggan
+from models_search import autogan, dggan, random_sharing
 from utils.cli import run_script
 from utils.run.derived import write_derived
 from utils.run.folder import load_run, open_run
 from utils.run.save_point import StopSignal
 
 # A search is a package of four functions: make_plan, load_materials, new_state, run_search.
-METHODS = {"autogan": autogan, "dggan": dggan, "proggan": dggan}
+METHODS = {
+    "autogan": autogan, "slas": autogan, "random_sharing": random_sharing,
+    "dggan": dggan, "proggan": dggan,
+}  # fmt: skip
 
 
 def main():

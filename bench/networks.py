@@ -79,7 +79,7 @@ def untrained_controller(plan, level):
 
 def random_beam(plan, level):
     """The beam that `level` starts from, sampled from untrained controllers: random architectures."""
-    beam = first_beam(plan.autogan.hid_size)
+    beam = first_beam(plan.controller.hid_size)
     for below in range(level):
         controller, random = untrained_controller(plan, below), random_generator(0, "beam", below)
         with torch.no_grad():

@@ -16,3 +16,4 @@ python search.py --method proggan "${common[@]}" --exp_name quickstart_proggan -
 python search.py --method dggan "${common[@]}" --exp_name quickstart_dggan --folder_file "$folders/dggan" \
     --growth_iterations 1000 --growing_steps 2 --topk 2 --action_probability 0.5 --kernels 3 --filters 8 16 --workers 2
 python exps/report.py "$(<"$folders/proggan")" "$(<"$folders/dggan")" --seconds $SECONDS
+python exps/report.py "$(<"$folders/proggan")" "$(<"$folders/dggan")" --output "$(<"$folders/dggan")/report.html"

@@ -17,3 +17,4 @@ python train_derived.py "${common[@]}" --exp_name quickstart --folder_file "$fol
     --arch_file "$(<"$folders/search")/derived.json" --gf_dim 32 --df_dim 32 --max_iter 1500 --ema_decay 0.99 \
     --num_eval_imgs 1797 --score_start --val_freq 9 --sample_freq 2
 python exps/report.py "$(<"$folders/training")" --seconds $SECONDS
+python exps/report.py "$(<"$folders/search")" "$(<"$folders/training")" --output "$(<"$folders/training")/report.html"

@@ -1,7 +1,13 @@
-"""Print a table of finished runs: `python exps/report.py RUN [RUN ...] [--minutes M | --seconds S]`.
+"""Finished runs as a table, as a page to look at, or as CSV; and drawings of architectures.
 
-One run of train_derived.py gives a summary, several are ranked by their Inception score. Runs of search.py
---method dggan or proggan are compared at each resolution. Only results.json is read, never a checkpoint.
+python exps/report.py RUN [RUN ...] [--minutes M | --seconds S]      print a table
+python exps/report.py RUN [RUN ...] --output report.html             write one self-contained HTML file
+python exps/report.py RUN [RUN ...] --csv scored.csv                 write all architectures that were scored
+python exps/report.py --arch "1 0 1 1 | 1 0 0 1 1" --output a.svg    draw an architecture
+
+The table: one run of train_derived.py gives a summary, several are ranked by their Inception score; runs of
+search.py --method dggan or proggan are compared at each resolution. The page shows runs of any kind
+(exps/reporting/). Only JSON and pictures are read, never a checkpoint.
 """
 
 import argparse
@@ -12,6 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from utils.cli import Parser, UserError, run_script  # noqa: E402
+from utils.options import output_file  # noqa: E402
+from utils.run.files import write_text  # noqa: E402
 
 
 # Reading
@@ -157,15 +165,98 @@ def report_text(runs):
     return summary_text(runs[0]) if len(runs) == 1 else ranking_text(runs)
 
 
-def main():
-    parser = Parser(description="Print a table of finished runs of train_derived.py, DGGAN or ProgGAN.")
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="a run's folder")
-    time = parser.add_mutually_exclusive_group()
-    time.add_argument(
-        "--minutes", type=float, default=argparse.SUPPRESS, help="print this time below the table"
+# Command line
+
+
+def _output(text):
+    """An argparse type: a file to write, by its ending .html or .svg."""
+    if Path(text).suffix not in (".html", ".svg"):
+        raise argparse.ArgumentTypeError(f"{text} is neither .html (a report) nor .svg (a drawing)")
+    return output_file(text)
+
+
+def parse_arguments():
+    """The command line; a mistake ends the program with one line and exit code 2."""
+    parser = Parser(
+        description="Print a table of finished runs, write a report on them, or draw an architecture.",
+        argument_default=argparse.SUPPRESS,
     )
-    time.add_argument("--seconds", type=float, default=argparse.SUPPRESS, help="the same, in seconds")
-    arguments = vars(parser.parse_args())
+    parser.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="a run's folder")
+    parser.add_argument(
+        "--output", type=_output, metavar="FILE",
+        help="of RUNs: an .html file with curves, drawings, tables and samples; of --arch: an .svg file",
+    )  # fmt: skip
+    parser.add_argument(
+        "--csv",
+        type=output_file,
+        metavar="FILE",
+        help="write all architectures that the runs' searches scored",
+    )
+    parser.add_argument(
+        "--arch",
+        nargs="+",
+        help="the architecture to draw: a vector, a published name, or '4: G 3x512 D 3x512'",
+    )
+    time = parser.add_mutually_exclusive_group()
+    time.add_argument("--minutes", type=float, help="print this time below the table")
+    time.add_argument("--seconds", type=float, help="the same, in seconds")
+    arguments = parser.parse_args()
+    given, runs = vars(arguments), getattr(arguments, "runs", [])
+    ending = Path(given["output"]).suffix if "output" in given else None
+    if "arch" in given and (runs or ending != ".svg"):
+        parser.error("--arch: draws one architecture; give --output FILE.svg and no RUN")
+    if "arch" not in given and ending == ".svg":
+        parser.error("--output: an .svg file is a drawing of --arch; give FILE.html for a report on runs")
+    for name in {"minutes", "seconds"} & given.keys():
+        if given.keys() & {"output", "csv", "arch"}:
+            parser.error(f"--{name}: is printed below the table; leave it out beside --output and --csv")
+    if "arch" not in given and not runs:
+        parser.error("RUN: no run is given; give the folders of finished runs, or --arch")
+    return given
+
+
+def write_drawing(words, path):
+    """Draw the architecture that the words of --arch describe."""
+    from models import architectures
+    from models.errors import ArchitectureError
+    from reporting.drawing import standalone_drawing
+
+    try:
+        architecture = architectures.parse(" ".join(words))
+    except ArchitectureError as error:
+        raise UserError(f"--arch: {error}; give such as '1 0 1 1 | 1 0 0 1 1'") from None
+    write_text(path, standalone_drawing(architecture))
+    print(f"wrote {path}")
+
+
+def write_report(folders, page_path, csv_path):
+    """Write the HTML report and the CSV of scored architectures that are asked for."""
+    from reporting.curves import refuse_without_matplotlib
+    from reporting.page import report_page
+    from reporting.read import read_runs
+    from reporting.scored import to_csv
+
+    if page_path:
+        refuse_without_matplotlib()
+    runs = read_runs(folders)
+    table = to_csv(runs) if csv_path else None
+    if page_path:
+        write_text(page_path, report_page(runs))
+        print(f"report  {page_path}")
+    if csv_path:
+        write_text(csv_path, table)
+        print(f"scored architectures  {csv_path}")
+
+
+def main():
+    arguments = parse_arguments()
+    if "arch" in arguments:
+        write_drawing(arguments["arch"], arguments["output"])
+        return
+    page_path, csv_path = arguments.get("output"), arguments.get("csv")
+    if page_path or csv_path:
+        write_report(arguments["runs"], page_path, csv_path)
+        return
     print(f"\n{report_text(read_comparable_runs(arguments['runs']))}")
     if "seconds" in arguments or "minutes" in arguments:
         minutes = arguments["minutes"] if "minutes" in arguments else arguments["seconds"] / 60

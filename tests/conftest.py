@@ -12,6 +12,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from promises import count, kept_by, table  # noqa: E402
 from running import default_dtype, load_script  # noqa: E402
 
+import utils.progress  # noqa: E402
 from utils.cli import run_script  # noqa: E402
 
 torch.set_num_threads(1)  # the networks here are tiny, and test processes share the machine
@@ -40,6 +41,13 @@ def private_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
         yield
+
+
+@pytest.fixture(autouse=True)
+def quiet_progress(monkeypatch):
+    """No lines of progress between the lines that a test expects, however slow the machine is."""
+    monkeypatch.setattr(utils.progress, "FIRST_PAUSE", float("inf"))
+    monkeypatch.setattr(utils.progress, "LATER_PAUSE", float("inf"))
 
 
 @pytest.fixture

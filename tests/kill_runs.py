@@ -23,6 +23,7 @@ from running import (  # noqa: E402
     assert_equal_states,
     load_script,
     read_metrics,
+    scored_lines,
     short_run,
     use_tiny_net,
     write_pictures,
@@ -48,8 +49,20 @@ MOMENTS = {
         "shared-GAN step": ("utils.training.loop", "generator_step", every_call),
         "controller step": ("models_search.autogan.search", "reinforce", every_call),
         "top-k scoring": ("models_search.autogan.search", "BeamEntry", every_call),
-        "dynamic reset": ("models_search.autogan.search", "new_shared_gan", every_call),
+        "dynamic reset": ("models_search.autogan.search", "reset", every_call),
         "growing a level": ("models_search.autogan.search", "new_policy", every_call),
+        **WRITING,
+    },
+    "slas": {
+        "shared-GAN step": ("utils.training.loop", "generator_step", every_call),
+        "controller step": ("models_search.autogan.search", "reinforce", every_call),
+        "top-k scoring": ("models_search.autogan.search", "BeamEntry", every_call),
+        **WRITING,
+    },
+    "random_sharing": {
+        "shared-GAN step": ("utils.training.loop", "generator_step", every_call),
+        "dynamic reset": ("models_search.random_sharing.search", "reset", every_call),
+        "a score is kept": ("models_search.random_sharing.search", "keep_scores", every_call),
         **WRITING,
     },
     "train_derived": {
@@ -173,6 +186,8 @@ def killed_run_ends_as(
     for file in ("derived.json", "growth_tree.json"):
         if (unbroken / file).exists():
             assert (ended / file).read_text() == (unbroken / file).read_text(), file
+    if (unbroken / "scored.jsonl").exists():
+        assert scored_lines(ended) == scored_lines(unbroken)
     names = {path.name for path in (unbroken / "Model").iterdir()}
     assert {path.name for path in (ended / "Model").iterdir() if path.suffix == ".pth"} == names
     for file in names - {"checkpoint_previous.pth"}:

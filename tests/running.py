@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 
 import cfg
-import models_search.autogan.search
 import models_search.dggan.pair
 import models_search.dggan.search
+import models_search.shared_gan.materials
 import utils.metrics.generator
 from utils.data.load import load_images
 from utils.run.save_point import SavePoint, StopRequested
@@ -26,6 +26,12 @@ SHORT_RUNS = {
     "search": "search --gf_dim 4 --df_dim 4 --bottom_width 4 --grow_step1 2 --max_search_iter 4 --shared_epoch 2 --ctrl_step 3 "
     "--num_candidate 3 --topk 2 --val_freq 2 --hid_size 8 --rl_num_eval_img 8 --dynamic_reset_window 4 --dynamic_reset_threshold 1e6 "
     "--n_critic 2 -gen_bs 4 -dis_bs 4",
+    "random_sharing": "search --method random_sharing --gf_dim 4 --df_dim 4 --bottom_width 4 --max_search_iter 2 --shared_epoch 2 "
+    "--random_candidates 5 --cheap_eval_imgs 4 --num_candidate 3 --topk 2 --val_freq 2 --rl_num_eval_img 8 --dynamic_reset_window 4 "
+    "--dynamic_reset_threshold 1e6 --n_critic 2 -gen_bs 4 -dis_bs 4",
+    "slas": "search --method slas --gf_dim 4 --df_dim 4 --bottom_width 4 --max_search_iter 2 --shared_epoch 2 --ctrl_step 3 "
+    "--ctrl_sample_batch 2 --num_candidate 3 --topk 2 --val_freq 2 --hid_size 8 --rl_num_eval_img 8 --dynamic_reset_window 4 "
+    "--dynamic_reset_threshold 1e6 --n_critic 2 -gen_bs 4 -dis_bs 4",
     "train_derived": "train_derived --arch 1 0 1 1 0 1 2 1 1 --gf_dim 4 --df_dim 4 --bottom_width 4 --max_iter 8 --n_critic 2 --val_freq 1 "
     "--sample_freq 1 --num_eval_imgs 8 -gen_bs 4 -dis_bs 4 --lr_decay",
     "dggan": "search --method dggan --growth_width 4 --growth_iterations 6 --growing_steps 2 --topk 2 --kernels 3 --filters 4 8 "
@@ -80,10 +86,16 @@ class TinyNet:
 
 def use_tiny_net(monkeypatch):
     """Everything scores with TinyNet from here on."""
-    for module in (models_search.autogan.search, utils.metrics.generator):
+    for module in (models_search.shared_gan.materials, utils.metrics.generator):
         monkeypatch.setattr(module, "load_feature_net", lambda *arguments, **options: TinyNet())
     for module in (models_search.dggan.pair, models_search.dggan.search):
         monkeypatch.setattr(module, "load_net", lambda *arguments: TinyNet())
+
+
+def scored_lines(run):
+    """scored.jsonl of a run as a list of dicts, without the seconds."""
+    lines = map(json.loads, (run / "scored.jsonl").read_text().splitlines())
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
 
 
 def training_options(**changes):
@@ -135,10 +147,8 @@ def assert_equal_states(first, second, path=""):
         assert torch.equal(first, second), path
     elif isinstance(first, dict):
         assert first.keys() == second.keys(), path
-        for key in first.keys() - {
-            "seconds",
-            "metrics_bytes",
-        }:  # how long a run took, and the length of its log, which holds the time
+        # How long a run took is no part of what it computed, nor the lengths of the logs that hold the time.
+        for key in first.keys() - {"seconds", "metrics_bytes", "scored_bytes"}:
             assert_equal_states(first[key], second[key], f"{path}/{key}")
     elif isinstance(first, (list, tuple)):
         assert len(first) == len(second), path

@@ -33,7 +33,8 @@ SEARCH = {
     "baseline_decay": 0.9, "num_candidate": 10, "dynamic_reset_threshold": 1e-3, "dynamic_reset_window": 500,
     "val_freq": 20, "start_resolution": 8, "growing_steps": 8, "growth_iterations": 100000, "fade_share": 0.5,
     "action_probability": 0.2, "kernels": (3, 7), "filters": (32, 64, 128, 256, 512, 1024), "actions": None,
-    "growth_width": 512, "ema_decay": 0.999, "workers": 1,
+    "growth_width": 512, "ema_decay": 0.999, "workers": 1, "budget_hours": None, "score_freq": 0,
+    "score_imgs": 5000, "random_candidates": 1000, "cheap_eval_imgs": 500,
 }  # fmt: skip
 GROWTH = {**PROGGAN_TRAINING, "reward": "fid", "rl_num_eval_img": 10000, "topk": 20}
 DERIVE = {
@@ -45,6 +46,12 @@ GROWING = ("4:", "G", "3x4", "D", "3x4")
 
 DEFAULTS = {
     "search": {**SEARCH_WIDTHS, **AUTOGAN_TRAINING, **SEARCH, "exp_name": "search"},
+    **{
+        f"search --method {method}": {
+            **SEARCH_WIDTHS, **AUTOGAN_TRAINING, **SEARCH, "method": method, "exp_name": method,
+        }
+        for method in ("slas", "random_sharing")
+    },
     "search --method dggan": {**SEARCH_WIDTHS, **SEARCH, **GROWTH, "method": "dggan", "exp_name": "dggan"},
     "search --method proggan": {
         **SEARCH_WIDTHS, **SEARCH, **GROWTH, "method": "proggan", "exp_name": "proggan",

@@ -13,10 +13,13 @@ from dataclasses import replace
 import pytest
 import torch
 from PIL import Image
-from running import ROOT, assert_equal_states, load_script, only_run, read_metrics, stop_at, write_pictures
+from running import (
+    ROOT, assert_equal_states, load_script, only_run, read_metrics, scored_lines, stop_at, write_pictures,
+)  # fmt: skip
 
 import cfg
 import models_search.dggan.pair
+import utils.progress
 from models.growing.architecture import GrowingArchitecture, proggan_architecture
 from models_search.dggan.actions import GrowResolution, GrowthError, every_action, legal_actions
 from models_search.dggan.fade import Fade
@@ -58,6 +61,7 @@ def tree_of(run):
 def assert_equal_searches(run, other):
     assert tree_of(run) == tree_of(other)
     assert (run / "derived.json").read_text() == (other / "derived.json").read_text()
+    assert scored_lines(run) == scored_lines(other)
     names = sorted(path.name for path in (run / "Model").glob("node_*"))
     assert names == sorted(path.name for path in (other / "Model").glob("node_*")) and "node_000.pth" in names
     for name in names:
@@ -136,14 +140,12 @@ def test_every_score_in_the_log_carries_the_networks_name(finished):
 def test_a_long_training_tells_where_it_stands_without_a_terminal(
     type_command, pictures, capsys, monkeypatch
 ):
-    monkeypatch.setattr(models_search.dggan.pair, "SECONDS_PER_LINE", 0)
+    for name in ("FIRST_PAUSE", "SHORT"):
+        monkeypatch.setattr(utils.progress, name, -1)
     type_command(f"search --method proggan {pictures} {SCORING} {GROWTH} --exp_name p")
-    lines = [
-        line for line in capsys.readouterr().out.splitlines() if line.startswith("node_001, 16 px: step ")
-    ]
-    assert lines and all(
-        re.search(r" of 4: d_loss \S+, g_loss \S+, about \S+ left$", line) for line in lines
-    ), lines
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("node_001, 16 px: ")]
+    assert lines[0].startswith("node_001, 16 px: 1 of 4 steps") and len(lines) == 4
+    assert re.search(r": 4 of 4 steps: d_loss \S+, g_loss \S+, about 00:00 left$", lines[-1]), lines
 
 
 def test_the_weights_of_pruned_networks_are_removed(finished):
@@ -403,6 +405,9 @@ class PretendTrainer:
 
     def save(self, tree):
         self.saved.append(tree)
+
+    def is_out_of_time(self):
+        return False
 
 
 def test_a_search_ends_where_no_parent_has_an_action_left():

@@ -47,6 +47,11 @@ def test_a_training_that_is_killed_and_goes_on_ends_as_the_unbroken_one(tmp_path
     assert dies_and_ends_as(finished, "train_derived", pictures, tmp_path / "run", *moment)
 
 
+def test_a_random_search_that_is_killed_and_goes_on_ends_as_the_unbroken_one(tmp_path, pictures, finished):
+    moment = "a score is kept", 4, True
+    assert dies_and_ends_as(finished, "random_sharing", pictures, tmp_path / "run", *moment)
+
+
 @pytest.mark.parametrize(
     "moment, call, save_always", [("mid-child", 14, True), ("between growing and pruning", 1, False)]
 )

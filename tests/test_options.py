@@ -17,11 +17,17 @@ GROWTH = "--growth_width 4 --growth_iterations 2 --rl_num_eval_img 4"
 BATCHES = "--latent_dim 8 -gen_bs 4 -dis_bs 4"
 TRAINING = f"train_derived {SCORING} {BATCHES} --max_iter 4 --num_eval_imgs 4 --rank 1 --exp_name t"
 SEARCH = (
-    "--shared_epoch 1 --max_search_iter 2 --ctrl_step 1 --num_candidate 2 --topk 1 --hid_size 4 --val_freq 1"
+    "--shared_epoch 1 --max_search_iter 2 --num_candidate 2 --topk 1 --val_freq 1 --score_freq 2 "
+    "--score_imgs 4"
 )
+CONTROLLER = "--ctrl_step 1 --hid_size 4"
+CELLS = f"{SCORING} {BATCHES} --gf_dim 4 --df_dim 4 {SEARCH} --rl_num_eval_img 4"
 TEST = f"test {SCORING} --num_eval_imgs 4 --latent_dim 8"
 COMMANDS = {
-    ("search", "autogan"): f"search {SCORING} {BATCHES} --gf_dim 4 --df_dim 4 {SEARCH} --rl_num_eval_img 4",
+    ("search", "autogan"): f"search {CELLS} {CONTROLLER}",
+    ("search", "slas"): f"search --method slas {CELLS} {CONTROLLER}",
+    ("search", "random_sharing"): f"search --method random_sharing {CELLS} --random_candidates 3 "
+    "--cheap_eval_imgs 2",
     ("search", "dggan"): f"search --method dggan {SCORING} {BATCHES} {GROWTH} --growing_steps 1 --topk 1 "
     "--kernels 3 --filters 4",
     ("search", "proggan"): f"search --method proggan {SCORING} {BATCHES} {GROWTH} --start_resolution 4",
@@ -95,6 +101,14 @@ def test_every_option_is_read_or_marked_as_unread(type_command, tmp_path, read, 
         ("search --grow_steps 3 9 --grow_step1 3", "--grow_step1: without effect beside --grow_steps"),
         ("search --method dggan --actions double --kernels 3", "--kernels: without effect beside --actions"),
         ("search --channels 1", "--channels"),
+        (
+            "search --method slas --grow_step1 3",
+            "--grow_step1: without effect with slas; leave it out or set --method autogan",
+        ),
+        ("search --method slas --controller random", "--controller: without effect with slas"),
+        ("search --method random_sharing --ctrl_step 3", "--ctrl_step: without effect with random_sharing"),
+        ("search --method slas --random_candidates 3", "--random_candidates: without effect with slas"),
+        ("search --score_imgs 30", "--score_imgs: without effect without --score_freq"),
         ("search --controller random --ctrl_step 3", "--ctrl_step: without effect with --controller random"),
         (
             "search --img_size 8 --grow_step1 20 --max_search_iter 30",
@@ -133,7 +147,7 @@ def test_what_is_typed_is_known_however_it_is_spelled():
         "search", "-gen_bs=7 --dis_batch_size=128 --n_critic 5 --grow_steps --compile".split()
     )
     assert options.typed == {"gen_batch_size", "dis_batch_size", "n_critic", "grow_steps", "compile"}
-    assert options.autogan.grow_steps == () and options.training.n_critic == 5
+    assert options.multi_level.grow_steps == () and options.training.n_critic == 5
 
 
 def test_what_is_typed_wins_over_what_a_method_or_protocol_sets():
@@ -190,7 +204,7 @@ def test_help_offers_what_the_script_reads_and_marks_what_it_only_accepts(type_c
 @pytest.mark.parametrize(
     "script, words",
     [
-        ("search", "base width of the generator (--method autogan) (default: 128)"),
+        ("search", "base width of the generator (--method autogan, slas, random_sharing) (default: 128)"),
         ("search", "(--method dggan) (default: (3, 7))"),
         ("search", "(instead of --grow_step1 and --grow_step2) (default: None)"),
         ("train_derived", "base width of the generator (default: 256)"),

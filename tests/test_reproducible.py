@@ -33,7 +33,12 @@ def pictures(tmp_path_factory):
                 "--print_freq 100",
             ],
         ),
-        ("search", ("gan", "controller", "beam"), ["", "--val_freq 1", "--val_freq 9 --print_freq 100"]),
+        (
+            "search",
+            ("gan", "controller", "beam"),
+            ["", "--val_freq 1", "--val_freq 9 --print_freq 100", "--score_freq 1 --score_imgs 6"],
+        ),
+        ("random_sharing", ("gan", "cheap", "in_full"), ["", "--score_freq 1 --score_imgs 6"]),
     ],
 )
 def test_what_is_trained_depends_on_the_seed_and_not_on_scoring_or_logging(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from running import ROOT, assert_equal_states, load_script, only_run, read_metrics, stop_at
+from running import ROOT, assert_equal_states, load_script, only_run, read_metrics, scored_lines, stop_at
 
 import cfg
 import utils.training.inputs
@@ -58,7 +58,9 @@ def test_the_published_command_lines_resolve_to_the_published_network(type_comma
 
 
 @pytest.mark.parametrize(
-    "script", sorted(path.name for path in (ROOT / "exps").glob("auto*.sh")) + ["derive.sh"]
+    "script",
+    sorted(path.name for path in (ROOT / "exps").glob("auto*.sh"))
+    + ["derive.sh", "slas_cifar10.sh", "random_sharing_cifar10.sh"],
 )
 def test_every_experiment_script_passes_options_that_exist(script, type_command, capsys):
     text = (ROOT / "exps" / script).read_text()
@@ -144,7 +146,8 @@ def test_a_mistake_gets_one_line_that_names_the_option(fail_command, command, wo
     ],
 )
 def test_one_image_is_refused_before_a_run_begins(fail_command, tmp_path, command):
-    load_images("digits").picture(0).save(tmp_path / "a.png")
+    (tmp_path / "pictures").mkdir()
+    load_images("digits").picture(0).save(tmp_path / "pictures" / "a.png")
     small = GrowingGenerator(proggan_architecture(4, 4), 8).state_dict()
     save_checkpoint(
         tmp_path / "node.pth", {"architecture": str(proggan_architecture(4, 4)), "gan": {"average": small}}
@@ -152,7 +155,7 @@ def test_one_image_is_refused_before_a_run_begins(fail_command, tmp_path, comman
     command = command.replace("NODE", f"{tmp_path / 'node.pth'}")
     words = "holds 1 image, too few; give 2 at least"
     assert words in fail_command(
-        f"{command} --dataset folder --data_path {tmp_path} --device cpu --feature_net efficientnet-lite0"
+        f"{command} --dataset folder --data_path {tmp_path / 'pictures'} --device cpu --feature_net efficientnet-lite0"
     )
 
 
@@ -180,6 +183,8 @@ def assert_equal_runs(run, finished):
     first, second = (load_checkpoint(folder / "Model" / "checkpoint.pth") for folder in (run, finished))
     assert_equal_states(first, second)
     assert read_metrics(run) == read_metrics(finished)
+    if (finished / "scored.jsonl").exists():
+        assert scored_lines(run) == scored_lines(finished)
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ class Script:
         if field.name in self.tolerated:
             words = ["without effect here; the authors' command lines have it"]
         elif group_class.methods and self.switch:
-            words.append(f"({self.switch} {' and '.join(group_class.methods)})")
+            words.append(f"({self.switch} {', '.join(group_class.methods)})")
         if replaced:
             words.append(f"(instead of {' and '.join(f'--{name}' for name in replaced)})")
         return " ".join([*words, f"(default: {default})"]).replace("%", "%%")
@@ -202,7 +202,12 @@ class Script:
 
     def command(self, values):
         """The command line of {option: value}."""
-        words = (f"--{name} {shlex.quote(str(value))}" for name, value in values.items())
+        known, words = self.known(), []
+        for name, value in values.items():
+            field = known[name][1]
+            is_switch = (field.metadata["kind"] or field.type) is bool
+            typed = () if is_switch else value if isinstance(value, (tuple, list)) else (value,)
+            words.append(" ".join([f"--{name}", *(shlex.quote(str(each)) for each in typed)]))
         return " ".join([f"python {self.name}.py", *words])
 
 

@@ -1,9 +1,10 @@
-"""AutoGAN: a controller adds cells level by level, in a shared GAN.
+"""AutoGAN: a controller adds cells, level by level or (slas) all at once, in a shared GAN.
 
 search.py needs these four functions of a search.
 """
 
 from models_search.autogan.plan import make_plan
-from models_search.autogan.search import load_materials, new_state, run_search
+from models_search.autogan.search import new_state, run_search
+from models_search.shared_gan.materials import load_materials
 
 __all__ = ["load_materials", "make_plan", "new_state", "run_search"]

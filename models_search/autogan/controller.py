@@ -1,4 +1,7 @@
-"""The LSTM controller of one level and its REINFORCE update (sections 3.3.2 and 3.3.3)."""
+"""The LSTM controller of one level and its REINFORCE update (sections 3.3.2 and 3.3.3).
+
+A level of the multi-level search adds one cell, the level of the single-level search all of them.
+"""
 
 from typing import NamedTuple
 
@@ -21,7 +24,7 @@ class BeamEntry(NamedTuple):
 
 
 class Rollout(NamedTuple):
-    """N cells sampled from a controller with T heads."""
+    """N rows of cells sampled from a controller with T heads."""
 
     actions: torch.Tensor  # (N, T) int64 tokens
     log_probs: torch.Tensor  # (N, T) of the sampled tokens
@@ -29,16 +32,26 @@ class Rollout(NamedTuple):
     state: tuple  # hidden and cell state (N, hidden_size) after the last token
 
 
+def heads_of(first_cell, level):
+    """How many values each token of the cells `first_cell` to `level` can take: cell by cell, in the order of
+    an architecture's flat vector.
+    """
+    return tuple(size for cell in range(first_cell, level + 1) for size in head_sizes(cell))
+
+
 class Controller(nn.Module):
-    """Policy over the cells of one level: an LSTM that samples a cell token by token.
+    """Policy over the cells `first_cell` to `level`: an LSTM that samples them token by token.
+
+    By default it samples the last of these cells alone.
 
     Each token is sampled from a softmax over the LSTM's output and becomes its next input. The controller is
     tiny and lives on the CPU, so sampling architectures never waits for a GPU.
     """
 
-    def __init__(self, level, hidden_size=100):
+    def __init__(self, level, hidden_size=100, first_cell=None):
         super().__init__()
-        self.level, self.hidden_size, self.heads = level, hidden_size, head_sizes(level)
+        self.level, self.first_cell = level, level if first_cell is None else first_cell
+        self.hidden_size, self.heads = hidden_size, heads_of(self.first_cell, level)
         self.lstm = nn.LSTMCell(hidden_size, hidden_size)
         self.encoder = nn.Embedding(sum(self.heads), hidden_size)
         self.decoders = nn.ModuleList(nn.Linear(hidden_size, size) for size in self.heads)
@@ -70,9 +83,10 @@ class Controller(nn.Module):
 class UniformController(nn.Module):
     """Random search: every token is equally likely, and nothing is learned."""
 
-    def __init__(self, level, hidden_size=100):
+    def __init__(self, level, hidden_size=100, first_cell=None):
         super().__init__()
-        self.level, self.heads = level, head_sizes(level)
+        self.level, self.first_cell = level, level if first_cell is None else first_cell
+        self.heads = heads_of(self.first_cell, level)
 
     def forward(self, state, uniforms):
         """As `Controller.forward`, but without `actions`; `state` is returned as it is."""
@@ -87,7 +101,7 @@ def first_beam(hidden_size=100):
 
 
 def sample_architectures(controller, beam, count, generator):
-    """Sample `count` architectures: each extends a random entry of the beam by one cell.
+    """Sample `count` architectures: each extends a random entry of the beam by the controller's cells.
 
     The controller starts from that entry's LSTM state. Returns (architectures, Rollout). `generator`: a
     torch.Generator on the CPU.
@@ -96,8 +110,19 @@ def sample_architectures(controller, beam, count, generator):
     parents = [beam[int(u * len(beam))] for u in uniforms[:, 0].tolist()]
     state = tuple(torch.stack(part) for part in zip(*(parent.lstm_state for parent in parents)))
     rollout = controller(state, uniforms[:, 1:])
-    cells = [CellSpec.from_tokens(tokens, controller.level) for tokens in rollout.actions.tolist()]
-    return [Architecture((*parent.architecture.cells, cell)) for parent, cell in zip(parents, cells)], rollout
+    rows = [_cells(tokens, controller.first_cell) for tokens in rollout.actions.tolist()]
+    return [Architecture((*parent.architecture.cells, *row)) for parent, row in zip(parents, rows)], rollout
+
+
+def _cells(tokens, first_cell):
+    """The cells of a row of tokens, of which the first is cell `first_cell`."""
+    cells, position = [], 0
+    while position < len(tokens):
+        level = first_cell + len(cells)
+        end = position + len(head_sizes(level))
+        cells.append(CellSpec.from_tokens(tokens[position:end], level))
+        position = end
+    return cells
 
 
 def reinforce(optimizer, rollout, rewards, baseline, entropy_coeff=1e-4, baseline_decay=0.9):

@@ -1,15 +1,20 @@
-"""What an AutoGAN search is going to do, checked before anything is read or built."""
+"""What an AutoGAN search is going to do, checked before anything is read or built.
+
+Multi-level (--method autogan): a cell more at each growing iteration, and a controller for it. Single-level
+(--method slas, section 4.3.4): all cells from the start, and one controller for all of them.
+"""
 
 import math
 from dataclasses import dataclass
 
-import torch
-
-from models_search.shared_gan.network import shared_networks
+from models_search.shared_gan.checks import check_options, number_of_cells
+from models_search.shared_gan.network import shared_network_sizes
+from models_search.shared_gan.progress import SCORED_ARCHITECTURES
 from utils.cli import UserError
 from utils.options import refuse_other_size
-from utils.training.inputs import steps_per_epoch
-from utils.training.sizes import network_sizes
+
+# An iteration against one at the level below; measured two to four times (docs/BENCHMARKS.md).
+COST_OF_LEVELS = 3
 
 
 @dataclass(frozen=True)
@@ -25,104 +30,120 @@ class Plan:
     run: object
     search: object
     beam: object
-    autogan: object
+    shared_gan: object
+    multi_level: object
+    controller: object
+    levels: int  # number of cells in the end
     growing_iterations: tuple[int, ...]  # search iterations at which a cell is added
 
     @property
     def iterations(self):
         """Number of search iterations."""
-        return self.autogan.max_search_iter
+        return self.shared_gan.max_search_iter
 
     @property
-    def levels(self):
-        """Number of cells in the end."""
-        return 1 + len(self.growing_iterations)
+    def is_single_level(self):
+        return self.search.method == "slas"
+
+    @property
+    def first_level(self):
+        """The level (0-based) of the first iterations: that of the last cell then."""
+        return self.levels - 1 - len(self.growing_iterations)
 
     @property
     def resolutions(self):
-        """Width and height of the images at each level, in pixels."""
-        return [self.cells.bottom_width << cells for cells in range(1, self.levels + 1)]
+        """Width and height of the images at each searched level, in pixels."""
+        return [self.cells.bottom_width << cells for cells in range(self.first_level + 1, self.levels + 1)]
+
+    def first_cell(self, level):
+        """The first cell (0-based) that the controller of a level samples; its last one is `level`."""
+        return level if level > self.first_level else 0
 
     def level_at(self, iteration):
         """The level (0-based) that an iteration searches."""
-        return sum(iteration >= step for step in self.growing_iterations)
+        return self.first_level + sum(iteration >= step for step in self.growing_iterations)
 
-    def is_last(self, iteration):
-        """Whether the search ends with this iteration."""
-        return iteration + 1 == self.iterations
+    def next_iteration(self, iteration, out_of_time=False):
+        """The iteration after this one: out of time the first of the next level, or the end."""
+        if not out_of_time:
+            return iteration + 1
+        return min((step for step in self.growing_iterations if step > iteration), default=self.iterations)
 
-    def ends_level(self, iteration):
-        """Whether the best architectures are chosen after this iteration."""
-        return self.is_last(iteration) or self.level_at(iteration + 1) > self.level_at(iteration)
+    def deadline(self, level):
+        """When a level ends at the latest, in seconds of the run.
+
+        The budget is shared in proportion to the planned iterations, each reckoned three times as expensive
+        as one at the level below. What a level leaves is the next ones'.
+        """
+        bounds = (0, *self.growing_iterations, self.iterations)
+        lengths = [end - start for start, end in zip(bounds, bounds[1:])]
+        costs = [length * COST_OF_LEVELS**index for index, length in enumerate(lengths)]
+        return self.search.budget_seconds * sum(costs[: level - self.first_level + 1]) / sum(costs)
 
     def shows_grid(self, iteration):
-        """Whether sample images are drawn after this iteration."""
-        return self.is_last(iteration) or (iteration + 1) % self.autogan.val_freq == 0
+        """Whether sample images are drawn after this iteration, besides the last one."""
+        return (iteration + 1) % self.shared_gan.val_freq == 0
 
-    def shared_steps(self, num_images):
-        """Training steps of the shared GAN in one iteration."""
-        return self.autogan.shared_epoch * steps_per_epoch(num_images, self.training)
+    @property
+    def is_random(self):
+        """Whether cells are drawn uniformly."""
+        return not self.is_single_level and self.multi_level.controller == "random"
 
     @property
     def controller_steps(self):
         """Updates of the controller in one iteration; random search has none."""
-        return 0 if self.autogan.controller == "random" else self.autogan.ctrl_step
-
-    def network_sizes(self):
-        """Parameters and MACs of the shared networks, counted without allocating them."""
-        with torch.device("meta"):
-            networks = shared_networks(self.levels, self.network.latent_dim, self.cells)
-            return network_sizes(*networks, self.data.img_size)
+        return 0 if self.is_random else self.controller.ctrl_step
 
     def describe(self):
         """The plan as plain data, for --dry_run."""
-        updates = self.iterations * self.controller_steps
-        scored = updates * self.autogan.ctrl_sample_batch + self.levels * self.autogan.num_candidate
+        shared, updates = self.shared_gan, self.iterations * self.controller_steps
+        rewards = updates * self.controller.ctrl_sample_batch + len(self.resolutions) * shared.num_candidate
+        scored_images = rewards * self.search.rl_num_eval_img
+        if shared.score_freq:
+            times = self.iterations // shared.score_freq
+            scored_images += times * SCORED_ARCHITECTURES * shared.score_imgs
         return {
             "architecture": "searched",
             "resolution": self.data.img_size,
             "resolutions": self.resolutions,
             "growing_iterations": list(self.growing_iterations),
-            **self.network_sizes(),
+            **shared_network_sizes(self),
             "search_iterations": self.iterations,
             "controller_steps": updates,
-            "scored_images": scored * self.search.rl_num_eval_img,
+            "scored_images": scored_images,
         }
 
 
-GROUPS = ("data", "network", "cells", "weights", "training", "scoring", "run", "search", "beam", "autogan")
+GROUPS = ("data", "network", "cells", "weights", "training", "scoring", "run", "search", "beam", "shared_gan")
+GROUPS += ("multi_level", "controller")
 
 
 def make_plan(options):
     """The Plan of resolved options. Raises UserError if they do not fit together."""
-    autogan, beam = options.autogan, options.beam
-    if options.search.reward == "swd":
-        raise UserError("--reward: swd is a reward of --method dggan and proggan; use is or fid")
-    if beam.topk > autogan.num_candidate:
-        candidates = autogan.num_candidate
-        raise UserError(
-            f"--topk: cannot keep {beam.topk} of --num_candidate {candidates}; lower --topk or draw more"
-        )
-    if autogan.controller == "random":
+    check_options(options)
+    groups = {name: getattr(options, name) for name in GROUPS}
+    if options.search.method == "slas":
+        return Plan(**groups, levels=number_of_cells(options), growing_iterations=())
+    if options.multi_level.controller == "random":
         for name in ("ctrl_step", "ctrl_sample_batch", "ctrl_lr", "entropy_coeff", "baseline_decay"):
             if name in options.typed:
                 raise UserError(
                     f"--{name}: without effect with --controller random, which learns nothing; leave it out"
                 )
-    groups = {name: getattr(options, name) for name in GROUPS}
-    return Plan(**groups, growing_iterations=_growing_iterations(options))
+    steps = _growing_iterations(options)
+    return Plan(**groups, levels=1 + len(steps), growing_iterations=steps)
 
 
 def _growing_iterations(options):
     """The search iterations at which a cell is added: one for each cell but the first."""
-    autogan, img_size, bottom_width = options.autogan, options.data.img_size, options.cells.bottom_width
-    if autogan.grow_steps is not None:
-        name, steps, unused = "--grow_steps", autogan.grow_steps, ()
+    growing, img_size, bottom_width = options.multi_level, options.data.img_size, options.cells.bottom_width
+    if growing.grow_steps is not None:
+        name, steps, unused = "--grow_steps", growing.grow_steps, ()
     else:
         added = max(1, round(math.log2(img_size / bottom_width))) - 1
-        name, steps = "--grow_step1, --grow_step2", (autogan.grow_step1, autogan.grow_step2)[:added]
+        name, steps = "--grow_step1, --grow_step2", (growing.grow_step1, growing.grow_step2)[:added]
         unused = ("grow_step1", "grow_step2")[added:]
-    last = autogan.max_search_iter
+    last = options.shared_gan.max_search_iter
     if list(steps) != sorted(set(steps)) or (steps and not 0 < min(steps) <= max(steps) < last):
         raise UserError(
             f"{name}: {list(steps)} must rise between 0 and --max_search_iter {last}; "

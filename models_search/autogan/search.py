@@ -1,7 +1,6 @@
 """AutoGAN's search: Algorithm 1 of the paper, and its parts."""
 
 import time
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -9,52 +8,71 @@ import torch
 from models_search.autogan.controller import BeamEntry, reinforce, sample_architectures
 from models_search.autogan.state import SearchState, new_policy
 from models_search.candidates import top_k
-from models_search.shared_gan.images import LevelImages
-from models_search.shared_gan.network import new_shared_gan
-from models_search.shared_gan.reward import Reward
-from models_search.shared_gan.training import train_shared_gan
-from utils.data.load import load_images
-from utils.inception.feature_net import load_feature_net
-from utils.precision import check_precision
+from models_search.scored import log_cost
+from models_search.shared_gan.progress import (
+    SCORED_ARCHITECTURES, is_scored_after, keep_scores, sample_grid, score_sampled, scores_generator,
+)  # fmt: skip
+from models_search.shared_gan.training import reset, steps_per_iteration, train_shared_gan
 from utils.progress import Progress, progress_line
 from utils.randomness import random_generator, seed_after
-from utils.run.machine import device_memory, pick_device
 from utils.run.save_point import SavePoint
 from utils.training.loop import refuse_non_finite, train_or_roll_back
-from utils.training.sizes import refuse_too_large
 
 
 def search(state, plan, images, reward, run, save_point):
     """Algorithm 1. Returns the beam: the best architectures, best first."""
-    for iteration in range(state.iteration, plan.iterations):
-        level, started = plan.level_at(iteration), time.monotonic()
-        figures = train_shared(state, plan, images.at(level), run, save_point)
-        rewards = train_controller(state, plan, reward, run, save_point)
-        if rewards:
-            figures[f"mean reward ({reward.name})"] = sum(rewards) / len(rewards)
-        run.log(iteration_line(plan, iteration, figures, time.monotonic() - started))
-        if plan.shows_grid(iteration):
-            sample_grid(state, plan, run)
-        if plan.ends_level(iteration):
-            state.beam = best_architectures(state, plan, reward, run)
-            if not plan.is_last(iteration):
-                # Both networks grow by being called with longer architectures: all their cells exist already.
-                state.policy = new_policy(plan, level + 1)
-                state.shared.gan.graphs.clear()
-        if state.shared.collapsed:
-            reset(state, plan, run)
-        state.end_iteration()
-        save_point.reached(due=True)
+    while state.iteration < plan.iterations:
+        search_iteration(state, plan, images, reward, run, save_point)
     return state.beam
+
+
+def search_iteration(state, plan, images, reward, run, save_point):
+    """One iteration. A level's last one, which out of time is this one, ends with its best architectures."""
+    iteration, started = state.iteration, time.monotonic()
+    level = plan.level_at(iteration)
+    figures = train_shared(state, plan, images.at(level), run, save_point)
+    rewards = train_controller(state, plan, reward, run, save_point)
+    if rewards:
+        figures[f"mean reward ({reward.name})"] = sum(rewards) / len(rewards)
+    run.log(iteration_line(plan, iteration, figures, time.monotonic() - started))
+    following = next_iteration(state, plan, run)
+    ends_search = following == plan.iterations
+    if ends_search or plan.shows_grid(iteration):
+        draw_samples(state, plan, run)
+    scored = score_policy(state, plan, reward)
+    if ends_search or plan.level_at(following) > level:
+        state.beam, candidates = best_architectures(state, plan, reward, run)
+        scored += candidates
+        if not ends_search:
+            # Both networks grow by being called with longer architectures: all their cells exist already.
+            state.policy = new_policy(plan, level + 1)
+            state.shared.gan.graphs.clear()
+    if state.shared.collapsed:
+        reset(state.shared, plan, iteration, run)
+    keep_scores(run, plan, iteration, scored)
+    state.begin_iteration(following)
+    save_point.reached(due=True)
+
+
+def next_iteration(state, plan, run):
+    """The iteration to go on with: the first of the next level, or the end, where time is up."""
+    iteration = state.iteration
+    out_of_time = run.seconds() > plan.deadline(plan.level_at(iteration))
+    following = plan.next_iteration(iteration, out_of_time)
+    if following > iteration + 1:
+        goal = f"on with iteration {following + 1}" if following < plan.iterations else "the search ends"
+        run.log(f"iteration {iteration + 1}: its share of --budget_hours is spent, so {goal}")
+    return following
 
 
 def train_shared(state, plan, images, run, save_point):
     """Train the shared GAN with a fixed policy, on one sampled architecture per step (section 3.3.1)."""
     random = random_generator(plan.run.random_seed, "architectures", state.iteration)
-    steps = plan.shared_steps(images.num_images)
+    steps = steps_per_iteration(plan, images.num_images)
     with torch.no_grad():
         architectures, _ = sample_architectures(state.policy.controller, state.beam, steps, random)
-    return train_shared_gan(state.shared, plan, architectures, images, state.iteration, run, save_point)
+    iteration, deadline = state.iteration, plan.deadline(state.policy.controller.level)
+    return train_shared_gan(state.shared, plan, architectures, images, iteration, run, save_point, deadline)
 
 
 def train_controller(state, plan, reward, run, save_point):
@@ -63,17 +81,19 @@ def train_controller(state, plan, reward, run, save_point):
     Returns the mean reward of each update.
     """
     steps, policy, rewards = plan.controller_steps, state.policy, []
+    deadline = plan.deadline(policy.controller.level)
     if state.controller_steps == steps:  # random search learns nothing
         return rewards
     with Progress(steps, "  controller", "update", state.controller_steps) as progress:
-        while state.controller_steps < steps:
+        while state.controller_steps < steps and run.seconds() <= deadline:
             step = state.controller_steps
             update = partial(update_controller, state, plan, reward, step)
-            figures, state.shared.rollbacks = train_or_roll_back(
+            (figures, scored), state.shared.rollbacks = train_or_roll_back(
                 policy, update, state.shared.rollbacks, plan.training.on_nan, run.log
             )
             recorded = {**figures, "level": policy.controller.level}
             run.record(state.iteration * steps + step, recorded, "controller", state.iteration + 1)
+            keep_scores(run, plan, state.iteration, scored)
             rewards.append(figures["reward"])
             state.controller_steps += 1
             progress.show({"reward": figures["reward"], "best": max(rewards)})
@@ -83,43 +103,42 @@ def train_controller(state, plan, reward, run, save_point):
 
 
 def update_controller(state, plan, reward, step, rollbacks):
-    """Update the controller once and return the figures to log.
+    """Update the controller once. Returns (figures to log, [Scored]).
 
-    Raises Diverged if one of them is not finite.
+    Raises Diverged if a figure is not finite.
     """
-    autogan, policy = plan.autogan, state.policy
+    options, policy = plan.controller, state.policy
     random = random_generator(seed_after(rollbacks, plan.run.random_seed), "rollout", state.iteration, step)
     architectures, rollout = sample_architectures(
-        policy.controller, state.beam, autogan.ctrl_sample_batch, random
+        policy.controller, state.beam, options.ctrl_sample_batch, random
     )
     generator = state.shared.gan.generator
-    rewards = torch.tensor(
-        [reward(generator, each, "reward", state.iteration, step) for each in architectures]
-    )
+    scored = [reward(generator, each, "reward", state.iteration, step) for each in architectures]
+    rewards = torch.tensor([each.score for each in scored])
     policy.baseline, figures = reinforce(
-        policy.optimizer, rollout, rewards, policy.baseline, autogan.entropy_coeff, autogan.baseline_decay
+        policy.optimizer, rollout, rewards, policy.baseline, options.entropy_coeff, options.baseline_decay
     )
     refuse_non_finite({f"{name} of the controller": value for name, value in figures.items()}, f"step {step}")
-    return figures
+    return figures, scored
 
 
 def best_architectures(state, plan, reward, run):
     """Sample --num_candidate distinct architectures and keep the --topk best (section 3.3.3).
 
-    Returns them as the new beam, best first, with their rewards and LSTM states.
+    Returns (them as the new beam, best first, with rewards and LSTM states; [Scored] of all).
     """
-    candidates = sample_distinct(state, plan, plan.autogan.num_candidate)
-    generator, scored = state.shared.gan.generator, []
+    candidates = sample_distinct(state, plan, plan.shared_gan.num_candidate)
+    generator, scored, entries = state.shared.gan.generator, [], []
     with Progress(len(candidates), "  candidates", "architecture") as progress:
         for architecture, lstm_state in candidates.items():
-            score = reward(generator, architecture, "candidate", state.iteration)
-            scored.append(BeamEntry(architecture, score, lstm_state))
+            scored.append(reward(generator, architecture, "candidate", state.iteration))
+            entries.append(BeamEntry(architecture, scored[-1].score, lstm_state))
             progress.update()
-    beam = top_k(scored, plan.beam.topk)
+    beam = top_k(entries, plan.beam.topk)
     run.log(f"level {state.policy.controller.level + 1}: the best of {len(scored)} architectures")
     for rank, entry in enumerate(beam, 1):
         run.log(f"  {rank}. {entry.architecture}   reward {entry.score:.4g} ({reward.name})")
-    return beam
+    return beam, scored
 
 
 def sample_distinct(state, plan, count):
@@ -139,25 +158,23 @@ def sample_distinct(state, plan, count):
     return dict(list(found.items())[:count])
 
 
-def reset(state, plan, run):
-    """Dynamic reset: both networks and both optimisers start anew, the policy stays (section 3.2)."""
-    shared = state.shared
-    shared.resets += 1
-    run.log(f"iteration {state.iteration + 1}: the losses have collapsed, so the shared GAN starts anew")
-    device = next(shared.gan.generator.parameters()).device
-    shared.gan = new_shared_gan(plan, device, shared.resets)
+def score_policy(state, plan, reward):
+    """[Scored] of some architectures that the policy samples now, every --score_freq iterations."""
+    if not is_scored_after(plan, state.iteration):
+        return []
+    random = scores_generator(plan, state.iteration)
+    with torch.no_grad():
+        policy, beam = state.policy, state.beam
+        architectures, _ = sample_architectures(policy.controller, beam, SCORED_ARCHITECTURES, random)
+    return score_sampled(state, plan, architectures, reward)
 
 
-def sample_grid(state, plan, run):
-    """Draw ten images, on fixed noise, of each of five architectures sampled from the policy."""
-    generator = state.shared.gan.generator.eval()
-    device = next(generator.parameters()).device
+def draw_samples(state, plan, run):
+    """Draw images, on fixed noise, of five architectures sampled from the policy."""
     fixed = random_generator(plan.run.random_seed, "grid")
-    with torch.inference_mode():
+    with torch.no_grad():
         architectures, _ = sample_architectures(state.policy.controller, state.beam, 5, fixed)
-        noise = torch.randn(10, generator.latent_dim, generator=fixed).to(device)
-        images = torch.cat([generator(noise, architecture) for architecture in architectures])
-    run.grid(f"iteration_{state.iteration + 1:03d}", images, state.iteration + 1)
+    sample_grid(state.shared.gan.generator, architectures, fixed, run, state.iteration)
 
 
 def iteration_line(plan, iteration, figures, seconds):
@@ -169,32 +186,11 @@ def iteration_line(plan, iteration, figures, seconds):
     level, place = plan.level_at(iteration), ""
     left = sum(plan.level_at(later) == level for later in range(iteration + 1, plan.iterations))
     if level < plan.levels - 1:
-        left, place = left or None, f" at {plan.resolutions[level]} px"
+        left, place = left or None, f" at {plan.cells.bottom_width << (level + 1)} px"
     return progress_line(f"iteration {iteration + 1}", plan.iterations, figures, seconds, 1, left, place)
 
 
 # How search.py runs it.
-
-
-@dataclass
-class Materials:
-    """What a search needs to work with: whatever may be missing or unreadable."""
-
-    device: torch.device
-    feature_net: object
-    images: LevelImages
-
-
-def load_materials(plan):
-    """Check the device, load the feature network and find the images. Raises UserError."""
-    device = pick_device(plan.run.device)
-    check_precision("--precision", plan.training.precision, device)
-    refuse_too_large(plan.network_sizes(), device_memory(device))
-    feature_net = load_feature_net(**plan.scoring.network(), compiled=plan.run.compile, device=device)
-    data = plan.data
-    image_set = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2)
-    images = LevelImages(image_set, plan.resolutions, feature_net, device, data.num_workers)
-    return Materials(device, feature_net, images)
 
 
 def new_state(plan, materials, saved):
@@ -213,16 +209,13 @@ def run_search(state, plan, materials, run, stop):
     Both are plain data, the first for derived.json, the second for results.json.
     """
     save_point = SavePoint(lambda: run.save(state.to_saved(), state.iteration), stop, stop.hint)
-    reward = Reward(
-        plan.search, plan.scoring, plan.run.random_seed, materials.feature_net, materials.images, run.log,
-        save_point.stop_if_asked,
-    )  # fmt: skip
+    reward = materials.reward(plan, run, save_point)
     beam = search(state, plan, materials.images, reward, run, save_point)
     ranked = [{"architecture": str(entry.architecture), "reward": entry.score} for entry in beam]
     results = {
         "architectures": [entry["architecture"] for entry in ranked],
         "rewards": [entry["reward"] for entry in ranked],
         "resets": state.shared.resets,
-        "hours": run.seconds() / 3600,
+        **log_cost(run, state.shared.resets),
     }
     return ranked, results

@@ -6,12 +6,8 @@ import torch
 
 from models.autogan.architecture import Architecture
 from models_search.autogan.controller import BeamEntry, Controller, UniformController, first_beam
-from models_search.shared_gan.dynamic_reset import CollapseDetector
-from models_search.shared_gan.network import new_shared_gan
 from models_search.shared_gan.training import SharedGan
 from utils.randomness import global_seed
-
-CONTROLLERS = {"controller": Controller, "random": UniformController}
 
 
 @dataclass
@@ -42,13 +38,12 @@ class Policy:
 
 def new_policy(plan, level):
     """The untrained controller of a level."""
+    controller_class, options = UniformController if plan.is_random else Controller, plan.controller
     with global_seed(plan.run.random_seed, "controller", level):
-        controller = CONTROLLERS[plan.autogan.controller](level, plan.autogan.hid_size)
+        controller = controller_class(level, options.hid_size, plan.first_cell(level))
     parameters, training = list(controller.parameters()), plan.training
     betas = (training.beta1, training.beta2)
-    return Policy(
-        controller, torch.optim.Adam(parameters, plan.autogan.ctrl_lr, betas) if parameters else None
-    )
+    return Policy(controller, torch.optim.Adam(parameters, options.ctrl_lr, betas) if parameters else None)
 
 
 @dataclass
@@ -68,10 +63,8 @@ class SearchState:
     @classmethod
     def start(cls, plan, device):
         """The state before the first iteration."""
-        autogan = plan.autogan
-        collapse = CollapseDetector(autogan.dynamic_reset_window, autogan.dynamic_reset_threshold)
-        shared = SharedGan(new_shared_gan(plan, device), collapse)
-        return cls(shared, new_policy(plan, level=0), first_beam(autogan.hid_size))
+        beam = first_beam(plan.controller.hid_size)
+        return cls(SharedGan.start(plan, device), new_policy(plan, plan.first_level), beam)
 
     def to_saved(self):
         """Plain data and tensors, for `restore`."""
@@ -87,11 +80,8 @@ class SearchState:
             "collapse": shared.collapse.state_dict(),
             "counters": {
                 "iteration": self.iteration,
-                "shared_steps": shared.steps,
                 "controller_steps": self.controller_steps,
-                "collapsed": shared.collapsed,
-                "resets": shared.resets,
-                "rollbacks": shared.rollbacks,
+                **shared.counters(),
             },
         }
 
@@ -99,11 +89,7 @@ class SearchState:
     def restore(cls, saved, plan, device):
         """The state that a checkpoint holds."""
         state, counters = cls.start(plan, device), saved["counters"]
-        shared = state.shared
-        shared.gan.load_state_dict(saved["gan"])
-        shared.collapse.load_state_dict(saved["collapse"])
-        shared.steps, shared.collapsed = counters["shared_steps"], counters["collapsed"]
-        shared.resets, shared.rollbacks = counters["resets"], counters["rollbacks"]
+        state.shared.restore(saved)
         state.policy = new_policy(plan, saved["level"])
         state.policy.load_state_dict(saved)
         state.beam = [
@@ -113,8 +99,7 @@ class SearchState:
         state.iteration, state.controller_steps = counters["iteration"], counters["controller_steps"]
         return state
 
-    def end_iteration(self):
-        """Move on to the next iteration, which has done no steps yet."""
-        self.iteration += 1
-        self.shared.steps = self.controller_steps = 0
-        self.shared.collapsed = False
+    def begin_iteration(self, iteration):
+        """Move on to an iteration, which has done no steps yet."""
+        self.iteration, self.controller_steps = iteration, 0
+        self.shared.end_iteration()

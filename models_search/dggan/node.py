@@ -1,10 +1,13 @@
 """A node of the growth tree as a task: what to train, and its files."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from models_search.dggan.actions import GrowResolution
 from models_search.dggan.tree import path_actions
+
+LEFT_OUT = "--budget_hours was spent before it began"  # the failure of a node that was not trained
 
 
 @dataclass(frozen=True)
@@ -14,6 +17,7 @@ class Node:
     tree: tuple
     index: int
     folder: Path  # of the run
+    begin_until: float = math.inf  # left out if its training would begin later, by time.time()
 
     @property
     def entry(self):

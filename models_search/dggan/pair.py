@@ -6,6 +6,7 @@ file, from which its training can go on.
 """
 
 import contextlib
+import time
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
@@ -14,7 +15,7 @@ import torch
 from models.growing.growth import inherit
 from models.growing.networks import growing_networks
 from models_search.dggan.fade import Fade, FadedInputs
-from models_search.dggan.node import node_file
+from models_search.dggan.node import LEFT_OUT, node_file
 from utils.cli import UserError
 from utils.data.load import load_images
 from utils.images import save_grid
@@ -38,12 +39,14 @@ def train_node(node, device, stop, *, plan):
     """Train and score a Node, or read the result if that has been done.
 
     Returns {"figures", "failure", "losses", "rollbacks"}. A node fails if it diverges or makes images that
-    are not finite. This is a result too, but no weights are kept. The optimisers start anew, the average
-    generator goes on from the parent's. stop: see SavePoint; after a signal, what is done so far is saved and
-    StopRequested is raised.
+    are not finite. This is a result too, but no weights are kept. A node whose time to begin is over is left
+    out, and no file is written. The optimisers start anew, the average generator goes on from the parent's.
+    stop: see SavePoint; after a signal, what is done so far is saved and StopRequested is raised.
     """
     if node.file.is_file():
         return load_checkpoint(node.file)["result"]
+    if time.time() > node.begin_until:
+        return {"figures": {}, "failure": LEFT_OUT, "losses": [], "rollbacks": []}
     weights, figures, failure = None, {}, ""
     training = NodeTraining()
     with _one_thread_on_cpu(device), _memory_errors(node, device):

@@ -3,16 +3,19 @@
 ProgGAN is the case of one action in each growing step.
 """
 
+import time
 from dataclasses import dataclass
 from functools import partial
 
-from models_search.dggan.node import Node, node_file, node_picture
+from models_search.dggan.actions import GrowResolution, doublings
+from models_search.dggan.node import LEFT_OUT, Node, node_file, node_picture
 from models_search.dggan.pair import images_at, load_net, train_node
 from models_search.dggan.picture import save_growth_picture, tree_boxes
 from models_search.dggan.tree import (
     best_nodes, best_of_resolutions, kept_nodes, node_line, path_actions, planted, pruned, tree_from_json,
     tree_to_json, with_children, with_failure, with_score,
 )  # fmt: skip
+from models_search.scored import keep_score, log_cost
 from utils.data.load import load_images
 from utils.metrics.scores import figure_name
 from utils.run.files import write_atomically
@@ -28,20 +31,34 @@ REWARD_FIGURES = {"fid": "fid", "is": "is_mean", "swd": "swd"}
 def search(tree, plan, trainer):
     """Search by growth: try actions on the kept networks, train their children, keep the best.
 
-    The root is trained first. trainer: a NodeTrainer, or anything with its `train` and `save`. Returns the
-    growth tree.
+    The root is trained first. Out of time only doublings follow, on the best network, until one of the final
+    resolution has been kept. trainer: a NodeTrainer, or anything with its `train`, `save` and
+    `is_out_of_time`. Returns the growth tree.
     """
     if tree[0].score is None:
         tree = trainer.train(tree, 0)
         trainer.save(tree)
     for step in range(tree[-1].step + 1, plan.growing_steps + 1):
-        for parent in kept_nodes(tree, step - 1):
-            tree = with_children(tree, parent, plan.actions_for(tree, parent, step))
-        if tree[-1].step < step:  # no parent has an action left to try
+        if trainer.is_out_of_time():
+            tree = with_missing_doubling(tree, plan, step)
+        else:
+            for parent in kept_nodes(tree, step - 1):
+                tree = with_children(tree, parent, plan.actions_for(tree, parent, step))
+        if tree[-1].step < step:  # no parent has an action left to try, or time is up
             break
         tree = pruned(trainer.train(tree, step), step, plan.kept)
         trainer.save(tree)
     return tree
+
+
+def with_missing_doubling(tree, plan, step):
+    """The tree with the best kept network doubled; as it is if one of the final resolution has been kept."""
+    if best_nodes(tree, plan.data.img_size, 1):
+        return tree
+    parents = kept_nodes(tree, step - 1)
+    highest = max(tree[index].resolution for index in parents)
+    parent = next(index for index in parents if tree[index].resolution == highest)
+    return with_children(tree, parent, [GrowResolution()])
 
 
 @dataclass
@@ -60,7 +77,7 @@ class NodeTrainer:
         """
         indices = [index for index, node in enumerate(tree) if node.step == step]
         work = partial(train_node, plan=self.plan)
-        results = self.workers.in_order(work, [Node(tree, index, self.run.folder) for index in indices])
+        results = self.workers.in_order(work, self._nodes(tree, indices))
         for index, result in zip(indices, results):
             for steps, d_loss, g_loss in result["losses"]:
                 self.run.record(steps, {"d_loss": d_loss, "g_loss": g_loss}, f"node_{index:03d}", step)
@@ -70,11 +87,32 @@ class NodeTrainer:
                 tree = with_failure(tree, index, result["failure"])
             else:
                 tree = with_score(tree, index, self._reward(result["figures"]), **result["figures"])
+                self._keep_score(tree[index])
             self.run.log(node_line(tree, index, self.names))
         if not any(tree[index].score is not None for index in indices):
             failure = tree[indices[0]].failure
             raise Diverged(f"no network of growing step {step} could be trained: {failure}")
         return tree
+
+    def is_out_of_time(self):
+        """Whether --budget_hours is spent."""
+        return self.run.seconds() > self.plan.search.budget_seconds
+
+    def _nodes(self, tree, indices):
+        """The tasks of a growing step. All but the first are left out if they would begin out of time."""
+        end = time.time() + self.plan.search.budget_seconds - self.run.seconds()
+        first, *others = indices
+        folder = self.run.folder
+        return [Node(tree, first, folder), *(Node(tree, index, folder, begin_until=end) for index in others)]
+
+    def _keep_score(self, node):
+        """Its line of scored.jsonl."""
+        level, figures = doublings(self.plan.growth.start_resolution, node.resolution) + 1, node.figures
+        keep_score(
+            self.run, self.plan, node.architecture, level=level, iteration=node.step, purpose="node",
+            images=self.plan.search.rl_num_eval_img, is_mean=figures.get("is_mean"), fid=figures.get("fid"),
+            swd=figures.get("swd"),
+        )  # fmt: skip
 
     def _reward(self, figures):
         reward = self.plan.search.reward
@@ -178,7 +216,8 @@ def run_search(tree, plan, materials, run, stop):
         "rewards": [entry["reward"] for entry in ranked],
         "resolutions": resolutions,
         "networks": len(tree),
-        "failed": sum(bool(node.failure) for node in tree),
-        "hours": run.seconds() / 3600,
+        "failed": sum(bool(node.failure) and node.failure != LEFT_OUT for node in tree),
+        "left_out": sum(node.failure == LEFT_OUT for node in tree),
+        **log_cost(run),
     }
     return ranked, results

@@ -1,5 +1,7 @@
 """The shared GAN: one generator that can run every architecture, and its discriminator."""
 
+import torch
+
 from models.autogan.networks import Discriminator, Generator
 from models.layers.fast_form import fast_form
 from models.layers.init import prepare
@@ -7,6 +9,7 @@ from models_search.search_space import every_cell
 from utils.randomness import global_seed
 from utils.training.compiled import compile_discriminator, compiles_discriminator
 from utils.training.gan import new_gan
+from utils.training.sizes import network_sizes
 
 
 def shared_generator(levels=3, **widths):
@@ -30,6 +33,16 @@ def shared_networks(levels, latent_dim, cells, weights=None):
     if weights:
         discriminator = prepare(discriminator, weights.init_type, weights.d_spectral_norm)
     return generator, discriminator
+
+
+def shared_network_sizes(plan):
+    """Parameters and MACs of the shared networks, counted without allocating them.
+
+    plan: of any search that shares weights; its `levels` and the option groups network and cells are read.
+    """
+    with torch.device("meta"):
+        networks = shared_networks(plan.levels, plan.network.latent_dim, plan.cells)
+        return network_sizes(*networks, plan.cells.bottom_width << plan.levels)
 
 
 def new_shared_gan(plan, device, resets=0):

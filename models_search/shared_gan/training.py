@@ -1,14 +1,16 @@
 """Trains the shared GAN, and knows where that training stands (sections 3.2 and 3.3.1)."""
 
+import math
 from dataclasses import dataclass
 from functools import partial
 
 from models_search.shared_gan.dynamic_reset import CollapseDetector
+from models_search.shared_gan.network import new_shared_gan
 from utils.progress import Progress
 from utils.randomness import derived_seed
 from utils.training.adversarial import StepFunctions
 from utils.training.gan import Gan
-from utils.training.inputs import StepInputs
+from utils.training.inputs import StepInputs, steps_per_epoch
 from utils.training.loop import look_steps, train
 from utils.training.losses import loss_schedule
 
@@ -24,14 +26,50 @@ class SharedGan:
     resets: int = 0
     rollbacks: int = 0  # of the whole search, see utils.training.loop.train_or_roll_back
 
+    @classmethod
+    def start(cls, plan, device):
+        """Before the first step. plan: of any search that shares weights, see new_shared_gan."""
+        options = plan.shared_gan
+        collapse = CollapseDetector(options.dynamic_reset_window, options.dynamic_reset_threshold)
+        return cls(new_shared_gan(plan, device), collapse)
 
-def train_shared_gan(shared, plan, architectures, images, iteration, run, save_point):
+    def counters(self):
+        """Plain data on where the training stands, for `restore`."""
+        return {
+            "shared_steps": self.steps,
+            "collapsed": self.collapsed,
+            "resets": self.resets,
+            "rollbacks": self.rollbacks,
+        }
+
+    def restore(self, saved):
+        """Take over what a checkpoint holds."""
+        counters = saved["counters"]
+        self.gan.load_state_dict(saved["gan"])
+        self.collapse.load_state_dict(saved["collapse"])
+        self.steps, self.collapsed = counters["shared_steps"], counters["collapsed"]
+        self.resets, self.rollbacks = counters["resets"], counters["rollbacks"]
+
+    def end_iteration(self):
+        """The next iteration has done no steps yet."""
+        self.steps, self.collapsed = 0, False
+
+
+def steps_per_iteration(plan, num_images):
+    """Training steps of the shared GAN in one search iteration."""
+    return plan.shared_gan.shared_epoch * steps_per_epoch(num_images, plan.training)
+
+
+def train_shared_gan(
+    shared, plan, architectures, images, iteration, run, save_point, deadline=math.inf
+):  # fmt: skip
     """Train the shared GAN for one search iteration, on one architecture per step.
 
     plan: of any search that shares weights; the option groups network, training and run are read here.
     architectures: one per step, all of one level. images: ResizedImages of that level. The losses are read
     every --print_freq steps. If the GAN collapsed in between, the networks go back and are trained again up
-    to exactly the step of the collapse. Returns the latest losses, see Look.figures.
+    to exactly the step of the collapse. The training ends early once the run has taken more seconds than
+    `deadline`. Returns the latest losses, see Look.figures.
     """
     if shared.collapsed:  # before the run was stopped
         return {}
@@ -70,7 +108,16 @@ def train_shared_gan(shared, plan, architectures, images, iteration, run, save_p
             progress.show(figures)
             run.record(iteration * total + look.step, figures, "shared_gan", iteration + 1)
             save_point.reached()
-            if shared.collapsed:
+            if shared.collapsed or run.seconds() > deadline:
                 break
             before = gan.snapshot(before)
     return figures
+
+
+def reset(shared, plan, iteration, run):
+    """Dynamic reset: both networks and both optimisers start anew, the policy stays (section 3.2)."""
+    shared.resets += 1
+    run.log(f"iteration {iteration + 1}: the losses have collapsed, so the shared GAN starts anew")
+    run.record(iteration + 1, {"resets": shared.resets}, "reset", iteration + 1)
+    device = next(shared.gan.generator.parameters()).device
+    shared.gan = new_shared_gan(plan, device, shared.resets)

@@ -3,6 +3,7 @@
 logs/EXP_NAME_TIME/
     config.json    every option as resolved, versions, machine
     results.json   what came out
+    scored.jsonl   of a search: every architecture it scored
     Log/           log.txt, metrics.jsonl, TensorBoard events
     Model/         checkpoint.pth, the one before it, checkpoint_best.pth
     Samples/       grids of images on fixed noise
@@ -41,7 +42,7 @@ class Run:
     def __init__(self, folder, options):
         self.folder, self.options = Path(folder), options
         self.models, self.logs, self.samples = (self.folder / name for name in ("Model", "Log", "Samples"))
-        self.metrics = self.logs / "metrics.jsonl"
+        self.metrics, self.scored = self.logs / "metrics.jsonl", self.folder / "scored.jsonl"
         self._earlier_seconds, self._started = 0.0, time.monotonic()
 
     @classmethod
@@ -76,17 +77,17 @@ class Run:
     def reopen(cls, path, saved, options=None):
         """The run of a checkpoint that `load_run` read.
 
-        Figures recorded after that checkpoint are dropped, because they will be recorded again.
+        Figures and scores written after that checkpoint are dropped: they will come again.
         options: those to go on with, by default the saved ones.
         """
         run = cls(find_run(path), options or saved["options"])
         run._earlier_seconds = saved["seconds"]
-        run._open(saved["metrics_bytes"])
+        run._open(saved["metrics_bytes"], saved.get("scored_bytes", 0))  # 0: from before there were any
         run.log(f"going on with {run.folder} from step {saved['step']}")
         return run
 
-    def _open(self, metrics_bytes=0):
-        """Lock the folder and open the logs; metrics.jsonl is cut to `metrics_bytes`.
+    def _open(self, metrics_bytes=0, scored_bytes=0):
+        """Lock the folder and open the logs; metrics.jsonl and scored.jsonl are cut to these lengths.
 
         From here on the program goes on if its console fails.
         """
@@ -98,7 +99,9 @@ class Run:
             message = f"another process is writing to {self.folder}; let it end, or stop it first"
             raise UserError(f"--load_path: {message}") from None
         self.metrics.touch()
-        os.truncate(self.metrics, min(metrics_bytes, self.metrics.stat().st_size))
+        for file, kept in ((self.metrics, metrics_bytes), (self.scored, scored_bytes)):
+            if file.exists():
+                os.truncate(file, min(kept, file.stat().st_size))
         go_on_without(self.note)
         # Not SummaryWriter: its thread dies if the disk is full, and the program then waits for it for ever.
         # No session-start event either: at this event TensorBoard drops all figures at later steps, but each
@@ -154,6 +157,14 @@ class Run:
             file.write(json.dumps(line) + "\n")
         self._show(step, *(summary.scalar(name, value) for name, value in named.items()))
 
+    def keep_score(self, entry):
+        """A line of scored.jsonl: plain data on an architecture that was scored, and the seconds by now.
+
+        Write it in the moment that the state counts the score, so that a checkpoint has both or neither.
+        """
+        with open(self.scored, "a", encoding="utf-8") as file:
+            file.write(json.dumps({**entry, "seconds": round(self.seconds(), 1)}) + "\n")
+
     def grid(self, name, images, step):
         """Write images (N, 3, R, R) as Samples/NAME.png and to TensorBoard; returns the path."""
         path = save_grid(images, self.samples / f"{name}.png", zoom=max(1, 64 // images.shape[-1]))
@@ -170,9 +181,11 @@ class Run:
     def save(self, state, step, best=False):
         """Write `state` as Model/checkpoint.pth, or checkpoint_best.pth if `best`.
 
-        Options, step, time and the length of metrics.jsonl are added to it.
+        Options, step, time and the lengths of metrics.jsonl and scored.jsonl are added to it.
         """
-        position = {"step": step, "metrics_bytes": self.metrics.stat().st_size, "seconds": self.seconds()}
+        scored_bytes = self.scored.stat().st_size if self.scored.exists() else 0
+        lengths = {"metrics_bytes": self.metrics.stat().st_size, "scored_bytes": scored_bytes}
+        position = {"step": step, **lengths, "seconds": self.seconds()}
         name = "checkpoint_best.pth" if best else "checkpoint.pth"
         save_checkpoint(self.models / name, {"options": self.options, **state, **position})
 

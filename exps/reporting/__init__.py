@@ -1,0 +1,1 @@
+"""The parts of exps/report.py: reading runs, drawing them, and the page that shows them."""

@@ -1,0 +1,9 @@
+"""Random search with weight sharing: uniform architectures in a shared GAN. search.py needs these four
+functions of a search.
+"""
+
+from models_search.random_sharing.plan import make_plan
+from models_search.random_sharing.search import new_state, run_search
+from models_search.shared_gan.materials import load_materials
+
+__all__ = ["load_materials", "make_plan", "new_state", "run_search"]

@@ -1,0 +1,73 @@
+"""What a random search with weight sharing is going to do, checked before anything is read or built."""
+
+from dataclasses import dataclass
+
+from models_search.shared_gan.checks import check_options, number_of_cells
+from models_search.shared_gan.network import shared_network_sizes
+from models_search.shared_gan.progress import SCORED_ARCHITECTURES
+from utils.cli import UserError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The option groups that the search reads, and what follows from them."""
+
+    data: object
+    network: object
+    cells: object
+    weights: object
+    training: object
+    scoring: object
+    run: object
+    search: object
+    beam: object
+    shared_gan: object
+    random_sharing: object
+    levels: int  # number of cells
+
+    @property
+    def iterations(self):
+        """Number of search iterations."""
+        return self.shared_gan.max_search_iter
+
+    def cheap_protocol(self):
+        """How a candidate is scored cheaply: one part, since few images in ten parts say little."""
+        return {"images": self.random_sharing.cheap_eval_imgs, "splits": 1}
+
+    def scoring_seconds(self, seconds):
+        """How long the scoring after the training takes, where a cheap score takes so many seconds."""
+        images = self.shared_gan.num_candidate * self.search.rl_num_eval_img
+        in_full = images / self.random_sharing.cheap_eval_imgs
+        return seconds * (self.random_sharing.random_candidates + in_full)
+
+    def describe(self):
+        """The plan as plain data, for --dry_run."""
+        shared, options = self.shared_gan, self.random_sharing
+        scored_images = options.random_candidates * options.cheap_eval_imgs
+        scored_images += shared.num_candidate * self.search.rl_num_eval_img
+        if shared.score_freq:
+            times = self.iterations // shared.score_freq
+            scored_images += times * SCORED_ARCHITECTURES * shared.score_imgs
+        return {
+            "architecture": "searched",
+            "resolution": self.data.img_size,
+            "resolutions": [self.data.img_size],
+            **shared_network_sizes(self),
+            "search_iterations": self.iterations,
+            "scored_images": scored_images,
+        }
+
+
+GROUPS = ("data", "network", "cells", "weights", "training", "scoring", "run", "search", "beam", "shared_gan")
+GROUPS += ("random_sharing",)
+
+
+def make_plan(options):
+    """The Plan of resolved options; raises UserError where they do not go together."""
+    check_options(options)
+    in_full, candidates = options.shared_gan.num_candidate, options.random_sharing.random_candidates
+    if in_full > candidates:
+        problem = f"cannot score {in_full} of --random_candidates {candidates} in full"
+        raise UserError(f"--num_candidate: {problem}; lower it or draw more")
+    groups = {name: getattr(options, name) for name in GROUPS}
+    return Plan(**groups, levels=number_of_cells(options))

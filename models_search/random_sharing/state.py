@@ -1,0 +1,52 @@
+"""Where a random search with weight sharing stands: what a checkpoint holds."""
+
+from dataclasses import dataclass, field
+
+from models.autogan.architecture import Architecture
+from models_search.shared_gan.training import SharedGan
+
+
+@dataclass
+class SearchState:
+    """Where the search stands. `iteration` is the one it is in; after the last one comes the scoring."""
+
+    shared: SharedGan
+    iteration: int = 0
+    trained: int = 0  # iterations done: fewer than `iteration` where --budget_hours has ended the training
+    cheap: list = field(default_factory=list)  # (Architecture, reward) of the candidates so far
+    in_full: list = field(default_factory=list)  # the same of the best of them
+
+    @classmethod
+    def start(cls, plan, device):
+        """The state before the first iteration."""
+        return cls(SharedGan.start(plan, device))
+
+    def to_saved(self):
+        """Plain data and tensors, for `restore`."""
+        return {
+            "gan": self.shared.gan.state_dict(),
+            "collapse": self.shared.collapse.state_dict(),
+            "counters": {
+                "iteration": self.iteration,
+                "trained": self.trained,
+                **self.shared.counters(),
+            },
+            "cheap": [(str(architecture), reward) for architecture, reward in self.cheap],
+            "in_full": [(str(architecture), reward) for architecture, reward in self.in_full],
+        }
+
+    @classmethod
+    def restore(cls, saved, plan, device):
+        """The state that a checkpoint holds."""
+        state = cls.start(plan, device)
+        state.shared.restore(saved)
+        state.iteration, state.trained = (saved["counters"][name] for name in ("iteration", "trained"))
+        for name in ("cheap", "in_full"):
+            scored = [(Architecture.parse(text), reward) for text, reward in saved[name]]
+            setattr(state, name, scored)
+        return state
+
+    def begin_iteration(self, iteration):
+        """Go on with an iteration, which has done no steps yet."""
+        self.iteration, self.trained = iteration, self.trained + 1
+        self.shared.end_iteration()

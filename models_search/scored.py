@@ -1,0 +1,55 @@
+"""scored.jsonl: a line for every architecture that a search scores (docs/SEARCHES.md)."""
+
+import json
+from functools import lru_cache
+
+import torch
+
+from models import architectures
+from models.families import family
+from utils.training.sizes import count_macs, count_parameters
+
+
+def keep_score(run, plan, architecture, *, level, iteration, purpose, images, is_mean, fid, swd=None):
+    """Append a line. Scores are None where they were not asked for or could not be computed; without `swd`
+    the line has none.
+
+    plan: of any search; its network and cell widths are read here, the latter where it has some.
+    level, iteration: from 1 on. purpose: one of those that docs/SEARCHES.md lists.
+    """
+    text = str(architecture)
+    parameters, macs = generator_sizes(text, plan.network.latent_dim, getattr(plan, "cells", None))
+    scores = {"is": is_mean, "fid": fid} | ({} if swd is None else {"swd": swd})
+    place = {"architecture": text, "level": level, "iteration": iteration, "purpose": purpose}
+    run.keep_score({**place, **scores, "images": images, "parameters": parameters, "macs": macs})
+
+
+@lru_cache(maxsize=4096)
+def generator_sizes(text, latent_dim, cells):
+    """(parameters, MACs) of the finished generator of an architecture, counted without allocating it.
+
+    cells: the option group of this name; a growing architecture does not read it.
+    """
+    architecture = architectures.parse(text)
+    with torch.device("meta"):
+        generator, _ = family(architecture).networks(architecture, latent_dim, cells)
+        return count_parameters(generator), count_macs(generator, torch.zeros(1, latent_dim))
+
+
+def log_cost(run, resets=None):
+    """Log what the search has cost and how often the GAN was reset (None: it never is); returns the cost for
+    results.json."""
+    cost = {"hours": run.seconds() / 3600, "scored_images": count_scored_images(run)}
+    line = f"the search took {cost['hours']:.2f} hours and scored {cost['scored_images']:,} images"
+    if resets is not None:
+        line += f"; dynamic reset happened {resets} time{'' if resets == 1 else 's'}"
+    run.log(line)
+    return cost
+
+
+def count_scored_images(run):
+    """How many images the search has scored, in all sessions."""
+    if not run.scored.is_file():
+        return 0
+    with open(run.scored, encoding="utf-8") as lines:
+        return sum(json.loads(line)["images"] for line in lines)

@@ -1,0 +1,47 @@
+"""What a search in a shared GAN works with."""
+
+from dataclasses import dataclass
+
+import torch
+
+from models_search.shared_gan.images import LevelImages
+from models_search.shared_gan.network import shared_network_sizes
+from models_search.shared_gan.reward import Reward
+from utils.data.load import load_images
+from utils.inception.feature_net import load_feature_net
+from utils.precision import check_precision
+from utils.run.machine import device_memory, pick_device
+from utils.training.sizes import refuse_too_large
+
+
+@dataclass
+class Materials:
+    """Everything that can be missing or unreadable."""
+
+    device: torch.device
+    feature_net: object
+    images: LevelImages
+
+    def reward(self, plan, run, save_point):
+        """The Reward of a search with these materials."""
+        return Reward(
+            plan.search, plan.scoring, plan.run.random_seed, self.feature_net, self.images, run.log,
+            save_point.stop_if_asked,
+        )  # fmt: skip
+
+
+def load_materials(plan):
+    """Check the device, load the feature network and find the images; raises UserError.
+
+    plan: of any search that shares weights. Its `levels` and the option groups data, network, cells,
+    training, scoring and run are read here.
+    """
+    device = pick_device(plan.run.device)
+    check_precision("--precision", plan.training.precision, device)
+    refuse_too_large(shared_network_sizes(plan), device_memory(device))
+    feature_net = load_feature_net(**plan.scoring.network(), compiled=plan.run.compile, device=device)
+    data, bottom_width = plan.data, plan.cells.bottom_width
+    image_set = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2)
+    resolutions = [bottom_width << cells for cells in range(1, plan.levels + 1)]
+    images = LevelImages(image_set, resolutions, feature_net, device, data.num_workers)
+    return Materials(device, feature_net, images)

@@ -1,0 +1,66 @@
+"""What a search in a shared GAN shows and keeps of its architectures: grids, scores, the line at the end."""
+
+import torch
+from models_search.scored import keep_score
+from utils.progress import Progress
+from utils.randomness import random_generator
+
+SCORED_ARCHITECTURES = 5  # of a periodic score
+
+
+def sample_grid(generator, architectures, fixed, run, iteration):
+    """A row of ten images for each architecture. fixed: the torch.Generator of the noise.
+
+    iteration: 0-based, as everywhere in the code; what a user sees counts from 1.
+    """
+    device, was_training = next(generator.parameters()).device, generator.training
+    generator.eval()
+    with torch.inference_mode():
+        noise = torch.randn(10, generator.latent_dim, generator=fixed).to(device)
+        images = torch.cat([generator(noise, architecture) for architecture in architectures])
+    generator.train(was_training)
+    run.grid(f"iteration_{iteration + 1:03d}", images, iteration + 1)
+
+
+def is_scored_after(plan, iteration):
+    """Whether the policy's architectures are scored after this iteration."""
+    frequency = plan.shared_gan.score_freq
+    return frequency > 0 and (iteration + 1) % frequency == 0
+
+
+def score_sampled(state, plan, architectures, reward):
+    """[Scored by IS and FID] of architectures that the search's policy samples: its progress."""
+    generator, images = state.shared.gan.generator, plan.shared_gan.score_imgs
+    protocol, scored = {"metrics": ("is", "fid"), "images": images}, []
+    with Progress(len(architectures), "  scores", "architecture") as progress:
+        for architecture in architectures:
+            scored.append(reward(generator, architecture, "score", state.iteration, **protocol))
+            progress.update()
+    return scored
+
+
+def scores_generator(plan, iteration):
+    """The random numbers by which the architectures of a periodic score are sampled."""
+    return random_generator(plan.run.random_seed, "scored architectures", iteration)
+
+
+def keep_scores(run, plan, iteration, scored):
+    """Write all [Scored] to scored.jsonl, and the means of the periodic ones to metrics.jsonl.
+
+    Call it where the state counts them, see Run.keep_score.
+    """
+    for each in scored:
+        keep_score(
+            run, plan, each.architecture, level=each.architecture.levels, iteration=iteration + 1,
+            purpose=each.purpose, images=each.images, is_mean=each.is_mean, fid=each.fid,
+        )  # fmt: skip
+    periodic = [each for each in scored if each.purpose == "score"]
+    if periodic:
+        means = {"is": _mean(each.is_mean for each in periodic), "fid": _mean(each.fid for each in periodic)}
+        run.record(iteration + 1, means, "score", iteration + 1)
+
+
+def _mean(values):
+    """The mean of the numbers among the values; None if there is none."""
+    numbers = [value for value in values if value is not None]
+    return sum(numbers) / len(numbers) if numbers else None

@@ -32,6 +32,10 @@ class UserError(Ending):
     exit_code = 2
 
 
+class Killed(Ending):
+    """A process that works for this one was killed: for want of memory, or by a signal to all of them."""
+
+
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """States defaults, and leaves the lines of description and epilog as they are."""
 

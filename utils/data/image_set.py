@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import functional
 
-from utils.cli import Ending, UserError, warn
+from utils.cli import Killed, UserError, warn
 from utils.progress import Progress
 
 CHUNK_BYTES = 1 << 22  # of resized images that a worker passes on at once while all images are read
@@ -138,7 +138,7 @@ class ResizedImages:
             if not self._num_workers:
                 raise
             cause = "a process that reads images was killed, perhaps for want of memory"
-            raise Ending(f"{cause}; use fewer --num_workers") from error
+            raise Killed(f"{cause}; use fewer --num_workers") from error
 
     def _start_loader(self, batches):
         """The iterator of a DataLoader, without processes from here on if none can be started."""

@@ -5,7 +5,7 @@ import os
 import signal
 import time
 
-from utils.cli import Ending
+from utils.cli import Ending, Killed
 
 
 class StopRequested(Ending):
@@ -49,7 +49,8 @@ class StopSignal:
     def __exit__(self, kind, error, traceback):
         for number, handler in self._previous.items():
             signal.signal(number, handler)
-        if self.number and error and not isinstance(error, Ending):
+        is_known = isinstance(error, Ending) and not isinstance(error, Killed)
+        if self.number and error and not is_known:
             cause = f"{kind.__name__}: {error}".splitlines()[0][:200]
             error = StopRequested(self.number, f"not saved ({cause}); if there is a checkpoint, {self.hint}")
         if isinstance(error, StopRequested):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import cfg  # noqa: E402
-from models_search import autogan  # noqa: E402
+from models_search import autogan, random_sharing  # noqa: E402
 from models_search.retraining.materials import find_materials, materials_of_process  # noqa: E402
 from models_search.retraining.plan import training_plan  # noqa: E402
 from models_search.retraining.study import name_after, open_study  # noqa: E402
@@ -39,7 +39,9 @@ from utils.run.workers import workers  # noqa: E402
 from utils.training.inputs import steps_per_epoch  # noqa: E402
 
 # Searches whose checkpoint holds a shared GAN: {--method: its make_plan}.
-SHARED_GAN_PLANS = {"autogan": autogan.make_plan}
+SHARED_GAN_PLANS = {
+    "autogan": autogan.make_plan, "slas": autogan.make_plan, "random_sharing": random_sharing.make_plan,
+}  # fmt: skip
 # Options of train_derived.py that this script sets, or that name other work.
 WITHOUT_EFFECT = {"--arch", "--arch_file", "--gen_model", "--rank", "--init_from", "--derive", "--max_iter"}
 WITHOUT_EFFECT |= {"--max_epoch", "--load_path", "--resume", "--topk", "--seeds", "--rank_by"}

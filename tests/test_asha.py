@@ -181,6 +181,10 @@ def test_a_search_trains_promotes_and_ranks_its_trials(finished):
     assert (
         ranked[0]["reward"] == best["final"]["is_mean"] and ranked[0]["architecture"] == best["architecture"]
     )
+    scored = [json.loads(line) for line in (run / "scored.jsonl").read_text().splitlines()]
+    assert [line["purpose"] for line in scored] == ["trial"] * 10 and results["scored_images"] == 80
+    scores = [(entry["architecture"], entry["final"]["fid"]) for entry in trials_of(run)[0].values()]
+    assert sorted(scores) == sorted((line["architecture"], line["fid"]) for line in scored)
     assert {path.name for path in run.glob("trials/*/Model/*")} == {"checkpoint.pth"}
 
 

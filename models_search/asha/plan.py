@@ -7,8 +7,8 @@ import torch
 
 from models.families import family
 from models_search.search_space import every_cell, random_architecture
+from models_search.shared_gan.checks import number_of_cells
 from utils.cli import UserError
-from utils.options import refuse_other_size
 from utils.randomness import random_generator
 from utils.training.inputs import steps_per_epoch
 from utils.training.sizes import network_sizes
@@ -83,7 +83,7 @@ GROUPS += ("asha",)
 
 def make_plan(options):
     """The Plan of resolved options. Raises UserError if they do not fit together."""
-    rungs, img_size, bottom_width = options.asha.rungs, options.data.img_size, options.cells.bottom_width
+    rungs = options.asha.rungs
     if options.search.reward == "swd":
         raise UserError("--reward: swd is a reward of --method dggan and proggan; use is or fid")
     if list(rungs) != sorted(set(rungs)):
@@ -93,8 +93,5 @@ def make_plan(options):
         raise UserError(
             f"--topk: cannot keep {options.beam.topk} of --max_trials {most}; lower --topk or try more"
         )
-    levels = max(1, round(math.log2(img_size / bottom_width)))
-    maker = f"{levels} cell{'' if levels == 1 else 's'} on --bottom_width {bottom_width}"
-    refuse_other_size(img_size, bottom_width << levels, maker, " or change --bottom_width")
     groups = {name: getattr(options, name) for name in GROUPS}
-    return Plan(**groups, levels=levels)
+    return Plan(**groups, levels=number_of_cells(options))

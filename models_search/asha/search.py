@@ -16,6 +16,7 @@ from models_search.asha.state import SearchState
 from models_search.asha.trial import trial_folder, trial_task
 from models_search.retraining.materials import find_materials, materials_of_process
 from models_search.retraining.task import train_task
+from models_search.scored import keep_score, log_cost
 from utils.cli import UserError
 from utils.metrics.scores import figure_name
 from utils.run.machine import pick_device, worker_devices
@@ -90,6 +91,11 @@ class Jobs:
             self.run.log(f"{where}: {scores} (rung {rung + 1} of {len(self.plan.asha.rungs)})")
             figures = {"is": final["is_mean"], "fid": final["fid"], "passes": passes, "trial": index}
             self.run.record(state.finished_jobs, figures, "trial")
+            keep_score(
+                self.run, self.plan, state.trials[index].architecture, level=self.plan.levels,
+                iteration=index + 1, purpose="trial", images=self.plan.search.rl_num_eval_img,
+                is_mean=final["is_mean"], fid=final["fid"],
+            )  # fmt: skip
         for name in ("checkpoint_best.pth", "checkpoint_previous.pth", "checkpoint_best_previous.pth"):
             (task.folder / "Model" / name).unlink(missing_ok=True)  # hundreds of trials take much room
         self.save()
@@ -175,6 +181,6 @@ def run_search(state, plan, materials, run, stop):
             sum(len(trial.scores) > rung for trial in state.trials) for rung in range(len(passes))
         ],
         "failed": sum(None in trial.scores for trial in state.trials),
-        "hours": run.seconds() / 3600,
+        **log_cost(run),
     }
     return ranked, results

@@ -3,17 +3,21 @@
 import math
 from dataclasses import dataclass
 
-import torch
-
-from models.families import family
+from models.autogan.architecture import Architecture
+from models.families import FAMILIES, family
+from models.layers.fast_form import fast_form
 from models_search.search_space import every_cell, random_architecture
 from models_search.shared_gan.checks import number_of_cells
 from utils.cli import UserError
+from utils.precision import check_precision
 from utils.randomness import random_generator
+from utils.run.machine import device_memory, pick_device, worker_devices
 from utils.training.inputs import steps_per_epoch
+from utils.training.memory import on_meta, training_memory
 from utils.training.sizes import network_sizes
 
 DEFAULT_TRIALS = 64
+WIDTHS = FAMILIES["autogan"].widths
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,20 @@ class Plan:
         steps = self.asha.rungs[rung] * steps_per_epoch(num_images, self.training)
         return math.ceil(steps / self.training.n_critic)
 
+    def memory(self):
+        """The Memory of training the smallest architecture of the space; larger ones may still not fit."""
+        smallest = Architecture(tuple(every_cell(level)[0] for level in range(self.levels)))
+        with on_meta(WIDTHS):
+            networks = family(smallest).networks(smallest, self.network.latent_dim, self.cells)
+            if self.run.is_fast:
+                networks = tuple(map(fast_form, networks))
+            batch, resolution = self.scoring.eval_batch_size, self.data.img_size
+            return training_memory(networks, self.training, batch, resolution, widths=WIDTHS, averages=1)
+
     def describe(self):
         """The plan as plain data, for --dry_run."""
         random = self.architecture(0)
-        with torch.device("meta"):
+        with on_meta(WIDTHS):
             networks = family(random).networks(random, self.network.latent_dim, self.cells)
             sizes = network_sizes(*networks, self.data.img_size)
         return {
@@ -61,6 +75,7 @@ class Plan:
             "architectures_in_space": math.prod(len(every_cell(level)) for level in range(self.levels)),
             "discriminator_parameters": sizes["discriminator_parameters"],
             "discriminator_macs": sizes["discriminator_macs"],
+            "memory_bytes": self.memory().total,
             "rungs": list(self.asha.rungs),
             "trials": self.most_trials,
         }
@@ -86,6 +101,8 @@ def make_plan(options):
     rungs = options.asha.rungs
     if options.search.reward == "swd":
         raise UserError("--reward: swd is a reward of --method dggan and proggan; use is or fid")
+    if options.cells.bottom_width == 1:
+        raise UserError("--bottom_width: 1 leaves the first cell's instance norm one value; give 2 or more")
     if list(rungs) != sorted(set(rungs)):
         raise UserError(f"--rungs: {list(rungs)} must rise; give each rung more passes than the one below")
     most = options.asha.max_trials
@@ -94,4 +111,9 @@ def make_plan(options):
             f"--topk: cannot keep {options.beam.topk} of --max_trials {most}; lower --topk or try more"
         )
     groups = {name: getattr(options, name) for name in GROUPS}
-    return Plan(**groups, levels=number_of_cells(options))
+    plan = Plan(**groups, levels=number_of_cells(options))
+    device = pick_device(options.run.device)
+    check_precision("--precision", options.training.precision, device)
+    devices = worker_devices(device, options.independent.workers)
+    plan.memory().check(device_memory(devices[0]) // devices.count(devices[0]))
+    return plan

@@ -54,7 +54,8 @@ def main():
     derived = run.folder / "derived.json"
     write_derived(derived, options.search.reward, options.scoring.feature_net, ranked)
     print_next_commands(run, options, derived, ranked[0])
-    run.finish(results)
+    found = {"architectures": "architecture", "rewards": "reward"}
+    run.finish({name: [entry[part] for entry in ranked] for name, part in found.items()} | results)
 
 
 def print_next_commands(run, options, derived, best):

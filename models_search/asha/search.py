@@ -174,8 +174,6 @@ def run_search(state, plan, materials, run, stop):
     folder = trial_folder(run.folder, best[0])
     run.log(f"  python train_derived.py --load_path {folder} --max_iter {10 * longest}")
     results = {
-        "architectures": [entry["architecture"] for entry in ranked],
-        "rewards": [entry["reward"] for entry in ranked],
         "trials": len(state.trials),
         "trials_per_rung": [
             sum(len(trial.scores) > rung for trial in state.trials) for rung in range(len(passes))

@@ -9,13 +9,13 @@ from models_search.autogan.controller import BeamEntry, reinforce, sample_archit
 from models_search.autogan.state import SearchState, new_policy
 from models_search.candidates import top_k
 from models_search.scored import log_cost
+from models_search.shared_gan.materials import new_or_restored
 from models_search.shared_gan.progress import (
     SCORED_ARCHITECTURES, is_scored_after, keep_scores, sample_grid, score_sampled, scores_generator,
 )  # fmt: skip
 from models_search.shared_gan.training import reset, steps_per_iteration, train_shared_gan
 from utils.progress import Progress, progress_line
 from utils.randomness import random_generator, seed_after
-from utils.run.machine import pick_device
 from utils.run.save_point import SavePoint
 from utils.training.loop import refuse_non_finite, train_or_roll_back
 
@@ -194,15 +194,7 @@ def iteration_line(plan, iteration, figures, seconds):
 # How search.py runs it.
 
 
-def new_state(plan, saved):
-    """The state to start from: that of the checkpoint `saved`, or a new one.
-
-    Raises UserError where a checkpoint does not fit the plan.
-    """
-    device = pick_device(plan.run.device)
-    if saved is None:
-        return SearchState.start(plan, device)
-    return SearchState.restore(saved, plan, device, f"--load_path: {plan.run.load_path}")
+new_state = partial(new_or_restored, SearchState)
 
 
 def read_images(state, plan, materials):
@@ -219,10 +211,4 @@ def run_search(state, plan, materials, run, stop):
     reward = materials.reward(plan, run, save_point)
     beam = search(state, plan, materials.images, reward, run, save_point)
     ranked = [{"architecture": str(entry.architecture), "reward": entry.score} for entry in beam]
-    results = {
-        "architectures": [entry["architecture"] for entry in ranked],
-        "rewards": [entry["reward"] for entry in ranked],
-        "resets": state.shared.resets,
-        **log_cost(run, state.shared.resets),
-    }
-    return ranked, results
+    return ranked, {"resets": state.shared.resets, **log_cost(run, state.shared.resets)}

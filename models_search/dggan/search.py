@@ -230,8 +230,6 @@ def run_search(tree, plan, materials, run, stop):
         "method": plan.search.method,
         "feature_net": plan.scoring.feature_net,
         "reward": plan.search.reward,
-        "architectures": [entry["architecture"] for entry in ranked],
-        "rewards": [entry["reward"] for entry in ranked],
         "resolutions": resolutions,
         "networks": len(tree),
         "failed": sum(bool(node.failure) and node.failure != LEFT_OUT for node in tree),

@@ -5,6 +5,7 @@ scored on few images, and the best of them on many.
 """
 
 import time
+from functools import partial
 from typing import NamedTuple
 
 from models.autogan.architecture import Architecture
@@ -12,13 +13,13 @@ from models_search.candidates import top_k
 from models_search.random_sharing.state import SearchState
 from models_search.scored import log_cost
 from models_search.search_space import random_architecture
+from models_search.shared_gan.materials import new_or_restored
 from models_search.shared_gan.progress import (
     SCORED_ARCHITECTURES, is_scored_after, keep_scores, sample_grid, score_sampled, scores_generator,
 )  # fmt: skip
 from models_search.shared_gan.training import reset, steps_per_iteration, train_shared_gan
 from utils.progress import Progress, progress_line
 from utils.randomness import random_generator
-from utils.run.machine import pick_device
 from utils.run.save_point import SavePoint
 
 
@@ -122,15 +123,7 @@ def distinct_architectures(plan, count):
 # How search.py runs it.
 
 
-def new_state(plan, saved):
-    """The state to start from: that of the checkpoint `saved`, or a new one.
-
-    Raises UserError where a checkpoint does not fit the plan.
-    """
-    device = pick_device(plan.run.device)
-    if saved is None:
-        return SearchState.start(plan, device)
-    return SearchState.restore(saved, plan, device, f"--load_path: {plan.run.load_path}")
+new_state = partial(new_or_restored, SearchState)
 
 
 def read_images(state, plan, materials):
@@ -148,10 +141,4 @@ def run_search(state, plan, materials, run, stop):
     images = materials.images.at(plan.levels - 1)
     beam = search(state, plan, images, reward, run, save_point)
     ranked = [{"architecture": str(entry.architecture), "reward": entry.score} for entry in beam]
-    results = {
-        "architectures": [entry["architecture"] for entry in ranked],
-        "rewards": [entry["reward"] for entry in ranked],
-        "resets": state.shared.resets,
-        **log_cost(run, state.shared.resets),
-    }
-    return ranked, results
+    return ranked, {"resets": state.shared.resets, **log_cost(run, state.shared.resets)}

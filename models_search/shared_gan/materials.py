@@ -42,3 +42,15 @@ def load_materials(plan):
     resolutions = [bottom_width << cells for cells in range(1, plan.levels + 1)]
     images = LevelImages(image_set, resolutions, feature_net, device, data.num_workers)
     return Materials(device, feature_net, images)
+
+
+def new_or_restored(state_class, plan, saved):
+    """The state a search starts from: new, or that of the checkpoint `saved`.
+
+    state_class: a SearchState, with `start` and `restore`. Raises UserError where a checkpoint does not fit
+    the plan.
+    """
+    device = pick_device(plan.run.device)
+    if saved is None:
+        return state_class.start(plan, device)
+    return state_class.restore(saved, plan, device, f"--load_path: {plan.run.load_path}")

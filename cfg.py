@@ -1,4 +1,4 @@
-"""The options of a script's call, in the groups of option_groups.py. No torch.
+"""The options of a script's call, in the groups of option_groups/. No torch.
 
     options = parse("search")
     options.beam.topk, options.run.random_seed
@@ -17,13 +17,16 @@ import help_texts
 from models import architectures
 from models.autogan.architecture import PUBLISHED, Architecture
 from models.errors import ArchitectureError
-from option_groups import (
-    SEARCH, TEST, TRAIN, DataOptions, AuthorsOptions, ModelOptions, NetworkOptions, CellOptions,
-    WeightOptions, TrainingOptions, ScoringOptions, EvaluationOptions, RunOptions, ResumeOptions,
-    SearchOptions, BeamOptions, IndependentOptions, AshaOptions, SharedGanOptions, MultiLevelOptions,
-    ControllerOptions, RandomSharingOptions, GrowthOptions, DgganOptions, DeriveOptions, RetrainOptions,
-    TestOptions
+from option_groups.kinds import SEARCH, TEST, TRAIN
+from option_groups.searching import (
+    AshaOptions, BeamOptions, ControllerOptions, DgganOptions, GrowthOptions, IndependentOptions,
+    MultiLevelOptions, RandomSharingOptions, SearchOptions, SharedGanOptions,
 )  # fmt: skip
+from option_groups.shared import (
+    AuthorsOptions, CellOptions, DataOptions, EvaluationOptions, ModelOptions, NetworkOptions, ResumeOptions,
+    RunOptions, ScoringOptions, TestOptions,
+)  # fmt: skip
+from option_groups.training import DeriveOptions, RetrainOptions, TrainingOptions, WeightOptions
 from utils.cli import UserError
 from utils.options import Script, refuse_other_size
 from utils.run.config import read_config
@@ -258,6 +261,7 @@ def resumed(options, saved):
     if script != options.script:
         cure = f"go on with it by: python {script}.py --load_path {shlex.quote(path)}"
         raise UserError(f"--load_path: {path} is a run of {script}.py; {cure}")
+    saved = SCRIPTS[script].later_defaults() | saved
     missing = SCRIPTS[script].known().keys() - saved.keys() - THIS_CALL_ONLY - set(AUTHORS)
     if missing:
         raise UserError(f"{source} lacks the option --{min(missing)}; use another run")

@@ -1,4 +1,4 @@
-"""What --help ends with, and what unknown options may mean. option_groups.py has the options. No torch."""
+"""What --help ends with, and what unknown options may mean. option_groups/ has the options. No torch."""
 
 # {what is meant: what users of other projects type}. Words of an option's own name, such as seed, are found
 # without an entry.

@@ -29,7 +29,7 @@ from utils.metrics.correlation import rank_correlations  # noqa: E402
 from utils.metrics.evaluate import NonFiniteImages, evaluate  # noqa: E402
 from utils.metrics.generator import noise_sampler  # noqa: E402
 from utils.metrics.scores import figure_name  # noqa: E402
-from utils.options import number  # noqa: E402
+from utils.option_types import number  # noqa: E402
 from utils.randomness import random_generator  # noqa: E402
 from utils.run.files import write_json  # noqa: E402
 from utils.run.folder import find_run, load_run  # noqa: E402

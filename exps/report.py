@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from utils.cli import Parser, UserError, run_script  # noqa: E402
-from utils.options import output_file  # noqa: E402
+from utils.option_types import output_file  # noqa: E402
 from utils.run.files import write_text  # noqa: E402
 
 

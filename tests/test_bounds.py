@@ -21,7 +21,7 @@ from models_search.dggan.plan import make_plan
 from utils.cli import UserError, run_script
 from utils.metrics import __main__ as metrics
 from utils.metrics.real_statistics import load_fid_stat
-from utils.options import LARGEST, number
+from utils.option_types import LARGEST, number
 from utils.run.files import open_regular
 from utils.run.machine import pick_device
 from utils.training.memory import Memory, on_meta, scoring_memory, training_memory

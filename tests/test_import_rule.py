@@ -26,7 +26,7 @@ UTILS = [  # from the top down; a module imports from its own room and from lowe
     {"inception"},
     {"training"},
     {"run", "data"},
-    {"cli", "options", "images", "randomness", "precision", "progress", "console"},
+    {"cli", "options", "option_types", "images", "randomness", "precision", "progress", "console"},
 ]
 SHARED_BY_SEARCHES = {"shared_gan", "retraining"}  # folders of models_search that are no strategies
 
@@ -35,7 +35,7 @@ def find_modules():
     """{module name: file}. The files of bench, exps and tests import each other by bare names."""
     folders = [ROOT / folder for folder in (".", "bench", "exps", "tests")]
     modules = {path.stem: path for folder in folders for path in folder.glob("*.py")}
-    for room in ("models", "models_search", "utils", "library", "exps/reporting"):
+    for room in ("models", "models_search", "utils", "library", "option_groups", "exps/reporting"):
         for path in (ROOT / room).rglob("*.py"):
             parts = path.relative_to((ROOT / room).parent).with_suffix("").parts
             modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path

@@ -8,7 +8,7 @@ import torch
 from running import training_options
 from torch import nn
 
-import option_groups
+from option_groups import kinds
 from models.autogan.architecture import Architecture
 from models.autogan.networks import Discriminator, Generator
 from models.layers.fast_form import fast_form
@@ -103,7 +103,7 @@ def test_images_that_are_scored_are_generated_in_exact_float32():
 
 
 def test_the_options_know_the_same_precisions():
-    assert option_groups.PRECISIONS == PRECISIONS
+    assert kinds.PRECISIONS == PRECISIONS
 
 
 def test_tf32_on_a_cpu_is_refused(fail_command):

@@ -15,7 +15,7 @@ from utils.metrics.evaluate import evaluate_both
 from utils.metrics.network_options import add_network_options, load_networks
 from utils.metrics.real_statistics import real_statistics, save_statistics
 from utils.metrics.sums import FEATURE_SAMPLE
-from utils.options import number
+from utils.option_types import number
 from utils.run.machine import device_memory
 from utils.training.memory import scoring_memory
 

@@ -17,7 +17,7 @@ from utils.metrics.network_options import add_network_options, load_networks
 from utils.metrics.real_statistics import load_fid_stat, real_statistics
 from utils.metrics.scores import METRICS, fewest_images
 from utils.metrics.sums import FEATURE_SAMPLE
-from utils.options import number
+from utils.option_types import number
 from utils.run.machine import device_memory
 from utils.training.memory import scoring_memory
 

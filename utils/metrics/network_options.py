@@ -2,7 +2,7 @@
 
 from utils.inception.feature_net import FEATURE_NETS
 from utils.metrics.generator import load_feature_nets
-from utils.options import number
+from utils.option_types import number
 from utils.precision import PRECISIONS
 from utils.run.machine import pick_device
 

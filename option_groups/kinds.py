@@ -1,0 +1,22 @@
+"""The bounds and lists that several groups of options share."""
+
+from functools import partial
+
+from models.autogan.architecture import PUBLISHED
+from utils.options import count, option
+
+SEARCH, TRAIN, TEST = "search", "train_derived", "test"
+ALL, TRAINING, SCORING = (SEARCH, TRAIN, TEST), (SEARCH, TRAIN), (TRAIN, TEST)
+DATASETS = ("cifar10", "stl10", "mnist", "fashion_mnist", "digits", "folder")
+GENERATORS = ("shared_gan", *PUBLISHED)
+PRECISIONS = ("float32", "tf32", "bfloat16")  # those of utils.precision, which needs torch
+# Methods of search.py: those that search AutoGAN's cells in a shared GAN. "autogan" is also their family.
+SHARED_GAN_METHODS = ("autogan", "slas", "random_sharing")
+CELL_METHODS = (*SHARED_GAN_METHODS, "asha")  # those that draw AutoGAN's cells
+
+# Larger ones fit no memory, and the products of these fit 64 bits; what fits this machine is checked later.
+width = partial(count, at_most=2**20)
+size = partial(option, at_most=2**14)
+images = partial(option, at_least=2, at_most=10**8)  # a random order of so many takes 800 MB
+million = partial(count, at_most=10**6)
+processes = partial(option, at_most=1024)

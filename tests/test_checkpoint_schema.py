@@ -224,6 +224,15 @@ def test_no_part_of_a_checkpoint_may_be_missing_or_of_another_type(stopped_run, 
     assert len(taken) < 12
 
 
+@pytest.mark.parametrize("length", [1, 3])
+def test_an_lstm_state_of_other_than_two_tensors_is_refused(stopped_run, length):
+    folder, good = stopped_run("search")
+    restore = restorer("search", folder, good)
+    (hidden, _) = good["beam"][0]["state"]
+    with pytest.raises(UserError, match="beam"):
+        restore(replaced(good, ("beam", 0, "state"), (hidden,) * length))
+
+
 @pytest.mark.parametrize("part", [*POSITION, "gan"])
 def test_a_run_whose_checkpoint_lacks_a_part_is_not_gone_on_with(stopped_run, fail_command, part):
     folder, good = stopped_run("train_derived")

@@ -9,6 +9,7 @@ import utils.metrics.evaluate
 import utils.metrics.real_statistics
 from utils.data.load import load_images
 from utils.metrics.evaluate import evaluate
+from utils.metrics.generator import score_generator
 from utils.metrics.real_statistics import real_statistics
 from utils.progress import Progress
 
@@ -39,9 +40,12 @@ def test_reading_computing_statistics_and_scoring_count_images_to_the_last(begun
     real_statistics(images, TinyNet(), cache_dir=tmp_path / "other", progress="real images")
     evaluate(lambda count: torch.zeros(count, 3, 8, 8), 7, TinyNet(), real=real, batch_size=3, splits=1)
     evaluate(lambda count: torch.zeros(count, 3, 8, 8), 6, TinyNet(), splits=1, progress="generated images")
+    generator = torch.nn.Linear(2, 3)
+    generator.latent_dim, generator.forward = 2, lambda noise: torch.zeros(len(noise), 3, 8, 8)
+    score_generator(generator, [TinyNet()], [real], num_images=5, seed=0, splits=1)
     assert [words for words in begun if "reading" not in words[1]] == [
         (20, begun[1][1], "image", 20), (20, "real images", "image", 20),
-        (7, "scoring", "image", 7), (6, "generated images", "image", 6),
+        (7, "scoring", "image", 7), (6, "generated images", "image", 6), (5, "scoring", "image", 5),
     ]  # fmt: skip
     assert "reading" in begun[0][1] and begun[0][2:] == ("image", 20)
     assert "statistics" in begun[1][1]

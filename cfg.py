@@ -18,6 +18,7 @@ from models import architectures
 from models.autogan.architecture import PUBLISHED, Architecture
 from models.errors import ArchitectureError
 from option_groups.kinds import SEARCH, TEST, TRAIN
+from option_groups.recipe import AverageOptions, IndependentAverageOptions, RateOptions
 from option_groups.searching import (
     AshaOptions, BeamOptions, ControllerOptions, DgganOptions, GrowthOptions, IndependentOptions,
     MultiLevelOptions, RandomSharingOptions, SearchOptions, SharedGanOptions,
@@ -53,6 +54,8 @@ class Options:
     cells: CellOptions = None
     weights: WeightOptions = None
     training: TrainingOptions = None
+    average: AverageOptions = None
+    rates: RateOptions = None
     scoring: ScoringOptions = None
     evaluation: EvaluationOptions = None
     run: RunOptions = None
@@ -60,6 +63,7 @@ class Options:
     search: SearchOptions = None
     beam: BeamOptions = None
     independent: IndependentOptions = None
+    independent_average: IndependentAverageOptions = None
     shared_gan: SharedGanOptions = None
     multi_level: MultiLevelOptions = None
     controller: ControllerOptions = None
@@ -268,7 +272,8 @@ def resumed(options, saved):
     SCRIPTS[script].check_saved(saved, source)
     free = FREE_ON_RESUME
     # Without decay of the learning rates, no step depends on the number of steps.
-    if script == TRAIN and not saved["lr_decay"] and saved["max_epoch"] is None:
+    is_constant = script == TRAIN and not saved["lr_decay"] and saved["lr_schedule"] == "constant"
+    if is_constant and saved["max_epoch"] is None:
         free = free | {"max_iter"} if options.derive.max_iter > saved["max_iter"] else free
     saved = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
     values = {**options.flat(), **saved, **_this_call(options)}
@@ -321,7 +326,8 @@ def find_run(options):
         return options
     path = resume
     if resume == "auto":
-        path = find_interrupted("logs", run.exp_name, options.flat(), FREE_ON_RESUME)
+        later = SCRIPTS[options.script].later_defaults()
+        path = find_interrupted("logs", run.exp_name, options.flat(), FREE_ON_RESUME, later)
     return dataclasses.replace(options, run=dataclasses.replace(run, load_path=path))
 
 
@@ -330,7 +336,8 @@ def refuse_unread(options, method=None):
 
     method: the family of a checkpoint's architecture, if it is known.
     """
-    SCRIPTS[options.script].refuse_unread(options.typed, method or _method(options.flat()))
+    values = options.flat()
+    SCRIPTS[options.script].refuse_unread(options.typed, method or _method(values), values)
 
 
 def command(script, options, **values):

@@ -220,12 +220,14 @@ class Script:
         }
         return groups, {name: values[name] for name in self.tolerated + self.refused}
 
-    def refuse_unread(self, typed, method):
+    def refuse_unread(self, typed, method, values):
         """Raise UserError if one of the `typed` options (names) has no effect.
 
-        The script does not read it at all or not with this method, or another typed option replaces it.
+        The script does not read it at all or not with this method, another typed option replaces it, or one
+        that it needs is not set in `values`, {option: value} of the call.
         """
-        for name, (group_class, field) in self.known().items():
+        known = self.known()
+        for name, (group_class, field) in known.items():
             if name not in typed:
                 continue
             if name in self.refused:
@@ -234,7 +236,7 @@ class Script:
                 cure = f" or set {self.switch} {group_class.methods[0]}" if self.switch else ""
                 raise UserError(f"--{name}: without effect with {method}; leave it out{cure}")
             needed = field.metadata["needs"]
-            if needed and needed not in typed:
+            if needed and values[needed] == known[needed][1].default:
                 raise UserError(f"--{name}: without effect without --{needed}; leave it out or give that too")
             for other in field.metadata["instead_of"]:
                 if other in typed:

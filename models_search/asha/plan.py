@@ -34,6 +34,7 @@ class Plan:
     search: object
     beam: object
     independent: object
+    independent_average: object
     asha: object
     levels: int  # number of cells
 
@@ -93,7 +94,7 @@ GROUPS = (
     "beam",
     "independent",
 )
-GROUPS += ("asha",)
+GROUPS += ("independent_average", "asha")
 
 
 def make_plan(options):

@@ -33,6 +33,7 @@ from utils.training.gan import new_gan, place
 from utils.training.inputs import StepInputs
 from utils.training.loop import Diverged, look_steps, train
 from utils.training.losses import loss_schedule
+from utils.training.schedules import average_decay
 
 SECONDS_PER_SAVE = 300
 
@@ -107,7 +108,8 @@ def _train(training, node, plan, device, stop):
         looks = train(
             gan, inputs, functions_at, look_steps(first, total, plan.training.print_freq), plan.training,
             first=first, rollbacks=len(training.rollbacks), log=training.rollbacks.append,
-            ema_decay=plan.independent.ema_decay, progress=progress,
+            ema_decay=average_decay(plan.independent.ema_decay, plan.independent_average, plan.training),
+            progress=progress,
         )  # fmt: skip
         for look in looks:
             training.step, figures = look.step, look.figures()

@@ -39,6 +39,7 @@ class Plan:
     run: object
     search: object
     independent: object
+    independent_average: object
     growth: object
     root: GrowingArchitecture
     actions: tuple  # DGGAN: to choose from; ProgGAN: to take one after the other
@@ -111,6 +112,7 @@ class Plan:
 
 
 GROUPS = ("data", "network", "training", "scoring", "run", "search", "independent", "growth")
+GROUPS += ("independent_average",)
 
 
 def make_plan(options):

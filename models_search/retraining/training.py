@@ -19,6 +19,7 @@ from utils.training.compiled import compile_discriminator, compile_generator, co
 from utils.training.gan import Gan, new_gan
 from utils.training.loop import MOST_ROLLBACKS, look_steps, train
 from utils.training.losses import loss_schedule
+from utils.training.schedules import average_decay, rate_factors
 
 SECONDS_PER_LINE = 60  # of the log
 
@@ -104,7 +105,7 @@ def train_generator(state, plan, inputs, total, scorer, run, save_point):
     """
     gan, schedule, n_critic, epoch = state.gan, plan.schedule, plan.training.n_critic, inputs.steps_per_epoch
     loss_at = loss_schedule(plan.training.loss, plan.run.random_seed, device=inputs.images.device)
-    lr_factor = (lambda step: 1 - step / total) if schedule.lr_decay else None
+    first_factor, lr_factor = rate_factors(schedule.lr_decay, plan.rates, total, n_critic)
 
     def functions_at(step):
         return StepFunctions(gan.generator, gan.discriminator, loss_at(step), key="derived")
@@ -120,6 +121,7 @@ def train_generator(state, plan, inputs, total, scorer, run, save_point):
 
     if state.step == 0:
         sample_grid(state, plan, run)
+        gan.scale_learning_rates(first_factor)
     score_if_due()
     gan.generator.train()
     gan.discriminator.train()
@@ -128,7 +130,8 @@ def train_generator(state, plan, inputs, total, scorer, run, save_point):
     with Progress(total, "training", "iteration", first, n_critic, stays=True) as progress:
         looks = train(
             gan, inputs, functions_at, steps, plan.training, first=first, rollbacks=state.rollbacks,
-            log=run.log, ema_decay=schedule.ema_decay, lr_factor=lr_factor, progress=progress,
+            log=run.log, ema_decay=average_decay(schedule.ema_decay, plan.average, plan.training),
+            lr_factor=lr_factor, progress=progress,
         )  # fmt: skip
         for look in looks:
             state.step, state.rollbacks = look.step, look.rollbacks

@@ -51,10 +51,11 @@ def discriminator_step(gan, functions, real, noise, *random, max_grad_norm=0.0):
     return _minimise(loss, gan.discriminator_optimizer, max_grad_norm)
 
 
-def generator_step(gan, functions, noise, *, max_grad_norm=0.0, ema_decay=0.999):
+def generator_step(gan, functions, noise, decay=None, *, max_grad_norm=0.0, ema_decay=0.999):
     """Update the generator once, then its moving average if there is one.
 
-    noise (M, latent_dim); the rest and the result as for `discriminator_step`.
+    noise (M, latent_dim). decay: of the average as a tensor, instead of `ema_decay`. The rest and the result
+    as for `discriminator_step`.
     """
     # Zeros, not None: as in the authors' search, Adam's averages also decay for weights that this
     # architecture does not use.
@@ -69,7 +70,7 @@ def generator_step(gan, functions, noise, *, max_grad_norm=0.0, ema_decay=0.999)
         for parameter in frozen:
             parameter.requires_grad_(True)
     if gan.average is not None:
-        update_average(gan.average, gan.generator, ema_decay)
+        update_average(gan.average, gan.generator, ema_decay if decay is None else decay)
     return result
 
 

@@ -170,6 +170,7 @@ def load_adam(optimizer, state):
 def update_average(average, network, decay=0.999):
     """Move the average generator a step: average = decay * average + (1 - decay) * trained.
 
+    decay: a number, or a 0-d tensor of the networks' device, which a recorded step reads each time.
     Parameters and batch norm's running statistics are averaged. Other buffers (batch norm's step counter,
     spectral norm's vectors) are copied, because their average means nothing.
     """
@@ -180,4 +181,7 @@ def update_average(average, network, decay=0.999):
             values.append(value)
         else:
             buffer.copy_(value)
-    torch._foreach_lerp_(averages, values, 1 - decay)
+    if torch.is_tensor(decay):
+        torch._foreach_add_(averages, torch._foreach_mul(torch._foreach_sub(values, averages), 1 - decay))
+    else:
+        torch._foreach_lerp_(averages, values, 1 - decay)

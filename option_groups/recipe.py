@@ -1,0 +1,56 @@
+"""What later work adds to a training, each switch off by default: docs/RECIPES.md has formulas and sources.
+
+All of these options came after the first checkpoints: a run without them has the defaults, which add nothing.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+from option_groups.kinds import SEARCH, TRAIN
+from utils.options import group, option
+
+later = partial(option, later=True)
+
+
+@dataclass(frozen=True)
+class _Average:
+    ema_halflife: int = later(
+        None,
+        "half-life of the average generator in generated images, for example 500000",
+        at_least=1,
+        instead_of=("ema_decay",),
+    )
+    ema_rampup: float = later(
+        0.05,
+        "no longer half-life than this share of the images so far; 0: no ramp",
+        at_least=0,
+        at_most=1,
+        needs="ema_halflife",
+    )
+    ema_start: int = later(0, "generator steps before which the average is a copy", at_least=0)
+
+
+@group(scripts=(TRAIN,))
+class AverageOptions(_Average):
+    """The average generator of train_derived.py."""
+
+
+@group(scripts=(SEARCH,), methods=("asha", "dggan", "proggan"))
+class IndependentAverageOptions(_Average):
+    """The average generators of the searches that have some."""
+
+
+@group(scripts=(TRAIN,))
+class RateOptions:
+    """Learning rates that change; --lr_decay is the authors' own way."""
+
+    lr_schedule: str = later(
+        "constant",
+        "how both learning rates fall to 0 at the end",
+        ("constant", "linear", "cosine"),
+        instead_of=("lr_decay",),
+    )
+    lr_decay_start: int = later(
+        0, "generator iteration from which they fall", at_least=0, needs="lr_schedule"
+    )
+    lr_warmup: int = later(0, "generator iterations over which they rise from 0", at_least=0)

@@ -14,7 +14,7 @@ WRONG = [
     (f"{TRAIN} --lr_schedule step", "--lr_schedule: invalid choice"),
     (f"{TRAIN} --lr_schedule linear --lr_decay_start 9 --max_iter 9", "--lr_decay_start: the training ends after 9 iter"),
     (f"{TRAIN} --lr_warmup 9 --max_iter 9", "--lr_warmup: the training ends after 9 iterations; give fewer"),
-    ("search --lr_warmup 9", "unrecognized arguments: --lr_warmup"),
+    ("search --lr_warmup 9", "--lr_warmup: no such option"),
 ]  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from models import architectures
 from models.autogan.architecture import PUBLISHED, Architecture
 from models.errors import ArchitectureError
 from option_groups.kinds import SEARCH, TEST, TRAIN
-from option_groups.recipe import AverageOptions, IndependentAverageOptions, RateOptions
+from option_groups.recipe import AverageOptions, IndependentAverageOptions, RateOptions, RecipeOptions
 from option_groups.searching import (
     AshaOptions, BeamOptions, ControllerOptions, DgganOptions, GrowthOptions, IndependentOptions,
     MultiLevelOptions, RandomSharingOptions, SearchOptions, SharedGanOptions,
@@ -54,6 +54,7 @@ class Options:
     cells: CellOptions = None
     weights: WeightOptions = None
     training: TrainingOptions = None
+    recipe: RecipeOptions = None
     average: AverageOptions = None
     rates: RateOptions = None
     scoring: ScoringOptions = None
@@ -350,7 +351,9 @@ def command(script, options, **values):
     left_out |= {"is_splits", "feature_precision"} if options.script == SEARCH else set()
     ours, target = options.flat(), SCRIPTS[script]
     method = _method(ours | values)
-    shared = target.known("data", "network", "cells", "weights", "training", "scoring", "evaluation")
+    shared = target.known(
+        "data", "network", "cells", "weights", "training", "recipe", "scoring", "evaluation"
+    )
     shared |= {name: found for name, found in target.known().items() if name == "ema_decay"}
     carried = {
         name: ours[name]

@@ -6,10 +6,28 @@ All of these options came after the first checkpoints: a run without them has th
 from dataclasses import dataclass
 from functools import partial
 
-from option_groups.kinds import SEARCH, TRAIN
+from option_groups.kinds import SEARCH, TRAIN, TRAINING
 from utils.options import group, option
 
 later = partial(option, later=True)
+
+
+@group(scripts=TRAINING)
+class RecipeOptions:
+    """What every training step may do besides the adversarial loss."""
+
+    r1_gamma: float = later(
+        None,
+        "weight of R1, half of which times |grad D|^2 on real images is added to the discriminator's loss; "
+        "r3gan adds it on generated ones too (R2), by default 0.05, the others by default nothing",
+        at_least=0,
+    )
+    r1_interval: int = later(
+        1,
+        "discriminator steps from one such penalty to the next, each counting as many times",
+        at_least=1,
+        at_most=10**6,
+    )
 
 
 @dataclass(frozen=True)

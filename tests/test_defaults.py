@@ -45,8 +45,9 @@ DERIVE = {
 }  # fmt: skip
 # What came later changes nothing by default.
 AVERAGE = {"ema_halflife": None, "ema_rampup": 0.05, "ema_start": 0}
+RECIPE = {"r1_gamma": None, "r1_interval": 1}
 RATES = {"lr_schedule": "constant", "lr_decay_start": 0, "lr_warmup": 0}
-LATER = {"search": {**AVERAGE}, "train_derived": {**AVERAGE, **RATES}, "test": {}}
+LATER = {"search": {**RECIPE, **AVERAGE}, "train_derived": {**RECIPE, **AVERAGE, **RATES}, "test": {}}
 TEST = {
     "arch": None, "metrics": (), "protocol": "autogan", "split": "train", "exp_name": "test",
     "checkpoint": "best", "save_images": None, "num_images": 64, "interpolate": False,

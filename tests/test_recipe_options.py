@@ -14,6 +14,17 @@ WRONG = [
     (f"{TRAIN} --lr_schedule step", "--lr_schedule: invalid choice"),
     (f"{TRAIN} --lr_schedule linear --lr_decay_start 9 --max_iter 9", "--lr_decay_start: the training ends after 9 iter"),
     (f"{TRAIN} --lr_warmup 9 --max_iter 9", "--lr_warmup: the training ends after 9 iterations; give fewer"),
+    (f"{TRAIN} --loss r3gan", "--loss: r3gan compares images in pairs, batches of (128, 64); set --gen_batch_size 64"),
+    ("search --loss r3gan", "--loss: r3gan compares images in pairs"),
+    ("search --method asha --loss r3gan", "--loss: r3gan compares images in pairs"),
+    (f"{TRAIN} --loss mmd -gen_bs 1", "--loss: mmd compares the images of a batch, which is one of 1"),
+    (f"{TRAIN} --loss relativistic-hinge -dis_bs 1", "--loss: relativistic-hinge compares the images of a batch"),
+    ("search --method dggan --loss mmd", "--loss: mmd takes a discriminator of 16 outputs, a growing one has one"),
+    ("train_derived --arch 4: G 3x4 D 3x4 --img_size 4 --loss mmd", "--loss: mmd takes a discriminator of 16 outputs"),
+    (f"{TRAIN} --loss lsgan", "--loss: invalid choice"),
+    (f"{TRAIN} --r1_gamma -1", "--r1_gamma: must be at least 0"),
+    (f"{TRAIN} --r1_interval 16", "--r1_interval: without effect without --r1_gamma"),
+    ("search --r1_gamma 0 --r1_interval 16", "--r1_interval: without effect without --r1_gamma"),
     ("search --lr_warmup 9", "--lr_warmup: no such option"),
 ]  # fmt: skip
 

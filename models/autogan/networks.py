@@ -98,19 +98,20 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Residual discriminator. The first two blocks halve the resolution, the others keep it.
 
-    At level 0 the first and the last block run. Each further level adds one block between them.
+    At level 0 the first and the last block run. Each further level adds one block between them. outputs: how
+    many the loss needs.
     """
 
-    def __init__(self, levels=3, df_dim=128):
+    def __init__(self, levels=3, df_dim=128, *, outputs=1):
         super().__init__()
         growing = [FirstDiscriminatorBlock(3, df_dim)]
         growing += [DiscriminatorBlock(df_dim, downsample=level == 1) for level in range(1, levels)]
         self.growing = nn.ModuleList(growing)
         self.last = DiscriminatorBlock(df_dim)
-        self.linear = nn.Linear(df_dim, 1, bias=False)
+        self.linear = nn.Linear(df_dim, outputs, bias=False)
 
     def forward(self, images, level=None):
-        """(N, 3, R, R) -> logits (N, 1), by the blocks of `level` (0-based); None: by all blocks."""
+        """(N, 3, R, R) -> logits (N, outputs), by the blocks of `level` (0-based); None: by all blocks."""
         with joint_weights(self._blocks(level), self.last, self.linear):
             return self.logits(images, level)
 

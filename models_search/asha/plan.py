@@ -12,7 +12,9 @@ from utils.cli import UserError
 from utils.precision import check_precision
 from utils.randomness import random_generator
 from utils.run.machine import device_memory, pick_device, worker_devices
+from utils.training.checks import check_recipe
 from utils.training.inputs import steps_per_epoch
+from utils.training.losses import LOSSES
 from utils.training.memory import on_meta, training_memory
 from utils.training.sizes import network_sizes
 
@@ -29,6 +31,7 @@ class Plan:
     cells: object
     weights: object
     training: object
+    recipe: object
     scoring: object
     run: object
     search: object
@@ -54,11 +57,15 @@ class Plan:
         steps = self.asha.rungs[rung] * steps_per_epoch(num_images, self.training)
         return math.ceil(steps / self.training.n_critic)
 
+    def _networks(self, architecture):
+        outputs = LOSSES[self.training.loss].outputs
+        return family(architecture).networks(architecture, self.network.latent_dim, self.cells, outputs)
+
     def memory(self):
         """The Memory of training the smallest architecture of the space; larger ones may still not fit."""
         smallest = Architecture(tuple(every_cell(level)[0] for level in range(self.levels)))
         with on_meta(WIDTHS):
-            networks = family(smallest).networks(smallest, self.network.latent_dim, self.cells)
+            networks = self._networks(smallest)
             if self.run.is_fast:
                 networks = tuple(map(fast_form, networks))
             batch, resolution = self.scoring.eval_batch_size, self.data.img_size
@@ -68,8 +75,7 @@ class Plan:
         """The plan as plain data, for --dry_run."""
         random = self.architecture(0)
         with on_meta(WIDTHS):
-            networks = family(random).networks(random, self.network.latent_dim, self.cells)
-            sizes = network_sizes(*networks, self.data.img_size)
+            sizes = network_sizes(*self._networks(random), self.data.img_size)
         return {
             "architecture": "searched",
             "resolution": self.data.img_size,
@@ -82,19 +88,8 @@ class Plan:
         }
 
 
-GROUPS = (
-    "data",
-    "network",
-    "cells",
-    "weights",
-    "training",
-    "scoring",
-    "run",
-    "search",
-    "beam",
-    "independent",
-)
-GROUPS += ("independent_average", "asha")
+GROUPS = ("data", "network", "cells", "weights", "training", "recipe", "scoring", "run", "search", "beam")
+GROUPS += ("independent", "independent_average", "asha")
 
 
 def make_plan(options):
@@ -113,6 +108,7 @@ def make_plan(options):
         )
     groups = {name: getattr(options, name) for name in GROUPS}
     plan = Plan(**groups, levels=number_of_cells(options))
+    check_recipe(plan.training, plan.recipe, "autogan")
     device = pick_device(options.run.device)
     check_precision("--precision", options.training.precision, device)
     devices = worker_devices(device, options.independent.workers)

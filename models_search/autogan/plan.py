@@ -33,6 +33,7 @@ class Plan:
     cells: object
     weights: object
     training: object
+    recipe: object
     scoring: object
     run: object
     search: object
@@ -140,8 +141,8 @@ class Plan:
         }
 
 
-GROUPS = ("data", "network", "cells", "weights", "training", "scoring", "run", "search", "beam", "shared_gan")
-GROUPS += ("multi_level", "controller")
+GROUPS = ("data", "network", "cells", "weights", "training", "recipe", "scoring", "run", "search", "beam")
+GROUPS += ("shared_gan", "multi_level", "controller")
 
 
 def make_plan(options):

@@ -33,6 +33,7 @@ from utils.training.gan import new_gan, place
 from utils.training.inputs import StepInputs
 from utils.training.loop import Diverged, look_steps, train
 from utils.training.losses import loss_schedule
+from utils.training.recipe import recipe_schedule
 from utils.training.schedules import average_decay
 
 SECONDS_PER_SAVE = 300
@@ -103,7 +104,8 @@ def _train(training, node, plan, device, stop):
     gan.generator.train()
     gan.discriminator.train()
     first, name = training.step, f"  {node.file.stem}, {node.entry.resolution} px"
-    functions_at = partial(fade.functions_at, gan, loss_schedule(plan.training.loss, seed, device=device))
+    loss_at = loss_schedule(plan.training.loss, seed, device=device)
+    functions_at = partial(fade.functions_at, gan, loss_at, recipe_schedule(plan.recipe, plan.training, seed))
     with Progress(total, name, first=first) as progress:
         looks = train(
             gan, inputs, functions_at, look_steps(first, total, plan.training.print_freq), plan.training,

@@ -21,6 +21,7 @@ from utils.metrics.sliced_wasserstein import PATCH_SIZE
 from utils.precision import check_precision
 from utils.randomness import random_generator
 from utils.run.machine import device_memory, pick_device, worker_devices
+from utils.training.checks import check_recipe
 from utils.training.memory import on_meta, training_memory
 from utils.training.sizes import network_sizes
 
@@ -35,6 +36,7 @@ class Plan:
     data: object
     network: object
     training: object
+    recipe: object
     scoring: object
     run: object
     search: object
@@ -112,7 +114,7 @@ class Plan:
 
 
 GROUPS = ("data", "network", "training", "scoring", "run", "search", "independent", "growth")
-GROUPS += ("independent_average",)
+GROUPS += ("recipe", "independent_average")
 
 
 def make_plan(options):
@@ -120,6 +122,7 @@ def make_plan(options):
     growth, final, is_list = options.growth, options.data.img_size, options.search.method == "proggan"
     device = pick_device(options.run.device)
     check_precision("--precision", options.training.precision, device)
+    check_recipe(options.training, options.recipe, "growing")
     with _blaming("--start_resolution, --img_size"):
         root = proggan_architecture(growth.start_resolution, growth.growth_width)
         actions = progressive_actions(growth.start_resolution, final)

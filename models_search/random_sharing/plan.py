@@ -17,6 +17,7 @@ class Plan:
     cells: object
     weights: object
     training: object
+    recipe: object
     scoring: object
     run: object
     search: object
@@ -68,8 +69,8 @@ class Plan:
         }
 
 
-GROUPS = ("data", "network", "cells", "weights", "training", "scoring", "run", "search", "beam", "shared_gan")
-GROUPS += ("random_sharing",)
+GROUPS = ("data", "network", "cells", "weights", "training", "recipe", "scoring", "run", "search", "beam")
+GROUPS += ("shared_gan", "random_sharing")
 
 
 def make_plan(options):

@@ -7,7 +7,9 @@ from models.layers.fast_form import fast_form
 from utils.cli import UserError
 from utils.precision import check_precision
 from utils.run.machine import device_memory
+from utils.training.checks import check_recipe
 from utils.training.inputs import steps_per_epoch
+from utils.training.losses import LOSSES
 from utils.training.memory import on_meta, training_memory
 from utils.training.sizes import network_sizes
 
@@ -27,6 +29,7 @@ class TrainingPlan:
     cells: object
     weights: object
     training: object
+    recipe: object
     scoring: object
     run: object
     schedule: object
@@ -49,7 +52,8 @@ class TrainingPlan:
 
     def new_networks(self):
         """(generator, discriminator) of the architecture, not yet initialised."""
-        return family(self.architecture).networks(self.architecture, self.network.latent_dim, self.cells)
+        build, outputs = family(self.architecture).networks, LOSSES[self.training.loss].outputs
+        return build(self.architecture, self.network.latent_dim, self.cells, outputs)
 
     def memory(self):
         """The Memory of the training."""
@@ -65,6 +69,7 @@ class TrainingPlan:
     def check(self, device):
         """Raise UserError unless the device computes in the precision and has the memory."""
         check_precision("--precision", self.training.precision, device)
+        check_recipe(self.training, self.recipe, self.architecture.family)
         self.refuse_single_values(self.training.gen_batch_size, self.training.dis_batch_size)
         if self.iterations is not None:
             self.refuse_late_decay(self.iterations)
@@ -101,7 +106,7 @@ class TrainingPlan:
         }
 
 
-GROUPS = ("data", "network", "cells", "weights", "training", "scoring", "run")
+GROUPS = ("data", "network", "cells", "weights", "training", "recipe", "scoring", "run")
 
 
 def training_plan(options, architecture):

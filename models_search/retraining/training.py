@@ -19,6 +19,7 @@ from utils.training.compiled import compile_discriminator, compile_generator, co
 from utils.training.gan import Gan, new_gan
 from utils.training.loop import MOST_ROLLBACKS, look_steps, train
 from utils.training.losses import loss_schedule
+from utils.training.recipe import recipe_schedule
 from utils.training.schedules import average_decay, rate_factors
 
 SECONDS_PER_LINE = 60  # of the log
@@ -105,10 +106,11 @@ def train_generator(state, plan, inputs, total, scorer, run, save_point):
     """
     gan, schedule, n_critic, epoch = state.gan, plan.schedule, plan.training.n_critic, inputs.steps_per_epoch
     loss_at = loss_schedule(plan.training.loss, plan.run.random_seed, device=inputs.images.device)
+    recipe_at = recipe_schedule(plan.recipe, plan.training, plan.run.random_seed)
     first_factor, lr_factor = rate_factors(schedule.lr_decay, plan.rates, total, n_critic)
 
     def functions_at(step):
-        return StepFunctions(gan.generator, gan.discriminator, loss_at(step), key="derived")
+        return StepFunctions(gan.generator, gan.discriminator, loss_at(step), "derived", recipe_at(step))
 
     def is_due(epochs):
         return state.step == total or (state.step > 0 and state.step % (epochs * epoch) == 0)
@@ -169,7 +171,10 @@ def new_state(plan, device):
     gan = new_gan(generator, discriminator, device, plan.training, with_average=True, fast=is_fast)
     if run.compile and not plan.weights.g_spectral_norm:
         compile_generator(gan.generator)
-    if compiles_discriminator(run, plan.training) and family(architecture).compiles_discriminator:
+    if (
+        compiles_discriminator(run, plan.training, plan.recipe)
+        and family(architecture).compiles_discriminator
+    ):
         compile_discriminator(gan.discriminator)
     return TrainingState(architecture, gan)
 

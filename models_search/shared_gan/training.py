@@ -14,6 +14,7 @@ from utils.training.gan import Gan
 from utils.training.inputs import StepInputs, steps_per_epoch
 from utils.training.loop import MOST_ROLLBACKS, look_steps, train
 from utils.training.losses import loss_schedule
+from utils.training.recipe import recipe_schedule
 
 
 COUNTERS = {  # of SharedGan.counters, see utils.run.schema
@@ -76,7 +77,7 @@ def train_shared_gan(
 ):  # fmt: skip
     """Train the shared GAN for one search iteration, on one architecture per step.
 
-    plan: of any search that shares weights; the option groups network, training and run are read here.
+    plan: of any search that shares weights; the option groups network, training, recipe and run are read.
     architectures: one per step, all of one level. images: ResizedImages of that level. The losses are read
     every --print_freq steps. If the GAN collapsed in between, the networks go back and are trained again up
     to exactly the step of the collapse. The training ends early once the run has taken more seconds than
@@ -92,12 +93,13 @@ def train_shared_gan(
         plan.network.latent_dim,
     )
     loss_at = loss_schedule(plan.training.loss, plan.run.random_seed, iteration, device=images.device)
+    recipe_at = recipe_schedule(plan.recipe, plan.training, plan.run.random_seed, iteration)
     discriminate = partial(gan.discriminator, level=level)
 
     def functions_at(step):
         architecture = architectures[step]
         generate = partial(gan.generator, architecture=architecture)
-        return StepFunctions(generate, discriminate, loss_at(step), key=architecture)
+        return StepFunctions(generate, discriminate, loss_at(step), architecture, recipe_at(step))
 
     gan.generator.train()
     gan.discriminator.train()

@@ -1,7 +1,7 @@
 """The adversarial step: one update of the discriminator, one update of the generator.
 
-Networks come as functions, `generate(noise) -> images` and `discriminate(images) -> logits (N, 1)`, so the
-step knows no architecture.
+Networks come as functions, `generate(noise) -> images` and `discriminate(images) -> logits (N, outputs)`, so
+the step knows no architecture.
 """
 
 from typing import Callable, Hashable, NamedTuple
@@ -11,10 +11,11 @@ import torch
 from utils.precision import in_precision
 from utils.training.gan import update_average
 from utils.training.losses import AdversarialLoss, hinge
+from utils.training.recipe import PLAIN, Judge, StepRecipe, gradient_penalty
 
 
 class StepFunctions(NamedTuple):
-    """What one training step computes: how images are made and judged, and the loss.
+    """What one training step computes: how images are made and judged, the loss, and what is added to it.
 
     Steps with the same `key` compute the same, so a GPU may record one and replay it; None: never record.
     """
@@ -23,6 +24,7 @@ class StepFunctions(NamedTuple):
     discriminate: Callable
     loss: AdversarialLoss = hinge
     key: Hashable = None
+    recipe: StepRecipe = PLAIN
 
     def in_precision(self, precision, device):
         """The same functions with both networks in `precision`, see utils.precision."""
@@ -47,30 +49,40 @@ def discriminator_step(gan, functions, real, noise, *random, max_grad_norm=0.0):
         )
     # None, not zeros, so Adam skips unused layers: one that goes out of use is never used again.
     gan.discriminator_optimizer.zero_grad(set_to_none=True)
-    loss = functions.loss.discriminator(functions.discriminate, real, fake, *random)
+    recipe, judge = functions.recipe, Judge(functions.discriminate)
+    if recipe.r1:
+        real = real.detach().requires_grad_()
+    if recipe.r2:
+        fake = fake.detach().requires_grad_()
+    loss = functions.loss.discriminator(judge, real, fake, *random)
+    if recipe.r1:
+        loss = loss + recipe.r1 * gradient_penalty(judge, real)
+    if recipe.r2:
+        loss = loss + recipe.r2 * gradient_penalty(judge, fake)
     return _minimise(loss, gan.discriminator_optimizer, max_grad_norm)
 
 
-def generator_step(gan, functions, noise, decay=None, *, max_grad_norm=0.0, ema_decay=0.999):
+def generator_step(gan, functions, noise, *more, max_grad_norm=0.0, ema_decay=0.999):
     """Update the generator once, then its moving average if there is one.
 
-    noise (M, latent_dim). decay: of the average as a tensor, instead of `ema_decay`. The rest and the result
-    as for `discriminator_step`.
+    noise (M, latent_dim). more: real images where the loss reads some, then, if `ema_decay` is None, the
+    decay of the average as a tensor. The rest and the result as for `discriminator_step`.
     """
     # Zeros, not None: as in the authors' search, Adam's averages also decay for weights that this
     # architecture does not use.
     gan.generator_optimizer.zero_grad(set_to_none=False)
+    *more, ema_decay = more if ema_decay is None else (*more, ema_decay)
     frozen = list(gan.discriminator.parameters())  # nobody needs their gradients
     for parameter in frozen:
         parameter.requires_grad_(False)
     try:
-        loss = functions.loss.generator(functions.discriminate, functions.generate(noise))
+        loss = functions.loss.generator(functions.discriminate, functions.generate(noise), *more)
         result = _minimise(loss, gan.generator_optimizer, max_grad_norm)
     finally:
         for parameter in frozen:
             parameter.requires_grad_(True)
     if gan.average is not None:
-        update_average(gan.average, gan.generator, ema_decay if decay is None else decay)
+        update_average(gan.average, gan.generator, ema_decay)
     return result
 
 

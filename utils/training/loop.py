@@ -91,7 +91,7 @@ def train_steps(gan, batches, functions_at, options, *, ema_decay=0.999, lr_fact
     with multiplying(options.precision, device, autocast=False), gan.graphs.stream():
         for batch in batches:
             functions = functions_at(batch.step).in_precision(options.precision, device)
-            key = functions.key and (functions.key, *way)
+            key = functions.key and (functions.key, functions.recipe.key, *way)
             steps.append(batch.step)
 
             # Update the discriminator.
@@ -105,7 +105,7 @@ def train_steps(gan, batches, functions_at, options, *, ema_decay=0.999, lr_fact
             if batch.generator_noise is not None:
                 rates = {"max_grad_norm": max_grad_norm, "ema_decay": fixed_decay}
                 update = partial(generator_step, gan, functions, **rates)
-                inputs = [batch.generator_noise]
+                inputs = generator_inputs(batch, functions)
                 if fixed_decay is None:
                     inputs.append(torch.full((), ema_decay(batch.step), dtype=torch.float64, device=device))
                 name = _recording("G", key, gan.generator_optimizer)
@@ -118,6 +118,14 @@ def train_steps(gan, batches, functions_at, options, *, ema_decay=0.999, lr_fact
     for step, *figures in zip(steps, d_losses, d_norms, g_losses, g_norms):
         refuse_non_finite(dict(zip(FIGURES, figures)), f"step {step}")
     return d_losses, g_losses
+
+
+def generator_inputs(batch, functions):
+    """Noise for the generator's update, and the real images if its loss reads some: as many, if in pairs."""
+    noise, real = batch.generator_noise, batch.real
+    if not functions.loss.reads_real:
+        return [noise]
+    return [noise[: len(real)] if functions.loss.in_pairs else noise, real]
 
 
 FIGURES = (

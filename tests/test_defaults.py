@@ -45,7 +45,11 @@ DERIVE = {
 }  # fmt: skip
 # What came later changes nothing by default.
 AVERAGE = {"ema_halflife": None, "ema_rampup": 0.05, "ema_start": 0}
-RECIPE = {"r1_gamma": None, "r1_interval": 1}
+RECIPE = {
+    "r1_gamma": None, "r1_interval": 1, "augment": None, "ada_target": None, "ada_kimg": 500, "ada_interval": 4,
+    "ada_pipe": "blit,geometric,color", "bcr": 0.0, "zcr": 0.0, "zcr_generator": 0.5, "zcr_radius": 0.05,
+    "generator_topk": 1.0, "generator_topk_decay": 0.99, "accumulate": 1,
+}  # fmt: skip
 RATES = {"lr_schedule": "constant", "lr_decay_start": 0, "lr_warmup": 0}
 LATER = {"search": {**RECIPE, **AVERAGE}, "train_derived": {**RECIPE, **AVERAGE, **RATES}, "test": {}}
 TEST = {

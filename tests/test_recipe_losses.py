@@ -229,7 +229,7 @@ def test_an_epochs_last_and_smaller_batch_still_comes_in_pairs():
     ],
 )
 def test_a_penalty_at_an_interval_counts_as_often_as_it_is_left_out(loss, options, weights):
-    at = recipe_schedule(cfg.RecipeOptions(**options), training_options(loss=loss), 1)
+    at = recipe_schedule(cfg.RecipeOptions(**options), training_options(loss=loss), 1, steps_per_epoch=9)
     for step, expected in enumerate(weights):
         assert (at(step).r1, at(step).r2) == pytest.approx(expected)
 

@@ -69,7 +69,15 @@ class Plan:
             if self.run.is_fast:
                 networks = tuple(map(fast_form, networks))
             batch, resolution = self.scoring.eval_batch_size, self.data.img_size
-            return training_memory(networks, self.training, batch, resolution, widths=WIDTHS, averages=1)
+            return training_memory(
+                networks,
+                self.training,
+                batch,
+                resolution,
+                widths=WIDTHS,
+                averages=1,
+                parts=self.recipe.accumulate,
+            )
 
     def describe(self):
         """The plan as plain data, for --dry_run."""

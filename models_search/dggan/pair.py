@@ -96,6 +96,8 @@ def _train(training, node, plan, device, stop):
     fade = Fade(plan.fade_steps if node.parent_architecture else 0, device)
     images = images_at(plan.data, node.entry.resolution, device)
     inputs = StepInputs(images, seed, plan.training, gan.generator.latent_dim)
+    passes = {"steps_per_epoch": inputs.steps_per_epoch}
+    recipe_at = recipe_schedule(plan.recipe, plan.training, seed, **passes)
     if node.doubled:
         inputs = FadedInputs(inputs, fade)
     save_point = SavePoint(
@@ -105,7 +107,7 @@ def _train(training, node, plan, device, stop):
     gan.discriminator.train()
     first, name = training.step, f"  {node.file.stem}, {node.entry.resolution} px"
     loss_at = loss_schedule(plan.training.loss, seed, device=device)
-    functions_at = partial(fade.functions_at, gan, loss_at, recipe_schedule(plan.recipe, plan.training, seed))
+    functions_at = partial(fade.functions_at, gan, loss_at, recipe_at)
     with Progress(total, name, first=first) as progress:
         looks = train(
             gan, inputs, functions_at, look_steps(first, total, plan.training.print_freq), plan.training,
@@ -151,7 +153,8 @@ def _grown_gan(node, plan, device):
     if parent:
         inherit(generator, parent["generator"])
         inherit(discriminator, parent["discriminator"])
-    gan = new_gan(generator, discriminator, device, plan.training, with_average=True, fast=plan.run.is_fast)
+    form = {"recipe": plan.recipe, "with_average": True, "fast": plan.run.is_fast}
+    gan = new_gan(generator, discriminator, device, plan.training, **form)
     if parent:
         inherit(gan.average, parent["average"])
     return gan

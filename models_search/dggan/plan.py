@@ -90,7 +90,9 @@ class Plan:
             if self.run.is_fast:
                 networks = tuple(map(fast_form, networks))
             batch = self.scoring.eval_batch_size
-            return training_memory(networks, self.training, batch, final, widths=WIDTHS, averages=1)
+            return training_memory(
+                networks, self.training, batch, final, widths=WIDTHS, averages=1, parts=self.recipe.accumulate
+            )
 
     def describe(self):
         """The plan as plain data, for --dry_run."""

@@ -63,7 +63,13 @@ class TrainingPlan:
             if self.run.is_fast:
                 networks = tuple(map(fast_form, networks))
             return training_memory(
-                networks, self.training, batch, self.data.img_size, widths=widths, averages=1
+                networks,
+                self.training,
+                batch,
+                self.data.img_size,
+                widths=widths,
+                averages=1,
+                parts=self.recipe.accumulate,
             )
 
     def check(self, device):

@@ -106,7 +106,8 @@ def train_generator(state, plan, inputs, total, scorer, run, save_point):
     """
     gan, schedule, n_critic, epoch = state.gan, plan.schedule, plan.training.n_critic, inputs.steps_per_epoch
     loss_at = loss_schedule(plan.training.loss, plan.run.random_seed, device=inputs.images.device)
-    recipe_at = recipe_schedule(plan.recipe, plan.training, plan.run.random_seed)
+    seed = plan.run.random_seed
+    recipe_at = recipe_schedule(plan.recipe, plan.training, seed, steps_per_epoch=epoch)
     first_factor, lr_factor = rate_factors(schedule.lr_decay, plan.rates, total, n_critic)
 
     def functions_at(step):
@@ -168,7 +169,8 @@ def new_state(plan, device):
         generator, discriminator = family(architecture).initialise(*plan.new_networks(), plan.weights)
     if is_fast:
         generator, discriminator = fast_form(generator), fast_form(discriminator)
-    gan = new_gan(generator, discriminator, device, plan.training, with_average=True, fast=is_fast)
+    form = {"recipe": plan.recipe, "with_average": True, "fast": is_fast}
+    gan = new_gan(generator, discriminator, device, plan.training, **form)
     if run.compile and not plan.weights.g_spectral_norm:
         compile_generator(gan.generator)
     if (

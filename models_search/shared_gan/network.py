@@ -62,7 +62,7 @@ def shared_gan_memory(plan):
             networks = tuple(map(fast_form, networks))
         return training_memory(
             networks, plan.training, plan.scoring.eval_batch_size, plan.cells.bottom_width << plan.levels,
-            widths=WIDTHS, architecture=architecture,
+            widths=WIDTHS, parts=plan.recipe.accumulate, architecture=architecture,
         )  # fmt: skip
 
 
@@ -78,4 +78,5 @@ def new_shared_gan(plan, device, resets=0):
         generator, discriminator = fast_form(generator), fast_form(discriminator)
     if compiles_discriminator(plan.run, plan.training, plan.recipe):
         compile_discriminator(discriminator)
-    return new_gan(generator, discriminator, device, plan.training, fast=plan.run.is_fast)
+    gan = {"recipe": plan.recipe, "fast": plan.run.is_fast}
+    return new_gan(generator, discriminator, device, plan.training, **gan)

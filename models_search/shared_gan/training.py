@@ -93,7 +93,11 @@ def train_shared_gan(
         plan.network.latent_dim,
     )
     loss_at = loss_schedule(plan.training.loss, plan.run.random_seed, iteration, device=images.device)
-    recipe_at = recipe_schedule(plan.recipe, plan.training, plan.run.random_seed, iteration)
+    passes = {
+        "steps_per_epoch": inputs.steps_per_epoch,
+        "first_epoch": iteration * plan.shared_gan.shared_epoch,
+    }
+    recipe_at = recipe_schedule(plan.recipe, plan.training, plan.run.random_seed, iteration, **passes)
     discriminate = partial(gan.discriminator, level=level)
 
     def functions_at(step):

@@ -22,3 +22,24 @@ def check_recipe(training, recipe, family):
         raise UserError(f"--loss: {problem}; use another loss")
     if recipe.r1_interval > 1 and not r1_gamma(recipe, training):
         raise UserError("--r1_interval: without effect without --r1_gamma; leave it out or give that too")
+    if recipe.ada_target is not None and not loss.is_signed:
+        problem = f"the sign of {training.loss}'s logits does not tell real from generated"
+        raise UserError(f"--ada_target: {problem}; use --loss hinge or non-saturating, or --augment")
+    if recipe.generator_topk < 1 and loss.reads_real:
+        problem = f"{training.loss} has no loss of each image to choose by"
+        raise UserError(f"--generator_topk: {problem}; use another loss or leave it out")
+    if recipe.accumulate > 1:
+        _check_parts(training, recipe, loss, batches)
+
+
+def _check_parts(training, recipe, loss, batches):
+    if recipe.accumulate > min(batches):
+        problem = f"{recipe.accumulate} parts of a batch of {min(batches)}"
+        raise UserError(f"--accumulate: {problem}; give fewer parts or larger batches")
+    if loss.of_batch:
+        problem = f"{training.loss} compares all images of a batch, so it has no parts"
+        raise UserError(f"--accumulate: {problem}; use another loss or leave it out")
+    if recipe.generator_topk < 1:
+        raise UserError(
+            "--accumulate: the best images of a part are not those of the batch; leave out --generator_topk"
+        )

@@ -96,9 +96,12 @@ def train_steps(gan, batches, functions_at, options, *, ema_decay=0.999, lr_fact
 
             # Update the discriminator.
             update = partial(discriminator_step, gan, functions, max_grad_norm=max_grad_norm)
-            inputs = batch.real, batch.noise, *functions.loss.draw(batch.real)
+            inputs = [batch.real, batch.noise, *functions.loss.draw(batch.real)]
+            inputs += functions.recipe.draw("discriminator", batch.noise, batch.real)
             name = _recording("D", key, gan.discriminator_optimizer)
             d_results.append(gan.graphs.run(name, update, *inputs))
+            if gan.adaptive:
+                gan.adaptive.adjust(batch.step)
 
             # Update the generator and its average.
             g_results.append(None)
@@ -106,6 +109,7 @@ def train_steps(gan, batches, functions_at, options, *, ema_decay=0.999, lr_fact
                 rates = {"max_grad_norm": max_grad_norm, "ema_decay": fixed_decay}
                 update = partial(generator_step, gan, functions, **rates)
                 inputs = generator_inputs(batch, functions)
+                inputs += functions.recipe.draw("generator", *inputs)
                 if fixed_decay is None:
                     inputs.append(torch.full((), ema_decay(batch.step), dtype=torch.float64, device=device))
                 name = _recording("G", key, gan.generator_optimizer)

@@ -17,7 +17,11 @@ def _draw_nothing(real):
 
 
 class AdversarialLoss(NamedTuple):
-    """What the two networks minimise."""
+    """What the two networks minimise.
+
+    The discriminator's loss judges the real images first, the generator's the generated ones: each batch is
+    augmented by random numbers of its own.
+    """
 
     discriminator: Callable  # (discriminate, real, fake, *random) -> scalar
     generator: Callable  # (discriminate, fake) -> scalar; (discriminate, fake, real) if it reads real images
@@ -100,8 +104,8 @@ relativistic_hinge = AdversarialLoss(
 # --r1_gamma, see utils.training.recipe.
 
 relativistic_pairing = AdversarialLoss(
-    lambda discriminate, real, fake: F.softplus(discriminate(fake) - discriminate(real)).mean(),
-    lambda discriminate, fake, real: F.softplus(discriminate(real) - discriminate(fake)).mean(),
+    lambda discriminate, real, fake: F.softplus(-discriminate(real) + discriminate(fake)).mean(),
+    lambda discriminate, fake, real: F.softplus(-discriminate(fake) + discriminate(real)).mean(),
     reads_real=True,
     in_pairs=True,
 )

@@ -297,7 +297,7 @@ def with_run_options(options, saved):
     """
     names = {"dataset", "data_path", "feature_net", "inception_path", "feature_precision"}
     names |= {"random_seed", "fast"}
-    generators = {"img_size", "latent_dim", "gf_dim", "df_dim", "bottom_width"}
+    generators = {"img_size", "latent_dim", "gf_dim", "df_dim", "df_depth", "bottom_width"}
     values = {name: saved[name] for name in names | generators if name in saved}
     values = _not_replaced(options.script, values, options.typed | options.configured - generators)
     SCRIPTS[options.script].check_saved(values, f"--load_path: {options.run.load_path}")

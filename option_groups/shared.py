@@ -36,6 +36,10 @@ class NetworkOptions:
 class CellOptions:
     gf_dim: int = width(256, "base width of the generator")
     df_dim: int = width(128, "base width of the discriminator")
+    df_depth: int = option(
+        0, "further residual blocks of the discriminator, at its lowest resolution", at_least=0, at_most=100,
+        later=True,
+    )  # fmt: skip
     bottom_width: int = size(4, "resolution before the first cell", at_least=1)
 
 

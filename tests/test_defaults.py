@@ -51,7 +51,10 @@ RECIPE = {
     "generator_topk": 1.0, "generator_topk_decay": 0.99, "accumulate": 1,
 }  # fmt: skip
 RATES = {"lr_schedule": "constant", "lr_decay_start": 0, "lr_warmup": 0}
-LATER = {"search": {**RECIPE, **AVERAGE}, "train_derived": {**RECIPE, **AVERAGE, **RATES}, "test": {}}
+DEPTH = {"df_depth": 0}
+LATER = {
+    "search": {**RECIPE, **AVERAGE, **DEPTH}, "train_derived": {**RECIPE, **AVERAGE, **RATES, **DEPTH}, "test": DEPTH,
+}  # fmt: skip
 TEST = {
     "arch": None, "metrics": (), "protocol": "autogan", "split": "train", "exp_name": "test",
     "checkpoint": "best", "save_images": None, "num_images": 64, "interpolate": False,

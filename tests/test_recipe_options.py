@@ -1,6 +1,15 @@
 """Switches of a recipe that do not go together: each ends in one line that names the option, before data are read."""
 
+import dataclasses
+import re
+import shlex
+
 import pytest
+from running import ROOT
+
+import cfg
+from utils.training.compiled import compiles_discriminator
+from utils.training.losses import LOSSES
 
 TRAIN = "train_derived --gen_model sngan"
 WRONG = [
@@ -59,3 +68,41 @@ WRONG = [
 @pytest.mark.parametrize("command, words", WRONG, ids=lambda value: value[:60])
 def test_a_mistake_is_one_line_before_anything_is_read(fail_command, command, words):
     assert words in fail_command(f"{command} --dry_run")
+
+
+# What is said about the switches
+
+
+def test_docs_name_every_loss_and_every_switch():
+    text = (ROOT / "docs" / "RECIPES.md").read_text()
+    groups = (cfg.RecipeOptions, cfg.AverageOptions, cfg.RateOptions)
+    switches = [field.name for group in groups for field in dataclasses.fields(group)]
+    assert [name for name in [*switches, "df_depth"] if f"--{name}" not in text] == []
+    assert [name for name in LOSSES if f"| `{name}` |" not in text] == []
+
+
+def test_the_best_recipe_has_the_switches_whose_sources_it_names():
+    text = (ROOT / "exps" / "autogan_cifar10_a_best.sh").read_text()
+    (line,) = re.findall(r"^python (.+)$", text.replace("\\\n", " "), re.MULTILINE)
+    script, *arguments = shlex.split(line.replace('"$@"', ""))
+    values = cfg.parse(script.removesuffix(".py"), arguments).flat()
+    named = dict(re.findall(r"^#   --(\w+) (\S+) ", text, re.MULTILINE))
+    assert {name: str(values[name]) for name in named} == named and len(named) == 5
+    assert "Nobody has published this combination" in text and "not measured" in text
+
+
+@pytest.mark.parametrize(
+    "switches, compiles",
+    [("", True), ("--loss mmd", True), ("--loss wgan-gp", False), ("--r1_gamma 1", False), ("--r1_gamma 0", True),
+     ("--loss r3gan", False), ("--loss r3gan --r1_gamma 0", True), ("--fast off", False)],
+)  # fmt: skip
+def test_a_discriminator_is_compiled_unless_its_gradients_are_differentiated(switches, compiles):
+    options = cfg.parse("train_derived", f"--gen_model sngan --compile {switches}".split())
+    assert compiles_discriminator(options.run, options.training, options.recipe) == compiles
+
+
+def test_a_search_hands_its_recipe_on(tmp_path):
+    options = cfg.parse("search", "--augment color --bcr 10 --loss non-saturating --df_depth 2".split())
+    command = cfg.command("train_derived", options, arch="1 0 1 1")
+    for words in ("--augment color", "--bcr 10", "--loss non-saturating", "--df_depth 2"):
+        assert words in command

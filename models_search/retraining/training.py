@@ -138,7 +138,8 @@ def train_generator(state, plan, inputs, total, scorer, run, save_point):
         )  # fmt: skip
         for look in looks:
             state.step, state.rollbacks = look.step, look.rollbacks
-            figures = {**look.figures(), "g_lr": float(gan.generator_optimizer.param_groups[0]["lr"])}
+            rate = float(gan.generator_optimizer.param_groups[0]["lr"])
+            figures = {**look.figures(), "g_lr": rate, **gan.figures()}
             run.record(state.step, figures, "train", state.step // n_critic)
             progress.show(figures)
             if time.monotonic() - last_line > SECONDS_PER_LINE:

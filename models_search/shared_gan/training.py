@@ -121,7 +121,7 @@ def train_shared_gan(
                 shared.collapsed = True
                 gan.load_state_dict(before)
                 list(train_to([first + collapsed_at + 1], first=first, rollbacks=look.rollbacks))
-            figures = look.figures()
+            figures = {**look.figures(), **gan.figures()}
             progress.show(figures)
             run.record(iteration * total + look.step, figures, "shared_gan", iteration + 1)
             save_point.reached()

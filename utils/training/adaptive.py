@@ -111,16 +111,14 @@ def _blit(numbers, p, side):
     flip, mirrored, turn, turns, shift, *shifts = numbers.unbind(1)
     zero, one = torch.zeros_like(flip), torch.ones_like(flip)
     sign = _gate(flip, p, 1 - 2 * whole(mirrored, 2).to(flip.dtype), 1.0)
-    turns = _gate(turn, p, whole(turns, 4).to(flip.dtype), 0.0).long()
-    cosine, sine = (torch.tensor(table, dtype=flip.dtype, device=flip.device)[turns] for table in QUARTERS)
+    turns = _gate(turn, p, whole(turns, 4).to(flip.dtype), 0.0)
+    is_odd = turns % 2 == 1
+    cosine, sine = torch.where(is_odd, zero, 1 - turns), torch.where(is_odd, 2 - turns, zero)
     most = int(side * SHIFT + 0.5)
     x, y = (_gate(shift, p, whole(each, 2 * most + 1).to(flip.dtype) - most, 0.0) for each in shifts)
     turned = _affine(cosine, sine, -sine, cosine, zero, zero)
     mirrored = _affine(sign, zero, zero, one, zero, zero)
     return _product(turned, mirrored, _affine(one, zero, zero, one, -x, -y))
-
-
-QUARTERS = ((1.0, 0.0, -1.0, 0.0), (0.0, 1.0, 0.0, -1.0))  # cosine and sine of 0 to 3 quarter turns
 
 
 def _geometric(numbers, p, side):
@@ -176,7 +174,8 @@ def _colour(images, numbers, p):
     strength = _gate(saturate, p, torch.exp2(_normal(strength)), 1.0)
     like = {"dtype": images.dtype, "device": images.device}
     along = torch.full((3, 3), GRAY**2, **like)  # onto the axis of brightness
-    around = GRAY * torch.tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], **like)
+    next_one = torch.eye(3, **like).roll(1, 0)
+    around = GRAY * (next_one - next_one.mT)  # a quarter turn about it
     across = torch.eye(3, **like) - along
     brightness = (1 - 2 * inverted)[:, None, None] * along
     turned = angle.cos()[:, None, None] * across + angle.sin()[:, None, None] * around

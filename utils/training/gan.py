@@ -42,6 +42,10 @@ class Gan:
             "discriminator_optimizer": self.discriminator_optimizer,
         }
 
+    def figures(self):
+        """{name: number} for the log: ADA's probability, if there is one. Waits for the device."""
+        return {"ada_p": float(self.adaptive.probability)} if self.adaptive else {}
+
     def state_dict(self):
         """The state of every part; its tensors are the live ones, not copies."""
         parts = {**self.networks(), **self.optimizers()}

@@ -20,7 +20,7 @@ from models.errors import ArchitectureError
 from option_groups.kinds import SEARCH, TEST, TRAIN
 from option_groups.searching import (
     AshaOptions, BeamOptions, ControllerOptions, DgganOptions, GrowthOptions, IndependentOptions,
-    MultiLevelOptions, RandomSharingOptions, SearchOptions, SharedGanOptions,
+    MultiLevelOptions, RandomSharingOptions, SearchOptions, SharedGanOptions, SpaceOptions,
 )  # fmt: skip
 from option_groups.shared import (
     AuthorsOptions, CellOptions, DataOptions, EvaluationOptions, ModelOptions, NetworkOptions, ResumeOptions,
@@ -59,6 +59,7 @@ class Options:
     resuming: ResumeOptions = None
     search: SearchOptions = None
     beam: BeamOptions = None
+    space: SpaceOptions = None
     independent: IndependentOptions = None
     shared_gan: SharedGanOptions = None
     multi_level: MultiLevelOptions = None
@@ -321,7 +322,8 @@ def find_run(options):
         return options
     path = resume
     if resume == "auto":
-        path = find_interrupted("logs", run.exp_name, options.flat(), FREE_ON_RESUME)
+        later = SCRIPTS[options.script].later_defaults()
+        path = find_interrupted("logs", run.exp_name, options.flat(), FREE_ON_RESUME, later)
     return dataclasses.replace(options, run=dataclasses.replace(run, load_path=path))
 
 

@@ -10,15 +10,17 @@ from utils.progress import say
 from utils.run.files import open_regular
 
 
-def find_interrupted(root, exp_name, options, free):
+def find_interrupted(root, exp_name, options, free, later=None):
     """The newest folder root/EXP_NAME_* of an interrupted run with these options, or None.
 
-    options: {option: value} of this call. free: names of options that may differ. A run was interrupted if it
-    has a checkpoint but no results, and no process writes to it.
+    options: {option: value} of this call. free: names of options that may differ. later: {option: default} of
+    those that an older run does not know. A run was interrupted if it has a checkpoint but no results, and no
+    process writes to it.
     """
-    wanted = _without(options, free)
+    wanted, later = _without(options, free), _without(later or {}, free)
     for folder in sorted(Path(root).glob(f"{glob.escape(exp_name)}_*"), reverse=True):
-        if _read_options(folder / "config.json", free) == wanted and _is_interrupted(folder):
+        found = _read_options(folder / "config.json", free)
+        if found is not None and later | found == wanted and _is_interrupted(folder):
             say(f"going on with {folder}, which was interrupted; --resume never starts anew")
             return str(folder)
     return None

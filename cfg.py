@@ -21,7 +21,7 @@ from option_groups.kinds import SEARCH, TEST, TRAIN
 from option_groups.recipe import AverageOptions, IndependentAverageOptions, RateOptions, RecipeOptions
 from option_groups.searching import (
     AshaOptions, BeamOptions, ControllerOptions, DgganOptions, GrowthOptions, IndependentOptions,
-    MultiLevelOptions, RandomSharingOptions, SearchOptions, SharedGanOptions,
+    MultiLevelOptions, RandomSharingOptions, SearchOptions, SharedGanOptions, SpaceOptions,
 )  # fmt: skip
 from option_groups.shared import (
     AuthorsOptions, CellOptions, DataOptions, EvaluationOptions, ModelOptions, NetworkOptions, ResumeOptions,
@@ -63,6 +63,7 @@ class Options:
     resuming: ResumeOptions = None
     search: SearchOptions = None
     beam: BeamOptions = None
+    space: SpaceOptions = None
     independent: IndependentOptions = None
     independent_average: IndependentAverageOptions = None
     shared_gan: SharedGanOptions = None

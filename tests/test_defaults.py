@@ -35,7 +35,8 @@ SEARCH = {
     "action_probability": 0.2, "kernels": (3, 7), "filters": (32, 64, 128, 256, 512, 1024), "actions": None,
     "growth_width": 512, "ema_decay": 0.999, "workers": 1, "budget_hours": None, "score_freq": 0,
     "score_imgs": 5000, "random_candidates": 1000, "cheap_eval_imgs": 500, "rungs": (5, 20, 80, 320), "eta": 4,
-    "max_trials": None,
+    "max_trials": None, "only": None, "max_params": None, "max_macs": None, "cap_gf_dim": None,
+    "reuse_rewards": False,
 }  # fmt: skip
 GROWTH = {**PROGGAN_TRAINING, "reward": "fid", "rl_num_eval_img": 10000, "topk": 20}
 DERIVE = {

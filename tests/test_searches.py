@@ -15,9 +15,8 @@ from models.autogan.architecture import Architecture
 from models.autogan.networks import Generator
 from models_search.autogan.controller import Controller, first_beam, sample_architectures
 from models_search.autogan.plan import make_plan
-from models_search.random_sharing.plan import make_plan as make_random_plan
-from models_search.random_sharing.search import distinct_architectures
-from models_search.scored import generator_sizes
+from models_search.search_space import distinct_architectures
+from models_search.sizes import generator_sizes
 from utils.run.checkpoint import load_checkpoint, save_checkpoint
 from utils.run.save_point import SavePoint, StopRequested
 
@@ -85,10 +84,9 @@ def test_a_single_level_search_scores_and_keeps_whole_architectures_alone(type_c
 
 
 def test_random_candidates_are_distinct_and_all_of_a_small_space_are_found():
-    plan = make_random_plan(cfg.parse("search", "--method random_sharing --img_size 8".split()))
-    assert len(set(distinct_architectures(plan, 1000))) == 36
-    plan = make_random_plan(cfg.parse("search", "--method random_sharing".split()))
-    found = distinct_architectures(plan, 300)
+    drawn = torch.Generator().manual_seed(0)
+    assert len(set(distinct_architectures(1, 1000, drawn))) == 36
+    found = distinct_architectures(3, 300, drawn)
     assert len(set(found)) == len(found) == 300 and {each.levels for each in found} == {3}
 
 

@@ -32,7 +32,7 @@ def group(scripts, methods=None):
 
 def option(
     default, help, choices=None, *, kind=None, flags=(), nargs=None, instead_of=(), needs=None, later=False,
-    **bounds,
+    repeats=False, **bounds,
 ):  # fmt: skip
     """A field of a group. Its annotation is its type.
 
@@ -40,10 +40,12 @@ def option(
     enough. flags: further spellings. instead_of: options that this one replaces and that have no effect
     beside it. needs: an option without which this one has no effect. later: the option came after the
     present format of checkpoints; a run that does not know it has its default, which changes nothing.
+    repeats: typed several times, its values add up instead of the last ones counting.
     bounds: see utils.option_types.number.
     """
     details = {"help": help, "choices": choices, "kind": kind, "nargs": nargs, "bounds": bounds}
     details |= {"flags": flags, "instead_of": instead_of, "needs": needs, "later": later}
+    details["repeats"] = repeats
     return dataclasses.field(default=default, metadata=details)
 
 
@@ -191,7 +193,8 @@ class Script:
         choices = self.choices.get(field.name, details["choices"])
         metavar = None if choices else kind.__name__.upper()
         kind = number(kind, **details["bounds"]) if kind in LARGEST else kind
-        return {"type": kind, "choices": choices, "metavar": metavar, "nargs": nargs}
+        repeated = {"action": "extend"} if details["repeats"] else {}
+        return {"type": kind, "choices": choices, "metavar": metavar, "nargs": nargs, **repeated}
 
     def _help(self, field, group_class, default):
         """What --help says about an option."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from models.autogan.architecture import Architecture
 from models.families import FAMILIES, family
 from models.layers.fast_form import fast_form
-from models_search.search_space import every_cell, random_architecture
+from models_search.restrictions import restricted_space
+from models_search.search_space import every_cell, number_of_architectures, random_architecture
 from models_search.shared_gan.checks import number_of_cells
 from utils.cli import UserError
 from utils.precision import check_precision
@@ -40,6 +41,7 @@ class Plan:
     independent_average: object
     asha: object
     levels: int  # number of cells
+    space: object  # the RestrictedSpace, or None
 
     @property
     def most_trials(self):
@@ -50,7 +52,8 @@ class Plan:
 
     def architecture(self, index):
         """The architecture of a trial: every one is equally likely."""
-        return random_architecture(self.levels, random_generator(self.run.random_seed, "trial", index))
+        random = random_generator(self.run.random_seed, "trial", index)
+        return random_architecture(self.levels, random, self.space)
 
     def iterations(self, rung, num_images):
         """Generator iterations from a trial's start to the end of a rung; at least its passes."""
@@ -87,7 +90,7 @@ class Plan:
         return {
             "architecture": "searched",
             "resolution": self.data.img_size,
-            "architectures_in_space": math.prod(len(every_cell(level)) for level in range(self.levels)),
+            "architectures_in_space": number_of_architectures(self.levels, self.space),
             "discriminator_parameters": sizes["discriminator_parameters"],
             "discriminator_macs": sizes["discriminator_macs"],
             "memory_bytes": self.memory().total,
@@ -115,7 +118,9 @@ def make_plan(options):
             f"--topk: cannot keep {options.beam.topk} of --max_trials {most}; lower --topk or try more"
         )
     groups = {name: getattr(options, name) for name in GROUPS}
-    plan = Plan(**groups, levels=number_of_cells(options))
+    levels = number_of_cells(options)
+    space = restricted_space(levels, options.space, options.network.latent_dim, options.cells)
+    plan = Plan(**groups, levels=levels, space=space)
     check_recipe(plan.training, plan.recipe, "autogan")
     device = pick_device(options.run.device)
     check_precision("--precision", options.training.precision, device)

@@ -8,9 +8,11 @@ import math
 from dataclasses import dataclass
 
 from models_search.autogan.controller import Controller
+from models_search.restrictions import restricted_space
 from models_search.shared_gan.checks import (
     CELL_BYTES, check_machine, check_options, number_of_cells, refuse_many_cells,
 )  # fmt: skip
+from models_search.search_space import number_of_architectures
 from models_search.shared_gan.network import shared_gan_memory, shared_network_sizes
 from models_search.shared_gan.progress import SCORED_ARCHITECTURES
 from utils.cli import UserError
@@ -43,6 +45,7 @@ class Plan:
     controller: object
     levels: int  # number of cells in the end
     growing_iterations: tuple[int, ...]  # search iterations at which a cell is added
+    space: object  # the RestrictedSpace of the whole architectures, or None
 
     @property
     def iterations(self):
@@ -133,6 +136,7 @@ class Plan:
             "resolution": self.data.img_size,
             "resolutions": self.resolutions,
             "growing_iterations": list(self.growing_iterations),
+            "architectures_in_space": number_of_architectures(self.levels, self.space),
             **shared_network_sizes(self),
             "memory_bytes": self.memory().total,
             "search_iterations": self.iterations,
@@ -150,17 +154,27 @@ def make_plan(options):
     check_options(options)
     groups = {name: getattr(options, name) for name in GROUPS}
     if options.search.method == "slas":
-        plan = Plan(**groups, levels=number_of_cells(options), growing_iterations=())
-        check_machine(plan)
-        return plan
+        return _plan(options, groups, number_of_cells(options), ())
     if options.multi_level.controller == "random":
-        for name in ("ctrl_step", "ctrl_sample_batch", "ctrl_lr", "entropy_coeff", "baseline_decay"):
+        for name in (
+            "ctrl_step",
+            "ctrl_sample_batch",
+            "ctrl_lr",
+            "entropy_coeff",
+            "baseline_decay",
+            "reuse_rewards",
+        ):
             if name in options.typed:
                 raise UserError(
                     f"--{name}: without effect with --controller random, which learns nothing; leave it out"
                 )
     steps = _growing_iterations(options)
-    plan = Plan(**groups, levels=1 + len(steps), growing_iterations=steps)
+    return _plan(options, groups, 1 + len(steps), steps)
+
+
+def _plan(options, groups, levels, growing_iterations):
+    space = restricted_space(levels, options.space, options.network.latent_dim, options.cells)
+    plan = Plan(**groups, levels=levels, growing_iterations=growing_iterations, space=space)
     check_machine(plan)
     return plan
 

@@ -35,6 +35,9 @@ def search_iteration(state, plan, images, reward, run, save_point):
     rewards = train_controller(state, plan, reward, run, save_point)
     if rewards:
         figures[f"mean reward ({reward.name})"] = sum(rewards) / len(rewards)
+    if plan.controller.reuse_rewards:
+        drawn = state.controller_steps * plan.controller.ctrl_sample_batch
+        figures["reused rewards"] = drawn - len(state.rewards)
     run.log(iteration_line(plan, iteration, figures, time.monotonic() - started))
     following = next_iteration(state, plan, run)
     ends_search = following == plan.iterations
@@ -95,6 +98,9 @@ def train_controller(state, plan, reward, run, save_point):
             recorded = {**figures, "level": policy.controller.level}
             run.record(state.iteration * steps + step, recorded, "controller", state.iteration + 1)
             keep_scores(run, plan, state.iteration, scored)
+            if plan.controller.reuse_rewards:
+                state.rewards.update((each.architecture, each.score) for each in scored)
+                state.reused_rewards += figures["reused"]
             rewards.append(figures["reward"])
             state.controller_steps += 1
             progress.show({"reward": figures["reward"], "best": max(rewards)})
@@ -104,7 +110,7 @@ def train_controller(state, plan, reward, run, save_point):
 
 
 def update_controller(state, plan, reward, step, rollbacks):
-    """Update the controller once. Returns (figures to log, [Scored]).
+    """Update the controller once. Returns (figures to log, [Scored] of the architectures scored for it).
 
     Raises Diverged if a figure is not finite.
     """
@@ -113,13 +119,22 @@ def update_controller(state, plan, reward, step, rollbacks):
     architectures, rollout = sample_architectures(
         policy.controller, state.beam, options.ctrl_sample_batch, random
     )
-    generator = state.shared.gan.generator
-    scored = [reward(generator, each, "reward", state.iteration, step) for each in architectures]
-    rewards = torch.tensor([each.score for each in scored])
+    generator, known, rewards, scored = state.shared.gan.generator, dict(state.rewards), [], []
+    for architecture in architectures:
+        if architecture in known:
+            rewards.append(known[architecture])
+            continue
+        scored.append(reward(generator, architecture, "reward", state.iteration, step))
+        rewards.append(scored[-1].score)
+        if options.reuse_rewards:
+            known[architecture] = scored[-1].score
     policy.baseline, figures = reinforce(
-        policy.optimizer, rollout, rewards, policy.baseline, options.entropy_coeff, options.baseline_decay
-    )
+        policy.optimizer, rollout, torch.tensor(rewards), policy.baseline, options.entropy_coeff,
+        options.baseline_decay,
+    )  # fmt: skip
     refuse_non_finite({f"{name} of the controller": value for name, value in figures.items()}, f"step {step}")
+    if options.reuse_rewards:
+        figures["reused"] = len(rewards) - len(scored)
     return figures, scored
 
 
@@ -211,4 +226,8 @@ def run_search(state, plan, materials, run, stop):
     reward = materials.reward(plan, run, save_point)
     beam = search(state, plan, materials.images, reward, run, save_point)
     ranked = [{"architecture": str(entry.architecture), "reward": entry.score} for entry in beam]
-    return ranked, {"resets": state.shared.resets, **log_cost(run, state.shared.resets)}
+    results = {"resets": state.shared.resets, **log_cost(run, state.shared.resets)}
+    if plan.controller.reuse_rewards:
+        results["reused_rewards"] = state.reused_rewards
+        run.log(f"{state.reused_rewards:,} rewards were reused (--reuse_rewards)")
+    return ranked, results

@@ -1,5 +1,6 @@
 """The defaults of every script and method are those of the papers and of the authors' scripts."""
 
+import inspect
 import re
 import shlex
 
@@ -7,6 +8,22 @@ import pytest
 from running import ROOT
 
 import cfg
+from models.autogan.networks import Discriminator, Generator
+from models.growing.architecture import proggan_architecture
+from models.growing.layers import minibatch_deviation
+from models.growing.networks import growing_networks
+from models.layers.init import initialise, prepare
+from models_search.autogan.controller import Controller, UniformController, first_beam, reinforce
+from models_search.dggan.actions import every_action, progressive_actions
+from models_search.shared_gan.dynamic_reset import CollapseDetector
+from models_search.shared_gan.network import shared_generator
+from utils.metrics.distances import inception_score, kernel_inception_distance, precision_recall
+from utils.metrics.evaluate import evaluate
+from utils.metrics.generator import score_generator
+from utils.training.adversarial import discriminator_step, generator_step
+from utils.training.gan import update_average
+from utils.training.loop import train, train_steps
+from utils.training.losses import wasserstein_gradient_penalty
 
 EVERYWHERE = {
     "dataset": "cifar10", "data_path": "./data", "img_size": 32, "num_workers": 8, "channels": 3,
@@ -94,6 +111,46 @@ DEFAULTS = {
 def test_every_default_is_the_published_one(command):
     script, *arguments = command.split()
     assert cfg.parse(script, arguments).flat() == {**EVERYWHERE, **LATER[script], **DEFAULTS[command]}
+
+
+@pytest.mark.parametrize("command", DEFAULTS)
+def test_a_script_typed_alone_begins_anew_and_runs(command):
+    script, *arguments = command.split()
+    options = cfg.parse(script, arguments)
+    assert options.run.load_path is options.run.config is options.run.folder_file is None
+    assert options.run.dry_run is False
+    assert options.resuming is None if script == "test" else options.resuming.resume == "auto"
+
+
+# Functions that are called without options, in the library and in tests: the same published values.
+FUNCTIONS = [
+    (Generator, {"latent_dim": 128, "gf_dim": 256, "bottom_width": 4}),
+    (Discriminator, {"levels": 3, "df_dim": 128}),
+    (shared_generator, {"levels": 3}),
+    (Controller, {"hidden_size": 100}), (UniformController, {"hidden_size": 100}),
+    (first_beam, {"hidden_size": 100}),
+    (reinforce, {"entropy_coeff": 1e-4, "baseline_decay": 0.9}),
+    (CollapseDetector, {"window": 500, "threshold": 1e-3}),
+    (initialise, {"init_type": "xavier_uniform"}), (prepare, {"init_type": "xavier_uniform"}),
+    (update_average, {"decay": 0.999}), (generator_step, {"ema_decay": 0.999, "max_grad_norm": 0.0}),
+    (train_steps, {"ema_decay": 0.999}), (train, {"ema_decay": 0.999, "first": 0, "rollbacks": 0}),
+    (discriminator_step, {"max_grad_norm": 0.0}),
+    (wasserstein_gradient_penalty, {"penalty": 10.0, "drift": 0.001}),
+    (evaluate, {"batch_size": 100, "splits": 10, "metrics": ("is", "fid")}),
+    (score_generator, {"batch_size": 100, "splits": 10, "metrics": ("is", "fid")}),
+    (inception_score, {"splits": 10}), (precision_recall, {"neighbours": 3}),
+    (kernel_inception_distance, {"subsets": 100, "subset_size": 1000}),
+    (growing_networks, {"latent_dim": 512}), (proggan_architecture, {"width": 512}),
+    (minibatch_deviation, {"group": 4}),
+    (every_action, {"kernels": (3, 7), "filters": (32, 64, 128, 256, 512, 1024)}),
+    (progressive_actions, {"start_resolution": 8, "final_resolution": 32}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("function, values", FUNCTIONS)
+def test_the_defaults_of_functions_are_the_published_ones(function, values):
+    parameters = inspect.signature(function).parameters
+    assert {name: parameters[name].default for name in values} == values
 
 
 # The authors' command lines in full, and the like for DGGAN. exps/ has only what differs from the defaults.

@@ -146,13 +146,14 @@ def test_after_a_dynamic_reset_both_networks_have_other_weights_and_both_optimis
 # Length and learning rate
 
 
-def train(command, images, score=lambda state: None):
-    """A training by a train_derived command: its Gan and the figures it recorded."""
+def train(command, images, score=lambda state: None, first=0):
+    """A training by a train_derived command, from step `first` on: its Gan and the figures it recorded."""
     figures = []
     length = "" if "--max_epoch" in command else "--max_iter 3"
     options = cfg.parse("train_derived", f"{NETWORKS} --arch 1 0 1 1 {length} {command}".split())
     plan = training_plan(options, cfg.generator_architecture(options))
     state = new_state(plan, CPU)
+    state.step = first
     inputs = StepInputs(images, options.run.random_seed, options.training, options.network.latent_dim)
     total = plan.total_steps(images.num_images)
     run, scorer = run_that_records(figures), PretendScorer(score)

@@ -33,15 +33,16 @@ class StopSignal:
     the log.
     """
 
+    caught = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
     number = None
 
     def __init__(self, hint, note=None):
         self.hint, self.note = hint, note
 
     def __enter__(self):
-        numbers = [signal.SIGINT, signal.SIGTERM]
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-            numbers.append(signal.SIGHUP)
+        numbers = set(self.caught)
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+            numbers.discard(signal.SIGHUP)
         self._process = os.getpid()
         self._previous = {number: signal.signal(number, self._receive) for number in numbers}
         return self

@@ -24,8 +24,8 @@ class RecipeOptions:
 
     r1_gamma: float = later(
         None,
-        "weight of R1, half of which times |grad D|^2 on real images is added to the discriminator's loss; "
-        "r3gan adds it on generated ones too (R2), by default 0.05, the others by default nothing",
+        "weight G of R1: G / 2 |grad D|^2 on real images is added to the discriminator's loss; with r3gan on "
+        "generated ones too (R2), and there 0.05 by default",
         at_least=0,
     )
     r1_interval: int = later(
@@ -34,7 +34,6 @@ class RecipeOptions:
         at_least=1,
         at_most=10**6,
     )
-
     augment: str = later(
         None,
         "DiffAugment: transforms of real and generated images in both steps",
@@ -43,8 +42,7 @@ class RecipeOptions:
     )
     ada_target: float = later(
         None,
-        "ADA: augment with a probability that keeps the mean sign of the logits on real images here, such as "
-        "0.6",
+        "ADA: augment with a probability that keeps the mean sign of real images' logits here, usually 0.6",
         above=-1,
         at_most=1,
     )
@@ -103,7 +101,7 @@ class _Average:
     )
     ema_rampup: float = later(
         0.05,
-        "no longer half-life than this share of the images so far; 0: no ramp",
+        "it is at most this share of the images generated so far; 0: no ramp",
         at_least=0,
         at_most=1,
         needs="ema_halflife",

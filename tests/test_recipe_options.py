@@ -5,7 +5,7 @@ import re
 import shlex
 
 import pytest
-from running import ROOT
+from running import ROOT, use_tiny_net
 
 import cfg
 from utils.training.compiled import compiles_discriminator
@@ -106,3 +106,18 @@ def test_a_search_hands_its_recipe_on(tmp_path):
     command = cfg.command("train_derived", options, arch="1 0 1 1")
     for words in ("--augment color", "--bcr 10", "--loss non-saturating", "--df_depth 2"):
         assert words in command
+
+
+def test_a_training_whose_rates_fall_is_not_made_longer():
+    options = cfg.parse("train_derived", "--load_path RUN --max_iter 99999".split())
+    constant = cfg.parse("train_derived", ["--lr_warmup", "9"]).flat()
+    assert cfg.resumed(options, constant).derive.max_iter == 99999
+    with pytest.raises(cfg.UserError, match="^--max_iter: the run was started with 50000, not 99999"):
+        cfg.resumed(options, constant | {"lr_schedule": "cosine"})
+
+
+def test_a_warm_up_longer_than_the_passes_is_refused_once_the_images_are_counted(fail_command, monkeypatch):
+    use_tiny_net(monkeypatch)
+    command = "train_derived --arch 1 0 1 1 --img_size 8 --gf_dim 4 --df_dim 4 --dataset digits --max_epoch 1"
+    line = fail_command(f"{command} --lr_warmup 29")
+    assert line.startswith("error: --lr_warmup: the training ends after 29 iterations; give fewer")

@@ -98,21 +98,21 @@ class Judge:
     def __call__(self, images):
         if self._augment is None:
             return self.plain(images)
-        for judged, logits in self._judged:
-            if judged is images:
-                return logits
-        logits = self._discriminate(self._augment(images, next(self._numbers)[: len(images)]))
-        self._judged.append((images, logits))
-        return logits
+        return self._once(self._judged, images, self._augmented)
 
     def plain(self, images):
         """The logits of the images as they are."""
-        for judged, logits in self._judged_plain:
-            if judged is images:
+        return self._once(self._judged_plain, images, lambda images: images)
+
+    def _augmented(self, images):
+        return self._augment(images, next(self._numbers)[: len(images)])
+
+    def _once(self, judged, images, shown):
+        for earlier, logits in judged:
+            if earlier is images:
                 return logits
-        logits = self._discriminate(images)
-        self._judged_plain.append((images, logits))
-        return logits
+        judged.append((images, self._discriminate(shown(images))))
+        return judged[-1][1]
 
 
 def gradient_penalty(judge, images):

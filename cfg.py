@@ -24,8 +24,8 @@ from option_groups.searching import (
     MultiLevelOptions, RandomSharingOptions, SearchOptions, SharedGanOptions, SpaceOptions,
 )  # fmt: skip
 from option_groups.shared import (
-    AuthorsOptions, CellOptions, DataOptions, EvaluationOptions, ModelOptions, NetworkOptions, ResumeOptions,
-    RunOptions, ScoringOptions, TestOptions,
+    AuthorsOptions, CellOptions, DataOptions, EstimateOptions, EvaluationOptions, ModelOptions,
+    NetworkOptions, ResumeOptions, RunOptions, ScoringOptions, TestOptions,
 )  # fmt: skip
 from option_groups.training import DeriveOptions, RetrainOptions, TrainingOptions, WeightOptions
 from utils.cli import UserError
@@ -61,6 +61,7 @@ class Options:
     evaluation: EvaluationOptions = None
     run: RunOptions = None
     resuming: ResumeOptions = None
+    estimating: EstimateOptions = None
     search: SearchOptions = None
     beam: BeamOptions = None
     space: SpaceOptions = None
@@ -143,7 +144,7 @@ PROTOCOL_DEFAULTS = {"autogan": {}, "sngan": {"num_eval_imgs": 5000, "split": "t
 # Options that may change when a run goes on: where and by what means it computes, not what.
 FREE_ON_RESUME = {"data_path", "exp_name", "print_freq", "inception_path", "tf_python", "on_nan"}
 FREE_ON_RESUME |= {"device", "compile", "num_workers", "workers", "budget_hours"}
-THIS_CALL_ONLY = {"load_path", "resume", "dry_run", "folder_file", "config"}
+THIS_CALL_ONLY = {"load_path", "resume", "dry_run", "estimate", "folder_file", "config"}
 
 
 def parse(script, arguments=None):
@@ -308,7 +309,7 @@ def with_run_options(options, saved):
 
 def _this_call(options):
     """{option: value} of THIS_CALL_ONLY, as far as the script has them."""
-    groups = filter(None, (options.run, options.resuming))
+    groups = filter(None, (options.run, options.resuming, options.estimating))
     values = {name: value for group in groups for name, value in vars(group).items()}
     return {name: values[name] for name in THIS_CALL_ONLY if name in values}
 
@@ -324,7 +325,7 @@ def find_run(options):
     auto finds the newest run of the same options that was interrupted: it has a checkpoint, but no results.
     """
     run, resume = options.run, options.resuming.resume
-    if run.load_path or run.dry_run or resume == "never":
+    if run.load_path or run.dry_run or options.estimating.estimate or resume == "never":
         return options
     path = resume
     if resume == "auto":

@@ -102,6 +102,15 @@ class ResumeOptions:
     )
 
 
+@group(scripts=TRAINING)
+class EstimateOptions:
+    estimate: bool = option(
+        False,
+        "print what the run will take, reckoned from a few real steps: time by phase, memory, disk; and stop "
+        "(with --dry_run: as JSON)",
+    )
+
+
 @group(scripts=(TEST,))
 class TestOptions:
     arch: tuple[str, ...] = option(None, "architecture, if neither the checkpoint nor --gen_model names it")

@@ -1,5 +1,6 @@
 """AutoGAN's search: Algorithm 1 of the paper, and its parts."""
 
+import math
 import time
 from functools import partial
 
@@ -11,7 +12,12 @@ from models_search.candidates import top_k
 from models_search.scored import log_cost
 from models_search.shared_gan.materials import new_or_restored
 from models_search.shared_gan.progress import (
-    SCORED_ARCHITECTURES, is_scored_after, keep_scores, sample_grid, score_sampled, scores_generator,
+    SCORED_ARCHITECTURES,
+    is_scored_after,
+    keep_scores,
+    sample_grid,
+    score_sampled,
+    scores_generator,
 )  # fmt: skip
 from models_search.shared_gan.training import reset, steps_per_iteration, train_shared_gan
 from utils.progress import Progress, progress_line
@@ -38,7 +44,8 @@ def search_iteration(state, plan, images, reward, run, save_point):
     if plan.controller.reuse_rewards:
         drawn = state.controller_steps * plan.controller.ctrl_sample_batch
         figures["reused rewards"] = drawn - len(state.rewards)
-    run.log(iteration_line(plan, iteration, figures, time.monotonic() - started))
+    seconds_left = plan.deadline(level) - run.seconds()
+    run.log(iteration_line(plan, iteration, figures, time.monotonic() - started, seconds_left))
     following = next_iteration(state, plan, run)
     ends_search = following == plan.iterations
     if ends_search or plan.shows_grid(iteration):
@@ -88,7 +95,8 @@ def train_controller(state, plan, reward, run, save_point):
     deadline = plan.deadline(policy.controller.level)
     if state.controller_steps == steps:  # random search learns nothing
         return rewards
-    with Progress(steps, "  controller", "update", state.controller_steps) as progress:
+    left = deadline - run.seconds()
+    with Progress(steps, "  controller", "update", state.controller_steps, seconds_left=left) as progress:
         while state.controller_steps < steps and run.seconds() <= deadline:
             step = state.controller_steps
             update = partial(update_controller, state, plan, reward, step)
@@ -193,17 +201,18 @@ def draw_samples(state, plan, run):
     sample_grid(state.shared.gan.generator, architectures, fixed, run, state.iteration)
 
 
-def iteration_line(plan, iteration, figures, seconds):
+def iteration_line(plan, iteration, figures, seconds, seconds_left=math.inf):
     """The log line of an iteration.
 
     The time left is that to the end of the level, because the next level's iterations take several times as
-    long.
+    long. seconds_left: what --budget_hours leaves the level.
     """
     level, place = plan.level_at(iteration), ""
     left = sum(plan.level_at(later) == level for later in range(iteration + 1, plan.iterations))
     if level < plan.levels - 1:
         left, place = left or None, f" at {plan.cells.bottom_width << (level + 1)} px"
-    return progress_line(f"iteration {iteration + 1}", plan.iterations, figures, seconds, 1, left, place)
+    position = f"iteration {iteration + 1}"
+    return progress_line(position, plan.iterations, figures, seconds, 1, left, place, seconds_left)
 
 
 # How search.py runs it.

@@ -7,13 +7,21 @@ growing step.
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-
 from models.growing.architecture import ArchitectureError, GrowingArchitecture, proggan_architecture
 from models.growing.networks import growing_networks, parameter_counts
 from models.layers.fast_form import fast_form
 from models_search.dggan.actions import (
-    ACTIONS, GrowResolution, GrowthError, apply, apply_all, doublings, draw_actions, every_action,
-    legal_actions, parse_action, progressive_actions,
+    ACTIONS,
+    GrowResolution,
+    GrowthError,
+    apply,
+    apply_all,
+    doublings,
+    draw_actions,
+    every_action,
+    legal_actions,
+    parse_action,
+    progressive_actions,
 )  # fmt: skip
 from models_search.dggan.tree import path_actions
 from utils.cli import UserError

@@ -15,7 +15,12 @@ from models_search.scored import log_cost
 from models_search.search_space import distinct_architectures
 from models_search.shared_gan.materials import new_or_restored
 from models_search.shared_gan.progress import (
-    SCORED_ARCHITECTURES, is_scored_after, keep_scores, sample_grid, score_sampled, scores_generator,
+    SCORED_ARCHITECTURES,
+    is_scored_after,
+    keep_scores,
+    sample_grid,
+    score_sampled,
+    scores_generator,
 )  # fmt: skip
 from models_search.shared_gan.training import reset, steps_per_iteration, train_shared_gan
 from utils.progress import Progress, progress_line
@@ -61,7 +66,8 @@ def search_iteration(state, plan, images, reward, run, save_point):
         state.shared, plan, architectures, images, iteration, run, save_point, deadline
     )  # fmt: skip
     seconds, left = time.monotonic() - started, plan.iterations - iteration - 1
-    run.log(progress_line(f"iteration {iteration + 1}", plan.iterations, figures, seconds, 1, left))
+    position, most = f"iteration {iteration + 1}", deadline - run.seconds()
+    run.log(progress_line(position, plan.iterations, figures, seconds, 1, left, most=most))
     following = iteration + 1
     if run.seconds() > deadline:
         run.log(f"iteration {following}: the rest of --budget_hours is for the scores, so the training ends")

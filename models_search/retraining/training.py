@@ -146,7 +146,8 @@ def train_generator(state, plan, inputs, total, scorer, run, save_point):
                 last_line = time.monotonic()
                 position, total_iterations = f"iteration {state.step // n_critic}", total // n_critic
                 done, left = state.step - first, total - state.step
-                run.log(progress_line(position, total_iterations, figures, last_line - started, done, left))
+                seconds, most = last_line - started, save_point.seconds_left()
+                run.log(progress_line(position, total_iterations, figures, seconds, done, left, most=most))
             if is_due(schedule.sample_freq):
                 sample_grid(state, plan, run)
             save_point.reached()

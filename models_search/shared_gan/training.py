@@ -16,7 +16,6 @@ from utils.training.loop import MOST_ROLLBACKS, look_steps, train
 from utils.training.losses import loss_schedule
 from utils.training.recipe import recipe_schedule
 
-
 COUNTERS = {  # of SharedGan.counters, see utils.run.schema
     "shared_steps": COUNT, "collapsed": bool, "resets": COUNT, "rollbacks": range(MOST_ROLLBACKS + 1),
 }  # fmt: skip
@@ -109,7 +108,8 @@ def train_shared_gan(
     gan.discriminator.train()
     before, figures = gan.snapshot(), {}
     looks = look_steps(shared.steps, total, plan.training.print_freq)
-    with Progress(total, f"  GAN {images.resolution} px", first=shared.steps) as progress:
+    name, left = f"  GAN {images.resolution} px", deadline - run.seconds()
+    with Progress(total, name, first=shared.steps, seconds_left=left) as progress:
         train_to = partial(
             train, gan, inputs, functions_at, options=plan.training, log=run.log, progress=progress
         )

@@ -20,6 +20,9 @@ from models_search.shared_gan.network import shared_generator
 from utils.metrics.distances import inception_score, kernel_inception_distance, precision_recall
 from utils.metrics.evaluate import evaluate
 from utils.metrics.generator import score_generator
+from utils.run.checkpoint import load_checkpoint, load_latest, load_networks, read_authors_weights
+from utils.run.config import read_config
+from utils.run.derived import derived_file, read_architecture, read_derived
 from utils.training.adversarial import discriminator_step, generator_step
 from utils.training.gan import update_average
 from utils.training.loop import train, train_steps
@@ -144,6 +147,9 @@ FUNCTIONS = [
     (minibatch_deviation, {"group": 4}),
     (every_action, {"kernels": (3, 7), "filters": (32, 64, 128, 256, 512, 1024)}),
     (progressive_actions, {"start_resolution": 8, "final_resolution": 32}),
+    (read_config, {"option": "--config"}),
+    *((read, {"option": "--arch_file"}) for read in (derived_file, read_derived, read_architecture)),
+    *((read, {"option": "--load_path"}) for read in (load_checkpoint, load_networks, load_latest, read_authors_weights)),
 ]  # fmt: skip
 
 

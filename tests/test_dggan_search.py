@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import sys
+import threading
 from dataclasses import replace
 
 import pytest
@@ -30,7 +31,7 @@ from models_search.dggan.tree import path_actions, planted, tree_from_json
 from utils.run.checkpoint import load_checkpoint, save_checkpoint
 from utils.cli import Ending
 from utils.training.losses import loss_schedule
-from utils.run.save_point import SavePoint, StopSignal
+from utils.run.save_point import SavePoint, StopRequested, StopSignal
 from utils.run.workers import workers
 from utils.training.loop import Diverged
 
@@ -479,6 +480,24 @@ def test_workers_get_tasks_that_follow_from_results_until_there_is_none_left(pro
     ended = [(1, 2, "cpu"), (0, 0, "cpu"), (2, 4, "cpu")]
     assert sorted(results) == sorted(ended) and results.index(ended[0]) < results.index(ended[2])
     assert results == ended if processes == 1 else len(results) == 3
+
+
+def _wait_for_the_stop(task, device, stop):
+    while stop.number is None:
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("way", ["in_order", "as_they_end"])
+def test_a_stop_is_heard_while_workers_are_at_work(way):
+    stop, tasks = StopSignal("go on"), iter([1, 2])
+    threading.Timer(2, lambda: setattr(stop, "number", signal.SIGINT)).start()
+    with (
+        pytest.raises(StopRequested),
+        workers([torch.device("cpu")] * 2, SavePoint(None, stop, "go on")) as pool,
+    ):
+        list(
+            getattr(pool, way)(_wait_for_the_stop, [1, 2] if way == "in_order" else lambda: next(tasks, None))
+        )
 
 
 def test_workers_give_results_in_order_and_a_killed_one_ends_the_run_with_one_line():

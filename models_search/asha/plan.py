@@ -11,7 +11,8 @@ from models_search.shared_gan.checks import number_of_cells
 from utils.cli import UserError
 from utils.precision import check_precision
 from utils.randomness import random_generator
-from utils.run.machine import device_memory, pick_device, worker_devices
+from utils.run.machine import pick_device
+from utils.run.workers import check_workers, memory_of_task
 from utils.training.inputs import steps_per_epoch
 from utils.training.memory import on_meta, training_memory
 from utils.training.sizes import network_sizes
@@ -52,6 +53,11 @@ class Plan:
         """Generator iterations from a trial's start to the end of a rung; at least its passes."""
         steps = self.asha.rungs[rung] * steps_per_epoch(num_images, self.training)
         return math.ceil(steps / self.training.n_critic)
+
+    def job_size(self, rung, num_images):
+        """Generator iterations from the rung below to this one."""
+        below = self.iterations(rung - 1, num_images) if rung else 0
+        return self.iterations(rung, num_images) - below
 
     def memory(self):
         """The Memory of training the smallest architecture of the space; larger ones may still not fit."""
@@ -114,6 +120,6 @@ def make_plan(options):
     plan = Plan(**groups, levels=number_of_cells(options))
     device = pick_device(options.run.device)
     check_precision("--precision", options.training.precision, device)
-    devices = worker_devices(device, options.independent.workers)
-    plan.memory().check(device_memory(devices[0]) // devices.count(devices[0]))
+    check_workers(options.independent, options.run.device)
+    plan.memory().check(memory_of_task(options.independent, options.run.device))
     return plan

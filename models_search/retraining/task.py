@@ -22,6 +22,9 @@ from utils.run.workers import one_thread_on_cpu
 from utils.training.inputs import StepInputs
 from utils.training.loop import Diverged
 
+# The lock of a process that was just killed is free at once; on NFS that of a lost machine is, when its time is up.
+SECONDS_FOR_THE_LOCK = 120
+
 
 @dataclass(frozen=True)
 class TrainingTask:
@@ -75,7 +78,8 @@ def train_task(task, device, stop):
     if result:
         return result
     with one_thread_on_cpu(device), _memory_errors(task, device):
-        run, saved = Run.at(task.folder, task.options, device, label=f"{task.folder.name}: ")
+        label = f"{task.name}: "
+        run, saved = Run.at(task.folder, task.options, device, label, SECONDS_FOR_THE_LOCK)
         try:
             result = _train(task, run, saved, device, stop)
         except (Diverged, NonFiniteImages) as error:

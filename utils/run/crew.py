@@ -68,11 +68,11 @@ class Crew:
                     result = self.engine.result(handle)
                 except WorkerDied as death:
                     self.save_point.reached()  # what killed the worker may have signalled this process too
+                    self.log(f"{attempt.task.name} on {attempt.where or 'its way'}: {death}")
                     if attempt.deaths + 1 < MOST_DEATHS:
-                        self.log(f"{attempt.task.name}: {death}; it goes on from what it has saved")
                         self._begin(work, attempt.task, attempt.deaths + 1)
                         continue
-                    result = attempt.task.failed(f"{death}, {MOST_DEATHS} times in a row")
+                    result = attempt.task.failed(f"{death}, {MOST_DEATHS} times")
                 self._tell_end(attempt, left)
                 yield attempt.task, result
 

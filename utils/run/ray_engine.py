@@ -311,10 +311,10 @@ class BoardStop:
 
 def do_here(payload, board, number, setting, host):
     """Do a task in this process of Ray's; returns (kind, host, content), see RayEngine.result."""
-    import ray
-
     if code_digest() != setting["code"]:
         return "other code", host, None
+    import ray
+
     if setting["cache"]:
         os.environ["XDG_CACHE_HOME"] = setting["cache"]
     use_lines()

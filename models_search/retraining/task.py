@@ -22,7 +22,7 @@ from utils.run.workers import one_thread_on_cpu
 from utils.training.inputs import StepInputs
 from utils.training.loop import Diverged
 
-# The lock of a process that was just killed is free at once; on NFS that of a lost machine is, when its time is up.
+# A killed process's lock is free at once. On NFS that of a lost machine is free when its time is up.
 SECONDS_FOR_THE_LOCK = 120
 
 

@@ -62,9 +62,9 @@ class Board:
     begin = asked = SimpleNamespace(remote=lambda *arguments: None)
 
 
-def setting_for(folder, **changes):
-    (folder / "config.json").write_text("{}")
-    setting = {"folder": str(folder), "paths": [], "witness": str(folder / "config.json"), "content": b"{}"}
+def setting_for(here, **changes):
+    (here / "config.json").write_text("{}")
+    setting = {"folder": str(here), "paths": [], "witness": str(here / "config.json"), "content": b"{}"}
     return {**setting, "code": ray_engine.code_digest(), "cache": None, "seconds": 0, **changes}
 
 

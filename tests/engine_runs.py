@@ -19,55 +19,13 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parent)]
 
-from running import assert_equal_states, load_script, short_run, use_tiny_net, write_pictures  # noqa: E402
+from running import assert_equal_states, short_run, write_pictures  # noqa: E402
+from slow_tasks import SECONDS_PER_LOOK  # noqa: E402
 
-SECONDS_PER_LOOK = 0.05  # a child of a short run would be over before anything can be killed
 LONGEST = 300  # seconds of a run
 
 
-# The search, in processes of its own
-
-
-class SlowStop:
-    """A stop that takes its time, so that tasks take some too."""
-
-    def __init__(self, stop):
-        self.stop = stop
-
-    @property
-    def number(self):
-        time.sleep(SECONDS_PER_LOOK)
-        return self.stop.number
-
-
-def train_slowly(task, device, stop, *, work, **options):
-    """A task of `work`, with TinyNet, that takes some seconds."""
-    import pytest
-
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        use_tiny_net(monkeypatch)
-        return work(task, device, SlowStop(stop), **options)
-
-
-def drive(command):
-    """Type a command; its tasks are slow."""
-    from functools import partial
-
-    import pytest
-
-    import models_search.asha.search
-    import models_search.dggan.search
-    from engine_runs import train_slowly  # not of __main__, so that other processes find it
-    from utils.cli import run_script
-
-    use_tiny_net(pytest.MonkeyPatch())
-    for module, name in (
-        (models_search.dggan.search, "train_node"),
-        (models_search.asha.search, "train_task"),
-    ):
-        setattr(module, name, partial(train_slowly, work=getattr(module, name)))
-    script, *sys.argv[1:] = command
-    run_script(load_script(script).main)
+# The search, in a process of its own
 
 
 def start(command, folder):
@@ -75,7 +33,7 @@ def start(command, folder):
     environment = {**os.environ, "XDG_CACHE_HOME": str(folder.parent / "cache"), "OMP_NUM_THREADS": "1"}
     with open(folder / "output.txt", "a") as output:
         return subprocess.Popen(
-            [sys.executable, __file__, "drive", *command.split()], cwd=folder, env=environment,
+            [sys.executable, Path(__file__).with_name("slow_tasks.py"), *command.split()], cwd=folder, env=environment,
             stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
 
@@ -203,8 +161,6 @@ def commands(pictures):
 
 
 def main():
-    if sys.argv[1:2] == ["drive"]:
-        return drive(sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--engine", choices=KINDS, default="local")
     parser.add_argument("--times", type=int, default=3, help="how often each kind, for each search")

@@ -14,6 +14,7 @@ from sums import Sum, add
 
 from utils.cli import UserError
 from utils.run import ray_engine
+from utils.run.ray_worker import code_digest
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 
@@ -65,7 +66,7 @@ class Board:
 def setting_for(here, **changes):
     (here / "config.json").write_text("{}")
     setting = {"folder": str(here), "paths": [], "witness": str(here / "config.json"), "content": b"{}"}
-    return {**setting, "code": ray_engine.code_digest(), "cache": None, "seconds": 0, **changes}
+    return {**setting, "code": code_digest(), "cache": None, "seconds": 0, **changes}
 
 
 def answer(monkeypatch, tmp_path, **changes):

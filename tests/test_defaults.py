@@ -53,8 +53,8 @@ SEARCH = {
     "baseline_decay": 0.9, "num_candidate": 10, "dynamic_reset_threshold": 1e-3, "dynamic_reset_window": 500,
     "val_freq": 20, "start_resolution": 8, "growing_steps": 8, "growth_iterations": 100000, "fade_share": 0.5,
     "action_probability": 0.2, "kernels": (3, 7), "filters": (32, 64, 128, 256, 512, 1024), "actions": None,
-    "growth_width": 512, "ema_decay": 0.999, "workers": 1, "budget_hours": None, "score_freq": 0,
-    "score_imgs": 5000, "random_candidates": 1000, "cheap_eval_imgs": 500, "rungs": (5, 20, 80, 320), "eta": 4,
+    "growth_width": 512, "ema_decay": 0.999, "workers": 1, "engine": "local", "gpus_per_task": None, "budget_hours": None,
+    "score_freq": 0,    "score_imgs": 5000, "random_candidates": 1000, "cheap_eval_imgs": 500, "rungs": (5, 20, 80, 320), "eta": 4,
     "max_trials": None, "only": None, "max_params": None, "max_macs": None, "cap_gf_dim": None,
     "reuse_rewards": False,
 }  # fmt: skip
@@ -63,6 +63,7 @@ DERIVE = {
     "arch": None, "init_from": None, "arch_file": None, "rank": 1, "max_iter": 50000, "max_epoch": None,
     "lr_decay": False, "sample_freq": 5, "score_start": False, "ema_decay": 0.999, "val_freq": 20,
     "derive": None, "topk": None, "seeds": 1, "rank_by": "is", "workers": 1,
+    "engine": "local", "gpus_per_task": None,
 }  # fmt: skip
 # What came later changes nothing by default.
 AVERAGE = {"ema_halflife": None, "ema_rampup": 0.05, "ema_start": 0}

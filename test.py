@@ -26,6 +26,7 @@ from utils.metrics.generator import load_feature_nets, load_real_statistics, sco
 from utils.metrics.scores import fewest_images
 from utils.metrics.sliced_wasserstein import PATCH_SIZE
 from utils.metrics.sums import FEATURE_SAMPLE
+from utils.options import refuse_halvings
 from utils.randomness import random_generator
 from utils.run.files import write_text
 from utils.run.folder import Run
@@ -50,6 +51,7 @@ def load(options):
     cfg.refuse_unread(options, generator.architecture.family)
     if generator.architecture.family == "autogan":
         cfg.refuse_single_pixel(generator.architecture, generator.bottom_width, "--load_path")
+        refuse_halvings(options.cells.d_halvings, generator.architecture.levels)
     for name, value in generator.widths().items():
         if name in options.typed and typed[name] != value:
             raise UserError(f"--{name}: the checkpoint has {value}, not {typed[name]}; leave the option out")

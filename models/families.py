@@ -18,8 +18,8 @@ class Family(NamedTuple):
 
     networks: Callable
     """(architecture, latent_dim, cells) -> (generator, discriminator), with weights from torch's global
-    generator. `cells` has the widths of AutoGAN's cells: gf_dim, df_dim and bottom_width. A growing
-    architecture contains its widths, so this family does not read them."""
+    generator. `cells` has the sizes of AutoGAN's networks: gf_dim, df_dim, bottom_width and
+    d_halvings. A growing architecture contains its widths, so this family does not read them."""
 
     initialise: Callable
     """(generator, discriminator, weights) -> (generator, discriminator), changed in place. `weights` has
@@ -41,7 +41,7 @@ def _autogan_networks(architecture, latent_dim, cells):
     generator = Generator.of(
         architecture, latent_dim=latent_dim, gf_dim=cells.gf_dim, bottom_width=cells.bottom_width
     )
-    return generator, Discriminator(architecture.levels, cells.df_dim)
+    return generator, Discriminator(architecture.levels, cells.df_dim, cells.d_halvings)
 
 
 def _initialise_autogan(generator, discriminator, weights):

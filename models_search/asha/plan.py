@@ -9,6 +9,7 @@ from models.layers.fast_form import fast_form
 from models_search.search_space import every_cell, random_architecture
 from models_search.shared_gan.checks import number_of_cells
 from utils.cli import UserError
+from utils.options import refuse_halvings
 from utils.precision import check_precision
 from utils.randomness import random_generator
 from utils.run.machine import device_memory, pick_device, worker_devices
@@ -112,6 +113,7 @@ def make_plan(options):
         )
     groups = {name: getattr(options, name) for name in GROUPS}
     plan = Plan(**groups, levels=number_of_cells(options))
+    refuse_halvings(options.cells.d_halvings, plan.levels)
     device = pick_device(options.run.device)
     check_precision("--precision", options.training.precision, device)
     devices = worker_devices(device, options.independent.workers)

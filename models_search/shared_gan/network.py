@@ -32,7 +32,7 @@ def shared_networks(levels, latent_dim, cells, weights=None):
     generator = shared_generator(levels, **widths)
     if weights:
         generator = prepare(generator, weights.init_type, weights.g_spectral_norm)
-    discriminator = Discriminator(levels, cells.df_dim)
+    discriminator = Discriminator(levels, cells.df_dim, cells.d_halvings)
     if weights:
         discriminator = prepare(discriminator, weights.init_type, weights.d_spectral_norm)
     return generator, discriminator

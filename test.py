@@ -192,7 +192,7 @@ def score(loaded, options, device):
     # Draw and score.
     generator = placed(loaded, options, device)
     run.log(loaded_line(loaded))
-    picture = draw_samples(generator, options.run.random_seed, run, device)
+    picture = draw_samples(generator, options.run.random_seed, run, device, scoring.eval_batch_size)
     scores, differences = score_generator(
         generator, feature_nets, reals, num_images=options.evaluation.num_eval_imgs, metrics=metrics,
         batch_size=scoring.eval_batch_size, splits=scoring.is_splits, seed=options.run.random_seed,
@@ -209,11 +209,12 @@ def score(loaded, options, device):
     run.log(f"samples {picture}, results {run.folder / 'results.json'}")
 
 
-def draw_samples(generator, seed, run, device):
+def draw_samples(generator, seed, run, device, batch_size):
     """Write a grid of the images of 100 fixed noise vectors, and return its path."""
     fixed = random_generator(seed, "grid")
     with torch.inference_mode():
-        images = generator(torch.randn(100, generator.latent_dim, generator=fixed).to(device))
+        noise = torch.randn(100, generator.latent_dim, generator=fixed).to(device)
+        images = torch.cat([generator(part) for part in noise.split(batch_size)])
     return run.grid("samples", images, 0)
 
 

@@ -1,16 +1,21 @@
 """64 and 128 px: more cells, a wider bottom, and architectures of small images carried on (--extend)."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 from running import SHORT, only_run, scored_lines, short_run, stop_at, use_tiny_net, write_pictures
 
+import cfg
 from models.autogan.architecture import EXTENSIONS, PUBLISHED, Architecture
 from models.autogan.networks import Discriminator, Generator
+from models.families import FAMILIES
+from models_search.retraining.training import sample_grid
 from models_search.search_space import every_cell, random_architecture
 from models_search.shared_gan.network import shared_generator
 from utils.run.derived import write_derived
+from utils.training.memory import on_meta, training_memory
 
 A = "1 0 1 1 | 1 0 0 1 1 | 1 0 1 0 3"
 EXTENDED_A = {
@@ -110,6 +115,45 @@ def test_two_halvings_are_the_authors_discriminator():
             "growing.0.shortcut.weight", "growing.1.shortcut.weight",
         ]  # fmt: skip
         assert len(Discriminator(5, 4, 4).state_dict()) == len(state) + 4
+
+
+def test_the_estimated_memory_is_what_the_steps_of_larger_images_keep():
+    for levels, halvings in ((4, 2), (5, 4)):
+        architecture, size = Architecture.parse(A).extended(levels, "last"), 4 << levels
+        cells = cfg.CellOptions(gf_dim=8, df_dim=8, d_halvings=halvings)
+        training = cfg.TrainingOptions(gen_batch_size=2, dis_batch_size=2)
+        with on_meta("--x"):
+            networks = FAMILIES["autogan"].networks(architecture, 8, cells)
+            batches = training_memory(networks, training, 1, size, widths="--x").batches
+        generator, discriminator = (network.to_empty(device="cpu") for network in networks)
+        judged = kept_bytes(lambda: [discriminator(torch.zeros(2, 3, size, size)) for _ in range(2)])
+        assert 0.8 * judged < batches["--dis_batch_size"] < 1.2 * judged
+        made = kept_bytes(lambda: generator(torch.zeros(2, 8)))
+        assert 0.8 * made < batches["--gen_batch_size"] < 1.2 * made
+
+
+def kept_bytes(forward):
+    """The bytes that autograd keeps of what a forward pass makes."""
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        result = forward()
+    assert result is not None
+    return sum(kept.values())
+
+
+def test_a_grid_takes_no_more_memory_than_scoring():
+    average, seen, shown = Generator.of(Architecture.parse("1 0 1 1"), latent_dim=3, gf_dim=2), [], []
+    average.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    options = {"run": {"random_seed": 1}, "scoring": {"eval_batch_size": 30}, "training": {"n_critic": 1}}
+    plan = SimpleNamespace(**{name: SimpleNamespace(**values) for name, values in options.items()})
+    run = SimpleNamespace(grid=lambda name, images, step: shown.append(images))
+    sample_grid(SimpleNamespace(gan=SimpleNamespace(average=average), step=0), plan, run)
+    assert seen == [30, 30, 30, 10] and len(shown[0]) == 100
 
 
 # Searches

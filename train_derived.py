@@ -166,7 +166,12 @@ def derive(options):
         save_point = SavePoint(None, stop, hint)
         with workers(retrain, run_options.device, study.folder, save_point, study.log) as pool:
             results = dict(zip(pairs, pool.in_order(train_task, tasks.values())))
-    write_ranking(study, entries[:wanted], seeds, tasks, results, options)
+    # With --extend what was trained has more cells than what was searched.
+    entries = [
+        {**entry, "architecture": str(plans[rank, run_options.random_seed].architecture)}
+        for rank, entry in enumerate(entries[:wanted], 1)
+    ]
+    write_ranking(study, entries, seeds, tasks, results, options)
 
 
 def options_of_training(options, rank, seed):

@@ -18,9 +18,9 @@ class Family(NamedTuple):
 
     networks: Callable
     """(architecture, latent_dim, cells, outputs=1) -> (generator, discriminator), with weights from torch's
-    global generator. `cells` has the sizes of AutoGAN's networks: gf_dim, df_dim, df_depth and bottom_width.
-    A growing architecture contains its widths, so this family does not read them. outputs: of the
-    discriminator; a growing one has one."""
+    global generator. `cells` has the sizes of AutoGAN's networks: gf_dim, df_dim, df_depth, d_halvings and
+    bottom_width. A growing architecture contains its widths, so this family does not read them. outputs: of
+    the discriminator; a growing one has one."""
 
     initialise: Callable
     """(generator, discriminator, weights) -> (generator, discriminator), changed in place. `weights` has
@@ -42,7 +42,7 @@ def _autogan_networks(architecture, latent_dim, cells, outputs=1):
     generator = Generator.of(
         architecture, latent_dim=latent_dim, gf_dim=cells.gf_dim, bottom_width=cells.bottom_width
     )
-    form = {"outputs": outputs, "deeper": cells.df_depth}
+    form = {"halvings": cells.d_halvings, "outputs": outputs, "deeper": cells.df_depth}
     return generator, Discriminator(architecture.levels, cells.df_dim, **form)
 
 

@@ -35,7 +35,7 @@ EVERYWHERE = {
     "print_freq": 100, "feature_net": "inception", "inception_path": None, "inception_backend": "torch",
     "tf_python": None, "feature_precision": "float32", "eval_batch_size": 100, "is_splits": 10,
     "fid_stat": None, "num_eval_imgs": 50000, "random_seed": 12345, "device": "auto", "fast": "on",
-    "compile": False,
+    "compile": False, "d_halvings": 2,
 }  # fmt: skip
 SEARCH_WIDTHS, RETRAINING_WIDTHS = {"gf_dim": 128, "df_dim": 64}, {"gf_dim": 256, "df_dim": 128}
 AUTOGAN_TRAINING = {
@@ -62,7 +62,7 @@ GROWTH = {**PROGGAN_TRAINING, "reward": "fid", "rl_num_eval_img": 10000, "topk":
 DERIVE = {
     "arch": None, "init_from": None, "arch_file": None, "rank": 1, "max_iter": 50000, "max_epoch": None,
     "lr_decay": False, "sample_freq": 5, "score_start": False, "ema_decay": 0.999, "val_freq": 20,
-    "derive": None, "topk": None, "seeds": 1, "rank_by": "is", "workers": 1,
+    "derive": None, "topk": None, "seeds": 1, "rank_by": "is", "workers": 1, "extend": None,
     "engine": "local", "gpus_per_task": None,
 }  # fmt: skip
 # What came later changes nothing by default.

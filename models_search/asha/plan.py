@@ -10,6 +10,7 @@ from models_search.restrictions import restricted_space
 from models_search.search_space import every_cell, number_of_architectures, random_architecture
 from models_search.shared_gan.checks import number_of_cells
 from utils.cli import UserError
+from utils.options import refuse_halvings
 from utils.precision import check_precision
 from utils.randomness import random_generator
 from utils.run.machine import pick_device
@@ -128,6 +129,7 @@ def make_plan(options):
     space = restricted_space(levels, options.space, options.network.latent_dim, options.cells)
     plan = Plan(**groups, levels=levels, space=space)
     check_recipe(plan.training, plan.recipe, "autogan")
+    refuse_halvings(options.cells.d_halvings, plan.levels)
     device = pick_device(options.run.device)
     check_precision("--precision", options.training.precision, device)
     check_workers(options.independent, options.run.device)

@@ -155,12 +155,13 @@ def train_generator(state, plan, inputs, total, scorer, run, save_point):
 
 
 def sample_grid(state, plan, run):
-    """The average generator's images of 100 fixed noise vectors."""
+    """The average generator's images of 100 fixed noise vectors, as many at once as in scoring."""
     average = state.gan.average.eval()
     device = next(average.parameters()).device
     fixed = random_generator(plan.run.random_seed, "grid")
     with torch.inference_mode():
-        images = average(torch.randn(100, average.latent_dim, generator=fixed).to(device))
+        noise = torch.randn(100, average.latent_dim, generator=fixed).to(device)
+        images = torch.cat([average(part) for part in noise.split(plan.scoring.eval_batch_size)])
     run.grid(f"iteration_{state.step // plan.training.n_critic:06d}", images, state.step)
 
 

@@ -36,7 +36,7 @@ EVERYWHERE = {
     "print_freq": 100, "feature_net": "inception", "inception_path": None, "inception_backend": "torch",
     "tf_python": None, "feature_precision": "float32", "eval_batch_size": 100, "is_splits": 10,
     "fid_stat": None, "num_eval_imgs": 50000, "random_seed": 12345, "device": "auto", "fast": "on",
-    "compile": False,
+    "compile": False, "d_halvings": 2,
 }  # fmt: skip
 SEARCH_WIDTHS, RETRAINING_WIDTHS = {"gf_dim": 128, "df_dim": 64}, {"gf_dim": 256, "df_dim": 128}
 AUTOGAN_TRAINING = {
@@ -54,15 +54,29 @@ SEARCH = {
     "baseline_decay": 0.9, "num_candidate": 10, "dynamic_reset_threshold": 1e-3, "dynamic_reset_window": 500,
     "val_freq": 20, "start_resolution": 8, "growing_steps": 8, "growth_iterations": 100000, "fade_share": 0.5,
     "action_probability": 0.2, "kernels": (3, 7), "filters": (32, 64, 128, 256, 512, 1024), "actions": None,
-    "growth_width": 512, "ema_decay": 0.999, "workers": 1, "budget_hours": None, "score_freq": 0,
-    "score_imgs": 5000, "random_candidates": 1000, "cheap_eval_imgs": 500, "rungs": (5, 20, 80, 320), "eta": 4,
-    "max_trials": None,
+    "growth_width": 512, "ema_decay": 0.999, "workers": 1, "engine": "local", "gpus_per_task": None, "budget_hours": None,
+    "score_freq": 0,    "score_imgs": 5000, "random_candidates": 1000, "cheap_eval_imgs": 500, "rungs": (5, 20, 80, 320), "eta": 4,
+    "max_trials": None, "only": None, "max_params": None, "max_macs": None, "cap_gf_dim": None,
+    "reuse_rewards": False,
 }  # fmt: skip
 GROWTH = {**PROGGAN_TRAINING, "reward": "fid", "rl_num_eval_img": 10000, "topk": 20}
 DERIVE = {
     "arch": None, "init_from": None, "arch_file": None, "rank": 1, "max_iter": 50000, "max_epoch": None,
     "lr_decay": False, "sample_freq": 5, "score_start": False, "ema_decay": 0.999, "val_freq": 20,
-    "derive": None, "topk": None, "seeds": 1, "rank_by": "is", "workers": 1,
+    "derive": None, "topk": None, "seeds": 1, "rank_by": "is", "workers": 1, "extend": None,
+    "engine": "local", "gpus_per_task": None,
+}  # fmt: skip
+# What came later changes nothing by default.
+AVERAGE = {"ema_halflife": None, "ema_rampup": 0.05, "ema_start": 0}
+RECIPE = {
+    "r1_gamma": None, "r1_interval": 1, "augment": None, "ada_target": None, "ada_kimg": 500, "ada_interval": 4,
+    "ada_pipe": "blit,geometric,color", "bcr": 0.0, "zcr": 0.0, "zcr_generator": 0.5, "zcr_radius": 0.05,
+    "generator_topk": 1.0, "generator_topk_decay": 0.99, "accumulate": 1,
+}  # fmt: skip
+RATES = {"lr_schedule": "constant", "lr_decay_start": 0, "lr_warmup": 0}
+DEPTH = {"df_depth": 0}
+LATER = {
+    "search": {**RECIPE, **AVERAGE, **DEPTH}, "train_derived": {**RECIPE, **AVERAGE, **RATES, **DEPTH}, "test": DEPTH,
 }  # fmt: skip
 TEST = {
     "arch": None, "metrics": (), "protocol": "autogan", "split": "train", "exp_name": "test",
@@ -101,7 +115,7 @@ DEFAULTS = {
 @pytest.mark.parametrize("command", DEFAULTS)
 def test_every_default_is_the_published_one(command):
     script, *arguments = command.split()
-    assert cfg.parse(script, arguments).flat() == {**EVERYWHERE, **DEFAULTS[command]}
+    assert cfg.parse(script, arguments).flat() == {**EVERYWHERE, **LATER[script], **DEFAULTS[command]}
 
 
 @pytest.mark.parametrize("command", DEFAULTS)

@@ -187,6 +187,15 @@ def test_learning_rates_fall_linearly_from_generator_step_to_generator_step(digi
     assert gan.discriminator_optimizer.param_groups[0]["lr"] == pytest.approx(0.008 * (1 - 6 / 8))
 
 
+def test_a_schedule_sets_the_rates_before_the_first_step_and_after_every_iteration(digits):
+    _, figures = train("--max_iter 4 --print_freq 1 --lr_schedule cosine --lr_warmup 2 --g_lr 0.004", digits)
+    rates = [(1 + 0.5**0.5) / 2, 0.5, (1 - 0.5**0.5) / 2, 0.0]  # of the iteration after steps 0, 2, 4, 6
+    assert [found["g_lr"] for found in figures] == pytest.approx([0.004 * rates[s // 2] for s in range(8)])
+    first, _ = train("--max_iter 1 --print_freq 1 --lr_warmup 1000000", digits)
+    still, _ = train("--max_iter 1 --print_freq 1 --g_lr 1e-12 --d_lr 1e-12", digits)
+    assert torch.allclose(first.generator.linear.weight, still.generator.linear.weight, atol=1e-6)
+
+
 def test_a_rate_that_is_a_tensor_falls_in_place_because_a_recorded_step_reads_it(digits):
     gan, _ = train("--g_lr 0.004 --d_lr 0.008", digits)
     rates = []
@@ -259,6 +268,17 @@ def test_the_average_forgets_as_fast_as_asked(digits):
 
     assert_equal_states(*averages(ema_decay=0))
     assert_equal_states(averages(ema_decay=1, max_iter=1)[0], averages(ema_decay=1)[0])
+
+
+@pytest.mark.parametrize(
+    "options, is_copy", [("--ema_start 2", [True, True]), ("--ema_start 1", [True, False]),
+                         ("--ema_halflife 4 --ema_rampup 0", [False, False])],
+)  # fmt: skip
+def test_half_life_and_start_reach_the_average(digits, options, is_copy):
+    for max_iter, copies in zip((1, 2), is_copy):
+        gan, _ = train(f"{options} --max_iter {max_iter}", digits)
+        pairs = zip(gan.average.parameters(), gan.generator.parameters())
+        assert all(torch.allclose(mine, theirs) for mine, theirs in pairs) == copies
 
 
 # Learning

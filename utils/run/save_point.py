@@ -1,6 +1,7 @@
 """When a run is saved, and how a signal stops it: at the next save point, after saving."""
 
 import contextlib
+import math
 import os
 import signal
 import time
@@ -94,6 +95,10 @@ class SavePoint:
             raise StopRequested(self.stop.number, self.hint)
         if is_late:
             raise OutOfTime
+
+    def seconds_left(self):
+        """Until the deadline; infinite without one."""
+        return math.inf if self.deadline is None else self.deadline - time.time()
 
     def stop_if_asked(self):
         """Save and raise StopRequested if a signal has come. Cheap, so it can be called often."""

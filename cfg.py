@@ -18,6 +18,7 @@ from models import architectures
 from models.autogan.architecture import PUBLISHED, Architecture
 from models.errors import ArchitectureError
 from option_groups.kinds import SEARCH, TEST, TRAIN
+from option_groups.labels import LabelOptions
 from option_groups.searching import (
     AshaOptions, BeamOptions, ControllerOptions, DgganOptions, GrowthOptions, IndependentOptions,
     MultiLevelOptions, RandomSharingOptions, SearchOptions, SharedGanOptions,
@@ -47,6 +48,7 @@ class Options:
     configured: frozenset
     unread: dict
     data: DataOptions = None
+    labels: LabelOptions = None
     authors: AuthorsOptions = None
     model: ModelOptions = None
     network: NetworkOptions = None
@@ -191,13 +193,13 @@ def _configured(script, typed):
 def _searched(chosen, given):
     """{option: value} of what a search hands on if --arch_file or --derive is its folder.
 
-    Without what is given. These are the data set, the resolution and the feature network.
+    Without what is given. These are the data set and its labels, the resolution and the feature network.
     """
     option = "derive" if chosen.get("derive") else "arch_file"
     folder = chosen.get(option)
     if folder is None or not os.path.isdir(folder):  # Path.is_dir raises OSError for a long name
         return {}
-    names = ("dataset", "data_path", "img_size", "bottom_width")
+    names = ("dataset", "data_path", "labels", "conditional", "img_size", "bottom_width")
     names += ("feature_net", "inception_path", "inception_backend", "tf_python")
     saved = read_config(folder, f"--{option}")
     saved = {name: saved[name] for name in names if name in saved}
@@ -207,7 +209,8 @@ def _searched(chosen, given):
 
 # {given options: what is not taken from another run then}
 REPLACED = {
-    ("dataset",): ("data_path",),
+    ("dataset",): ("data_path", "labels"),
+    ("data_path",): ("labels",),
     ("feature_net", "inception_path", "inception_backend"):
         ("feature_net", "inception_path", "inception_backend", "tf_python", "feature_precision"),
     ("arch", "arch_file", "gen_model", "derive"): ("arch", "arch_file", "rank", "gen_model", "derive"),
@@ -289,7 +292,7 @@ def with_run_options(options, saved):
     Typed options stay, and those of --config. If a data set or a feature network is typed, the options that
     belong to it are not taken from the run either.
     """
-    names = {"dataset", "data_path", "feature_net", "inception_path", "feature_precision"}
+    names = {"dataset", "data_path", "labels", "feature_net", "inception_path", "feature_precision"}
     names |= {"random_seed", "fast"}
     generators = {"img_size", "latent_dim", "gf_dim", "df_dim", "bottom_width"}
     values = {name: saved[name] for name in names | generators if name in saved}
@@ -343,7 +346,8 @@ def command(script, options, **values):
     left_out |= {"is_splits", "feature_precision"} if options.script == SEARCH else set()
     ours, target = options.flat(), SCRIPTS[script]
     method = _method(ours | values)
-    shared = target.known("data", "network", "cells", "weights", "training", "scoring", "evaluation")
+    titles = ("data", "labels", "network", "cells", "weights", "training", "scoring", "evaluation")
+    shared = target.known(*titles)
     shared |= {name: found for name, found in target.known().items() if name == "ema_decay"}
     carried = {
         name: ours[name]

@@ -46,6 +46,8 @@ def main():
     materials = method.load_materials(plan)
 
     run = open_run(options.run, options.flat(), saved, materials.device)
+    if getattr(plan, "classes", None):  # a search by growth knows none
+        run.log(plan.classes.text())
     with run.removed_if_refused():
         method.read_images(state, plan, materials)
     with StopSignal(f"go on with --load_path {run.folder}", run.note) as stop:

@@ -82,10 +82,14 @@ def train_one(options):
     run = open_run(options.run, options.flat(), saved, device)
     parameters, count = count_parameters(state.gan.generator), image_set.num_images
     run.log(f"architecture {architecture}, {parameters:,} parameters, {count} images of {image_set.name}")
+    if plan.classes:
+        run.log(plan.classes.text())
     with run.removed_if_refused():
         materials = read_materials(feature_nets, image_set, plan.data, plan.fid_stat, device)
 
-    inputs = StepInputs(materials.images, plan.run.random_seed, plan.training, plan.network.latent_dim)
+    inputs = StepInputs(
+        materials.images, plan.run.random_seed, plan.training, plan.network.latent_dim, plan.classes
+    )
     hint = f"go on with --load_path {run.folder}"
     with StopSignal(hint, run.note) as stop:
         save_point = SavePoint(lambda: run.save(state.to_saved(), state.step), stop, hint)

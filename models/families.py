@@ -1,6 +1,6 @@
 """The families of architectures: how to build, initialise and load their networks.
 
-    networks = family(architecture).networks(architecture, latent_dim, cells)
+    networks = family(architecture).networks(architecture, latent_dim, cells, conditioning)
 
 A new family adds one entry to FAMILIES, and its text form to models.architectures.
 """
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from models.autogan.networks import Discriminator, Generator
+from models.conditioning import NONE
 from models.growing.networks import GrowingDiscriminator, GrowingGenerator
 from models.layers.init import prepare
 
@@ -17,9 +18,10 @@ class Family(NamedTuple):
     """What the scripts need to know of a family."""
 
     networks: Callable
-    """(architecture, latent_dim, cells) -> (generator, discriminator), with weights from torch's global
-    generator. `cells` has the widths of AutoGAN's cells: gf_dim, df_dim and bottom_width. A growing
-    architecture contains its widths, so this family does not read them."""
+    """(architecture, latent_dim, cells, conditioning) -> (generator, discriminator), with weights from
+    torch's global generator. `cells` has the widths of AutoGAN's cells: gf_dim, df_dim and bottom_width. A
+    growing architecture contains its widths, so this family does not read them. By default the networks are
+    not conditional; growing ones cannot be."""
 
     initialise: Callable
     """(generator, discriminator, weights) -> (generator, discriminator), changed in place. `weights` has
@@ -37,11 +39,12 @@ class Family(NamedTuple):
     """The options that decide on the networks' sizes."""
 
 
-def _autogan_networks(architecture, latent_dim, cells):
+def _autogan_networks(architecture, latent_dim, cells, conditioning=NONE):
     generator = Generator.of(
-        architecture, latent_dim=latent_dim, gf_dim=cells.gf_dim, bottom_width=cells.bottom_width
-    )
-    return generator, Discriminator(architecture.levels, cells.df_dim)
+        architecture, latent_dim=latent_dim, gf_dim=cells.gf_dim, bottom_width=cells.bottom_width,
+        num_classes=conditioning.num_classes,
+    )  # fmt: skip
+    return generator, Discriminator(architecture.levels, cells.df_dim, conditioning)
 
 
 def _initialise_autogan(generator, discriminator, weights):
@@ -49,7 +52,7 @@ def _initialise_autogan(generator, discriminator, weights):
     return generator, prepare(discriminator, weights.init_type, weights.d_spectral_norm)
 
 
-def _growing_networks(architecture, latent_dim, cells):
+def _growing_networks(architecture, latent_dim, cells, conditioning=NONE):
     return GrowingGenerator(architecture, latent_dim), GrowingDiscriminator(architecture)
 
 

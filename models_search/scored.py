@@ -6,6 +6,7 @@ from functools import lru_cache
 import torch
 
 from models import architectures
+from models.conditioning import NONE
 from models.families import family
 from utils.training.sizes import count_macs, count_parameters
 
@@ -18,21 +19,23 @@ def keep_score(run, plan, architecture, *, level, iteration, purpose, images, is
     level, iteration: from 1 on. purpose: one of those that docs/SEARCHES.md lists.
     """
     text = str(architecture)
-    parameters, macs = generator_sizes(text, plan.network.latent_dim, getattr(plan, "cells", None))
+    conditioning = getattr(plan, "conditioning", NONE)
+    widths = plan.network.latent_dim, getattr(plan, "cells", None)
+    parameters, macs = generator_sizes(text, *widths, conditioning)
     scores = {"is": is_mean, "fid": fid} | ({} if swd is None else {"swd": swd})
     place = {"architecture": text, "level": level, "iteration": iteration, "purpose": purpose}
     run.keep_score({**place, **scores, "images": images, "parameters": parameters, "macs": macs})
 
 
 @lru_cache(maxsize=4096)
-def generator_sizes(text, latent_dim, cells):
+def generator_sizes(text, latent_dim, cells, conditioning=NONE):
     """(parameters, MACs) of the finished generator of an architecture, counted without allocating it.
 
     cells: the option group of this name; a growing architecture does not read it.
     """
     architecture = architectures.parse(text)
     with torch.device("meta"):
-        generator, _ = family(architecture).networks(architecture, latent_dim, cells)
+        generator, _ = family(architecture).networks(architecture, latent_dim, cells, conditioning)
         return count_parameters(generator), count_macs(generator, torch.zeros(1, latent_dim))
 
 

@@ -107,8 +107,15 @@ class TestOptions:
     )
     num_images: int = count(64, "how many images --save_images writes", at_most=10**8)
     interpolate: bool = option(False, "draw walks between noise vectors as a grid, and score nothing")
+    class_name: str = option(
+        None, "of a conditional generator: draw this class alone, by name or number", flags=("--class",)
+    )
     metrics: tuple[str, ...] = option(
-        (), "scores besides is and fid", ("kid", "precision_recall", "swd"), nargs="*"
+        (), "scores besides is and fid", ("kid", "precision_recall", "swd", "intra_fid"), nargs="*"
+    )
+    intra_fid_imgs: int = images(5000, "images of each class for intra_fid")
+    labels: str = option(
+        None, "file of labels (JSON or CSV) of --data_path, for intra_fid; by default as in training"
     )
     protocol: str = option(
         "autogan",

@@ -25,7 +25,8 @@ UTILS = [  # from the top down; a module imports from its own room and from lowe
     {"metrics"},
     {"inception"},
     {"training"},
-    {"run", "data"},
+    {"data"},
+    {"run"},
     {"cli", "options", "option_types", "images", "randomness", "precision", "progress", "console"},
 ]
 SHARED_BY_SEARCHES = {"shared_gan", "retraining"}  # folders of models_search that are no strategies

@@ -8,9 +8,14 @@ from torch import nn
 
 from models.autogan.architecture import CHOICES, Architecture
 from models.autogan.blocks import Cell, DiscriminatorBlock, FirstDiscriminatorBlock
+from models.conditioning import NONE
 from models.errors import ArchitectureError
+from models.layers.conditional_norm import batch_norm, normalise
 from models.layers.spectral_norm import add_spectral_norm, joint_weights
 from models.layers.weights import load_weights
+
+
+CLASS_WIDTH = 128  # of the embedding of a class, as in BigGAN
 
 
 class Generator(nn.Module):
@@ -18,16 +23,20 @@ class Generator(nn.Module):
 
     With one candidate per cell it is a derived generator (`Generator.of`). With all candidates it is the
     shared generator of a search (models_search.shared_gan.network), and its `architecture` is None.
+
+    If there are classes, their embedding is appended to the noise, and every batch norm depends on them.
     """
 
-    def __init__(self, candidates, latent_dim=128, gf_dim=256, bottom_width=4):
+    def __init__(self, candidates, latent_dim=128, gf_dim=256, bottom_width=4, num_classes=0):
         super().__init__()
         self.latent_dim, self.gf_dim, self.bottom_width = latent_dim, gf_dim, bottom_width
-        self.linear = nn.Linear(latent_dim, gf_dim * bottom_width**2)
-        self.cells = nn.ModuleList(Cell(gf_dim, gf_dim, specs) for specs in candidates)
-        self.to_rgb = nn.Sequential(
-            nn.BatchNorm2d(gf_dim), nn.ReLU(), nn.Conv2d(gf_dim, 3, kernel_size=3, padding=1), nn.Tanh()
-        )
+        self.num_classes = num_classes
+        self.embedding = nn.Embedding(num_classes, CLASS_WIDTH) if num_classes else None
+        inputs = latent_dim + (CLASS_WIDTH if num_classes else 0)
+        self.linear = nn.Linear(inputs, gf_dim * bottom_width**2)
+        self.cells = nn.ModuleList(Cell(gf_dim, gf_dim, specs, num_classes) for specs in candidates)
+        norm, conv = batch_norm(gf_dim, num_classes), nn.Conv2d(gf_dim, 3, kernel_size=3, padding=1)
+        self.to_rgb = nn.Sequential(norm, nn.ReLU(), conv, nn.Tanh())
         is_derived = all(len(specs) == 1 for specs in candidates)
         self.architecture = Architecture(tuple(specs[0] for specs in candidates)) if is_derived else None
 
@@ -46,14 +55,19 @@ class Generator(nn.Module):
         """
         normed = "linear.parametrizations.weight.original" in state
         linear = state.get("linear.parametrizations.weight.original" if normed else "linear.weight")
-        scale = state.get("to_rgb.0.weight")
+        embedding = state.get("embedding.weight")
+        is_conditional = embedding is not None
+        scale = state.get("to_rgb.0.batch.running_mean" if is_conditional else "to_rgb.0.weight")
         if any(
             tensor is None or tensor.dim() != dim or not tensor.numel()
-            for tensor, dim in ((linear, 2), (scale, 1))
+            for tensor, dim in ((linear, 2), (scale, 1), *[(embedding, 2)] * is_conditional)
         ):
             reason = "their linear layer or their norm before RGB is none"
             raise ArchitectureError(f"the weights are not of architecture {architecture}: {reason}")
         widths = {"latent_dim": linear.shape[1], "gf_dim": len(scale)}
+        if is_conditional:
+            widths["latent_dim"] = max(1, linear.shape[1] - CLASS_WIDTH)
+            widths["num_classes"] = len(embedding)
         widths["bottom_width"] = max(1, math.isqrt(len(linear) // len(scale)))
 
         def build():
@@ -75,52 +89,69 @@ class Generator(nn.Module):
         """The options that, with the architecture, make this generator."""
         return {"latent_dim": self.latent_dim, "gf_dim": self.gf_dim, "bottom_width": self.bottom_width}
 
-    def forward(self, z, architecture=None):
+    def forward(self, z, architecture=None, labels=None):
         """(N, latent_dim) -> images (N, 3, R, R) in [-1, 1].
 
         R is bottom_width << number of cells of the architecture. `architecture` says which candidate of each
         cell runs. It may have fewer cells than the network; ValueError if it has more. A derived generator
-        needs none.
+        needs none. labels (N,): the images' classes, for a conditional generator.
         """
         architecture = architecture or self.architecture
         if architecture.levels > len(self.cells):
             raise ValueError(
                 f"an architecture of {architecture.levels} cells for a generator that has {len(self.cells)}"
             )
+        if self.embedding is not None:
+            z = torch.cat([z, self.embedding(labels)], dim=1)
         h = self.linear(z).view(-1, self.gf_dim, self.bottom_width, self.bottom_width)
         features = []
         for cell, spec in zip(self.cells, architecture.cells):
-            feature, h = cell(h, features, spec)
+            feature, h = cell(h, features, spec, labels)
             features.append(feature)
-        return self.to_rgb(h)
+        norm, *layers = self.to_rgb
+        h = normalise(norm, h, labels)
+        for layer in layers:
+            h = layer(h)
+        return h
 
 
 class Discriminator(nn.Module):
     """Residual discriminator. The first two blocks halve the resolution, the others keep it.
 
-    At level 0 the first and the last block run. Each further level adds one block between them.
+    At level 0 the first and the last block run. Each further level adds one block between them. If there are
+    classes, it is a projection discriminator (Miyato and Koyama, ICLR 2018): the image's feature times a
+    vector of its class is added to the logit.
     """
 
-    def __init__(self, levels=3, df_dim=128):
+    def __init__(self, levels=3, df_dim=128, conditioning=NONE):
         super().__init__()
         growing = [FirstDiscriminatorBlock(3, df_dim)]
         growing += [DiscriminatorBlock(df_dim, downsample=level == 1) for level in range(1, levels)]
         self.growing = nn.ModuleList(growing)
         self.last = DiscriminatorBlock(df_dim)
         self.linear = nn.Linear(df_dim, 1, bias=False)
+        self.num_classes = conditioning.num_classes
+        # A linear layer instead of an embedding: its rows are the classes' vectors, under one spectral norm.
+        self.projection = nn.Linear(df_dim, self.num_classes, bias=False) if self.num_classes else None
 
-    def forward(self, images, level=None):
-        """(N, 3, R, R) -> logits (N, 1), by the blocks of `level` (0-based); None: by all blocks."""
-        with joint_weights(self._blocks(level), self.last, self.linear):
-            return self.logits(images, level)
+    def forward(self, images, level=None, labels=None):
+        """(N, 3, R, R) -> logits (N, 1), by the blocks of `level` (0-based); None: by all blocks.
 
-    def logits(self, images, level=None):
+        labels (N,): the images' classes, for a conditional discriminator.
+        """
+        heads = [self.projection] if self.num_classes else []
+        with joint_weights(self._blocks(level), self.last, self.linear, *heads):
+            return self.logits(images, level, labels)
+
+    def logits(self, images, level=None, labels=None):
         """`forward` without updating the spectral norms. It changes nothing, so it can be compiled."""
         h = images
         for block in self._blocks(level):
             h = block(h)
-        h = F.relu(self.last(h))
-        return self.linear(h.sum(dim=(2, 3)))
+        h = F.relu(self.last(h)).sum(dim=(2, 3))
+        if self.projection is None:
+            return self.linear(h)
+        return self.linear(h) + self.projection(h).gather(1, labels[:, None])
 
     def _blocks(self, level):
         return self.growing if level is None else self.growing[: level + 1]

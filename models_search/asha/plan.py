@@ -4,11 +4,14 @@ import math
 from dataclasses import dataclass
 
 from models.autogan.architecture import Architecture
+from models.conditioning import Conditioning
 from models.families import FAMILIES, family
 from models.layers.fast_form import fast_form
 from models_search.search_space import every_cell, random_architecture
 from models_search.shared_gan.checks import number_of_cells
 from utils.cli import UserError
+from utils.data.labels import Classes
+from utils.data.load import load_classes
 from utils.precision import check_precision
 from utils.randomness import random_generator
 from utils.run.machine import device_memory, pick_device, worker_devices
@@ -25,6 +28,7 @@ class Plan:
     """The option groups that the search reads, and what follows from them."""
 
     data: object
+    labels: object
     network: object
     cells: object
     weights: object
@@ -36,6 +40,12 @@ class Plan:
     independent: object
     asha: object
     levels: int  # number of cells
+    classes: Classes | None = None  # of a conditional GAN
+
+    @property
+    def conditioning(self):
+        """How the networks are conditioned."""
+        return Conditioning(len(self.classes or ()))
 
     @property
     def most_trials(self):
@@ -57,17 +67,21 @@ class Plan:
         """The Memory of training the smallest architecture of the space; larger ones may still not fit."""
         smallest = Architecture(tuple(every_cell(level)[0] for level in range(self.levels)))
         with on_meta(WIDTHS):
-            networks = family(smallest).networks(smallest, self.network.latent_dim, self.cells)
+            networks = self._networks(smallest)
             if self.run.is_fast:
                 networks = tuple(map(fast_form, networks))
             batch, resolution = self.scoring.eval_batch_size, self.data.img_size
             return training_memory(networks, self.training, batch, resolution, widths=WIDTHS, averages=1)
 
+    def _networks(self, architecture):
+        latent_dim = self.network.latent_dim
+        return family(architecture).networks(architecture, latent_dim, self.cells, self.conditioning)
+
     def describe(self):
         """The plan as plain data, for --dry_run."""
         random = self.architecture(0)
         with on_meta(WIDTHS):
-            networks = family(random).networks(random, self.network.latent_dim, self.cells)
+            networks = self._networks(random)
             sizes = network_sizes(*networks, self.data.img_size)
         return {
             "architecture": "searched",
@@ -81,19 +95,8 @@ class Plan:
         }
 
 
-GROUPS = (
-    "data",
-    "network",
-    "cells",
-    "weights",
-    "training",
-    "scoring",
-    "run",
-    "search",
-    "beam",
-    "independent",
-)
-GROUPS += ("asha",)
+GROUPS = ("data", "labels", "network", "cells", "weights", "training", "scoring", "run", "search", "beam")
+GROUPS += ("independent", "asha")
 
 
 def make_plan(options):
@@ -111,7 +114,8 @@ def make_plan(options):
             f"--topk: cannot keep {options.beam.topk} of --max_trials {most}; lower --topk or try more"
         )
     groups = {name: getattr(options, name) for name in GROUPS}
-    plan = Plan(**groups, levels=number_of_cells(options))
+    classes = load_classes(options.data, options.labels, options.run.dry_run)
+    plan = Plan(**groups, levels=number_of_cells(options), classes=classes)
     device = pick_device(options.run.device)
     check_precision("--precision", options.training.precision, device)
     devices = worker_devices(device, options.independent.workers)

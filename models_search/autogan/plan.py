@@ -7,6 +7,7 @@ Multi-level (--method autogan): a cell more at each growing iteration, and a con
 import math
 from dataclasses import dataclass
 
+from models.conditioning import Conditioning
 from models_search.autogan.controller import Controller
 from models_search.shared_gan.checks import (
     CELL_BYTES, check_machine, check_options, number_of_cells, refuse_many_cells,
@@ -14,6 +15,8 @@ from models_search.shared_gan.checks import (
 from models_search.shared_gan.network import shared_gan_memory, shared_network_sizes
 from models_search.shared_gan.progress import SCORED_ARCHITECTURES
 from utils.cli import UserError
+from utils.data.labels import Classes
+from utils.data.load import load_classes
 from utils.options import refuse_other_size
 from utils.training.memory import FLOAT_BYTES, PARAMETER_BYTES, Memory, on_meta
 from utils.training.sizes import count_parameters
@@ -29,6 +32,7 @@ class Plan:
     """The option groups that the search reads, and what follows from them."""
 
     data: object
+    labels: object
     network: object
     cells: object
     weights: object
@@ -42,6 +46,12 @@ class Plan:
     controller: object
     levels: int  # number of cells in the end
     growing_iterations: tuple[int, ...]  # search iterations at which a cell is added
+    classes: Classes | None = None  # of a conditional GAN
+
+    @property
+    def conditioning(self):
+        """How the networks are conditioned."""
+        return Conditioning(len(self.classes or ()))
 
     @property
     def iterations(self):
@@ -140,14 +150,15 @@ class Plan:
         }
 
 
-GROUPS = ("data", "network", "cells", "weights", "training", "scoring", "run", "search", "beam", "shared_gan")
-GROUPS += ("multi_level", "controller")
+GROUPS = ("data", "labels", "network", "cells", "weights", "training", "scoring", "run", "search", "beam")
+GROUPS += ("shared_gan", "multi_level", "controller")
 
 
 def make_plan(options):
     """The Plan of resolved options. Raises UserError if they do not fit together."""
     check_options(options)
     groups = {name: getattr(options, name) for name in GROUPS}
+    groups["classes"] = load_classes(options.data, options.labels, options.run.dry_run)
     if options.search.method == "slas":
         plan = Plan(**groups, levels=number_of_cells(options), growing_iterations=())
         check_machine(plan)

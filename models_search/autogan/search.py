@@ -175,7 +175,7 @@ def draw_samples(state, plan, run):
     fixed = random_generator(plan.run.random_seed, "grid")
     with torch.no_grad():
         architectures, _ = sample_architectures(state.policy.controller, state.beam, 5, fixed)
-    sample_grid(state.shared.gan.generator, architectures, fixed, run, state.iteration)
+    sample_grid(state.shared.gan.generator, architectures, fixed, run, state.iteration, plan.classes)
 
 
 def iteration_line(plan, iteration, figures, seconds):

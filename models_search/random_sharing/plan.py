@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 
+from models.conditioning import Conditioning
 from models_search.shared_gan.checks import CELL_BYTES, check_machine, check_options, number_of_cells
 from models_search.shared_gan.network import shared_gan_memory, shared_network_sizes
 from models_search.shared_gan.progress import SCORED_ARCHITECTURES
 from utils.cli import UserError
+from utils.data.labels import Classes
+from utils.data.load import load_classes
 
 
 @dataclass(frozen=True)
@@ -13,6 +16,7 @@ class Plan:
     """The option groups that the search reads, and what follows from them."""
 
     data: object
+    labels: object
     network: object
     cells: object
     weights: object
@@ -24,6 +28,12 @@ class Plan:
     shared_gan: object
     random_sharing: object
     levels: int  # number of cells
+    classes: Classes | None = None  # of a conditional GAN
+
+    @property
+    def conditioning(self):
+        """How the networks are conditioned."""
+        return Conditioning(len(self.classes or ()))
 
     @property
     def iterations(self):
@@ -68,8 +78,11 @@ class Plan:
         }
 
 
-GROUPS = ("data", "network", "cells", "weights", "training", "scoring", "run", "search", "beam", "shared_gan")
-GROUPS += ("random_sharing",)
+GROUPS = ("data", "labels", "network", "cells", "weights", "training", "scoring", "run", "search", "beam")
+GROUPS += (
+    "shared_gan",
+    "random_sharing",
+)
 
 
 def make_plan(options):
@@ -80,6 +93,7 @@ def make_plan(options):
         problem = f"cannot score {in_full} of --random_candidates {candidates} in full"
         raise UserError(f"--num_candidate: {problem}; lower it or draw more")
     groups = {name: getattr(options, name) for name in GROUPS}
-    plan = Plan(**groups, levels=number_of_cells(options))
+    classes = load_classes(options.data, options.labels, options.run.dry_run)
+    plan = Plan(**groups, levels=number_of_cells(options), classes=classes)
     check_machine(plan)
     return plan

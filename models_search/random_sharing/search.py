@@ -68,7 +68,7 @@ def search_iteration(state, plan, images, reward, run, save_point):
     if following == plan.iterations or following % plan.shared_gan.val_freq == 0:
         fixed = random_generator(plan.run.random_seed, "grid")
         sampled = [random_architecture(plan.levels, fixed) for _ in range(5)]
-        sample_grid(state.shared.gan.generator, sampled, fixed, run, iteration)
+        sample_grid(state.shared.gan.generator, sampled, fixed, run, iteration, plan.classes)
     scored = []
     if is_scored_after(plan, iteration):
         random = scores_generator(plan, iteration)

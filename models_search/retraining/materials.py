@@ -21,7 +21,9 @@ def find_materials(plan, device):
     """(feature networks, ImageSet) of a training; raises UserError for what is missing."""
     feature_nets = load_feature_nets(**plan.scoring.network(), compiled=plan.run.compile, device=device)
     data = plan.data
-    image_set = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2)
+    image_set = load_images(
+        data.dataset, data.data_path, image_size=data.img_size, fewest=2, labels=plan.labels.source
+    )
     plan.refuse_single_values(image_set.num_images % plan.training.dis_batch_size)
     return feature_nets, image_set
 
@@ -37,8 +39,13 @@ def read_materials(feature_nets, image_set, data, fid_stat, device):
 
 
 @lru_cache(maxsize=1)
-def materials_of_process(data, scoring, fid_stat, compiled, device):
-    """The Materials of all trainings that a process does, loaded once. data, scoring: option groups."""
+def materials_of_process(data, labels, scoring, fid_stat, compiled, device):
+    """The Materials of all trainings that a process does, loaded once.
+
+    data, labels, scoring: option groups.
+    """
     feature_nets = load_feature_nets(**scoring.network(), compiled=compiled, device=device)
-    image_set = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2)
+    image_set = load_images(
+        data.dataset, data.data_path, image_size=data.img_size, fewest=2, labels=labels.source
+    )
     return read_materials(feature_nets, image_set, data, fid_stat, device)

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+from models.conditioning import Conditioning
 from models.families import family
 from models.layers.fast_form import fast_form
 from utils.cli import UserError
+from utils.data.labels import Classes
+from utils.data.load import load_classes
 from utils.precision import check_precision
 from utils.run.machine import device_memory
 from utils.training.inputs import steps_per_epoch
@@ -22,6 +25,7 @@ class TrainingPlan:
 
     architecture: object
     data: object
+    labels: object
     network: object
     cells: object
     weights: object
@@ -33,6 +37,7 @@ class TrainingPlan:
     fid_stat: str | None = None
     iterations: int | None = None
     passes: int | None = None
+    classes: Classes | None = None  # of a conditional GAN
 
     def total_steps(self, num_images):
         """Discriminator steps of the whole training."""
@@ -42,7 +47,13 @@ class TrainingPlan:
 
     def new_networks(self):
         """(generator, discriminator) of the architecture, not yet initialised."""
-        return family(self.architecture).networks(self.architecture, self.network.latent_dim, self.cells)
+        architecture, latent_dim = self.architecture, self.network.latent_dim
+        return family(architecture).networks(architecture, latent_dim, self.cells, self.conditioning)
+
+    @property
+    def conditioning(self):
+        """How the networks are conditioned."""
+        return Conditioning(len(self.classes or ()))
 
     def memory(self):
         """The Memory of the training."""
@@ -85,7 +96,7 @@ class TrainingPlan:
         }
 
 
-GROUPS = ("data", "network", "cells", "weights", "training", "scoring", "run")
+GROUPS = ("data", "labels", "network", "cells", "weights", "training", "scoring", "run")
 
 
 def training_plan(options, architecture):
@@ -100,4 +111,7 @@ def training_plan(options, architecture):
     else:
         length = {"passes": derive.max_epoch * options.training.n_critic}
     scores = {"num_eval_imgs": evaluation.num_eval_imgs, "fid_stat": evaluation.fid_stat}
-    return TrainingPlan(architecture, **groups, schedule=derive, **scores, **length)
+    classes = load_classes(options.data, options.labels, options.run.dry_run)
+    if classes and architecture.family != "autogan":
+        raise UserError("--conditional: growing architectures have no classes; leave it out")
+    return TrainingPlan(architecture, **groups, schedule=derive, **scores, **length, classes=classes)

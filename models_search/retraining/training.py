@@ -8,6 +8,7 @@ import torch
 from models.families import family
 from models.layers.fast_form import fast_form
 from utils.cli import UserError
+from utils.data.labels import Classes, refuse_other_classes, saved_classes
 from utils.images import save_gif
 from utils.metrics.generator import score_generator
 from utils.progress import Progress, progress_line
@@ -19,6 +20,7 @@ from utils.training.compiled import compile_discriminator, compile_generator, co
 from utils.training.gan import Gan, new_gan
 from utils.training.loop import MOST_ROLLBACKS, look_steps, train
 from utils.training.losses import loss_schedule
+from utils.training.samples import sample_rows
 
 SECONDS_PER_LINE = 60  # of the log
 
@@ -34,6 +36,7 @@ class TrainingState:
     history: list = field(default_factory=list)  # {"iteration", "is_mean", "fid", ...} of every scoring
     scored_step: int = -1  # the step at which it was scored last
     rollbacks: int = 0
+    classes: Classes | None = None  # of a conditional GAN
 
     def to_saved(self):
         """Plain data and tensors, for `restore`. test.py reads them too."""
@@ -45,6 +48,7 @@ class TrainingState:
             "history": self.history,
             "scored_step": self.scored_step,
             "rollbacks": self.rollbacks,
+            **saved_classes(self.classes),
         }
 
     def restore(self, saved, source):
@@ -53,6 +57,7 @@ class TrainingState:
         Raises UserError, beginning with `source`, where it does not fit.
         """
         refuse_other_parts(saved, Least(position=COUNT), source)
+        refuse_other_classes(saved, self.classes, source)
         scores, gan = Least(iteration=COUNT, fid=float), self.gan.schema(all_trained=saved["position"] > 0)
         wanted = Least(
             architecture=str(self.architecture), gan=gan, position=COUNT, best=(None, scores),
@@ -82,7 +87,7 @@ class Scorer:
         scores, differences = score_generator(
             state.gan.average, self.feature_nets, self.reals, num_images=plan.num_eval_imgs,
             splits=plan.scoring.is_splits, batch_size=plan.scoring.eval_batch_size, seed=plan.run.random_seed,
-            progress="  scoring", stop_if_asked=stop_if_asked,
+            progress="  scoring", stop_if_asked=stop_if_asked, classes=plan.classes,
         )  # fmt: skip
         iteration = state.step // plan.training.n_critic
         self.run.log(f"iteration {iteration}: {scores.text()}")
@@ -147,13 +152,13 @@ def train_generator(state, plan, inputs, total, scorer, run, save_point):
 
 
 def sample_grid(state, plan, run):
-    """The average generator's images of 100 fixed noise vectors."""
+    """The average generator's images of fixed noise vectors: 100, or ten of each class."""
     average = state.gan.average.eval()
     device = next(average.parameters()).device
     fixed = random_generator(plan.run.random_seed, "grid")
     with torch.inference_mode():
-        images = average(torch.randn(100, average.latent_dim, generator=fixed).to(device))
-    run.grid(f"iteration_{state.step // plan.training.n_critic:06d}", images, state.step)
+        images, rows = sample_rows(average, average.latent_dim, fixed, device, plan.classes)
+    run.grid(f"iteration_{state.step // plan.training.n_critic:06d}", images, state.step, rows)
 
 
 def new_state(plan, device):
@@ -168,7 +173,7 @@ def new_state(plan, device):
         compile_generator(gan.generator)
     if compiles_discriminator(run, plan.training) and family(architecture).compiles_discriminator:
         compile_discriminator(gan.discriminator)
-    return TrainingState(architecture, gan)
+    return TrainingState(architecture, gan, classes=plan.classes)
 
 
 def start_from(gan, path, architecture):

@@ -2,6 +2,7 @@
 
 from models.autogan.architecture import Architecture
 from models.autogan.networks import Discriminator, Generator
+from models.conditioning import NONE
 from models.families import FAMILIES
 from models.layers.fast_form import fast_form
 from models.layers.init import prepare
@@ -23,16 +24,16 @@ def shared_generator(levels=3, **widths):
     return Generator([every_cell(level) for level in range(levels)], **widths)
 
 
-def shared_networks(levels, latent_dim, cells, weights=None):
+def shared_networks(levels, latent_dim, cells, weights=None, conditioning=NONE):
     """(generator, discriminator), their weights drawn from torch's global generator in this order.
 
     cells, weights: the option groups of these names. Without `weights`: for counting only.
     """
     widths = {"latent_dim": latent_dim, "gf_dim": cells.gf_dim, "bottom_width": cells.bottom_width}
-    generator = shared_generator(levels, **widths)
+    generator = shared_generator(levels, **widths, num_classes=conditioning.num_classes)
     if weights:
         generator = prepare(generator, weights.init_type, weights.g_spectral_norm)
-    discriminator = Discriminator(levels, cells.df_dim)
+    discriminator = Discriminator(levels, cells.df_dim, conditioning)
     if weights:
         discriminator = prepare(discriminator, weights.init_type, weights.d_spectral_norm)
     return generator, discriminator
@@ -41,10 +42,13 @@ def shared_networks(levels, latent_dim, cells, weights=None):
 def shared_network_sizes(plan):
     """Parameters and MACs of the shared networks, counted without allocating them.
 
-    plan: of any search that shares weights; its `levels` and the option groups network and cells are read.
+    plan: of any search that shares weights; its `levels` and `conditioning`, and the option groups network
+    and cells are read.
     """
     with on_meta(WIDTHS):
-        networks = shared_networks(plan.levels, plan.network.latent_dim, plan.cells)
+        networks = shared_networks(
+            plan.levels, plan.network.latent_dim, plan.cells, conditioning=plan.conditioning
+        )
         return network_sizes(*networks, plan.cells.bottom_width << plan.levels)
 
 
@@ -55,7 +59,9 @@ def shared_gan_memory(plan):
     """
     architecture = Architecture(tuple(every_cell(level)[0] for level in range(plan.levels)))
     with on_meta(WIDTHS):
-        networks = shared_networks(plan.levels, plan.network.latent_dim, plan.cells)
+        networks = shared_networks(
+            plan.levels, plan.network.latent_dim, plan.cells, conditioning=plan.conditioning
+        )
         if plan.run.is_fast:
             networks = tuple(map(fast_form, networks))
         return training_memory(
@@ -67,12 +73,14 @@ def shared_gan_memory(plan):
 def new_shared_gan(plan, device, resets=0):
     """A Gan with initial weights, which are different after each dynamic reset.
 
-    plan: of any search that shares weights. Its number of `levels` and the option groups network, cells,
-    weights, training and run are read here.
+    plan: of any search that shares weights. Its number of `levels`, its `conditioning` and the option groups
+    network, cells, weights, training and run are read here.
     """
     with global_seed(plan.run.random_seed, "shared GAN", resets):
         latent_dim = plan.network.latent_dim
-        generator, discriminator = shared_networks(plan.levels, latent_dim, plan.cells, plan.weights)
+        generator, discriminator = shared_networks(
+            plan.levels, latent_dim, plan.cells, plan.weights, plan.conditioning
+        )
     if plan.run.is_fast:
         generator, discriminator = fast_form(generator), fast_form(discriminator)
     if compiles_discriminator(plan.run, plan.training):

@@ -6,6 +6,7 @@ from functools import partial
 
 from models_search.shared_gan.dynamic_reset import CollapseDetector
 from models_search.shared_gan.network import new_shared_gan
+from utils.data.labels import Classes
 from utils.progress import Progress
 from utils.randomness import derived_seed
 from utils.run.schema import COUNT, Each
@@ -31,13 +32,14 @@ class SharedGan:
     collapsed: bool = False  # whether the reset rule has held in this iteration
     resets: int = 0
     rollbacks: int = 0  # of the whole search, see utils.training.loop.train_or_roll_back
+    classes: Classes | None = None  # of a conditional GAN
 
     @classmethod
     def start(cls, plan, device):
         """Before the first step. plan: of any search that shares weights, see new_shared_gan."""
         options = plan.shared_gan
         collapse = CollapseDetector(options.dynamic_reset_window, options.dynamic_reset_threshold)
-        return cls(new_shared_gan(plan, device), collapse)
+        return cls(new_shared_gan(plan, device), collapse, classes=plan.classes)
 
     def counters(self):
         """Plain data on where the training stands, for `restore`."""
@@ -76,7 +78,8 @@ def train_shared_gan(
 ):  # fmt: skip
     """Train the shared GAN for one search iteration, on one architecture per step.
 
-    plan: of any search that shares weights; the option groups network, training and run are read here.
+    plan: of any search that shares weights; its `classes` and the option groups network, training and run are
+    read here.
     architectures: one per step, all of one level. images: ResizedImages of that level. The losses are read
     every --print_freq steps. If the GAN collapsed in between, the networks go back and are trained again up
     to exactly the step of the collapse. The training ends early once the run has taken more seconds than
@@ -90,6 +93,7 @@ def train_shared_gan(
         derived_seed(plan.run.random_seed, "shared GAN", iteration),
         plan.training,
         plan.network.latent_dim,
+        plan.classes,
     )
     loss_at = loss_schedule(plan.training.loss, plan.run.random_seed, iteration, device=images.device)
     discriminate = partial(gan.discriminator, level=level)

@@ -1,4 +1,4 @@
-"""A data set's images at one resolution: uint8 (N, 3, R, R), without labels or augmentation.
+"""A data set's images at one resolution: uint8 (N, 3, R, R), without augmentation, and their labels.
 
 Images are resized as in the authors' code: torchvision's Resize on PIL images, antialiased bilinear on 8
 bits. This is done once for each resolution, image by image. It takes seconds (about ten for STL-10's 105,000
@@ -37,7 +37,8 @@ class ImageSet:
     """One split of a data set, not resized yet.
 
     name: for printing. native_size: shorter side of the stored images in pixels. picture: index -> PIL image,
-    mode RGB or L. warnings: lines to print once the images could be read.
+    mode RGB or L. warnings: lines to print once the images could be read. labels: int64 (num_images,), see
+    utils.data.labels, and class_names, if they were asked for.
     """
 
     name: str
@@ -46,6 +47,8 @@ class ImageSet:
     native_size: int
     picture: Callable
     warnings: tuple = ()
+    labels: np.ndarray | None = None
+    class_names: tuple | None = None
 
     def resized(self, resolution, device="cpu", max_resident_bytes=None, num_workers=0):
         """All images at `resolution`, as ResizedImages.
@@ -69,15 +72,17 @@ class ResizedImages:
     """All images of an ImageSet at one resolution. Made by `ImageSet.resized`.
 
     tensor: uint8 (num_images, 3, resolution, resolution) on `device`, or None if the images are read batch by
-    batch.
+    batch. labels: int64 (num_images,) on `device`, or None.
     """
 
     def __init__(self, image_set, resolution, device, resident, num_workers):
         self.name, self.split, self.num_images = image_set.name, image_set.split, image_set.num_images
         self.resolution, self.device = resolution, device
         self._rows, self._num_workers = _Rows(image_set.picture, resolution), num_workers
-        self._chunk = max(1, min(256, CHUNK_BYTES // (3 * resolution**2)))  # images
+        self.chunk = max(1, min(256, CHUNK_BYTES // (3 * resolution**2)))  # images
         self._sha256 = None
+        labels = image_set.labels
+        self.labels = None if labels is None else torch.from_numpy(labels).to(device)
         self.tensor = self._read_all() if resident else None
 
     def batches(self, order, batch_size):
@@ -94,16 +99,17 @@ class ResizedImages:
             for images in self._read(order, batch_size):
                 yield images.to(self.device, non_blocking=True)
 
+    def subset(self, rows):
+        """The images `rows` (int64 indices) alone."""
+        return _Subset(self, rows)
+
     def sha256(self):
         """Hexadecimal sha256 of all images' bytes (N * 3 * R * R) in stored order.
 
         Computed at the first call.
         """
         if self._sha256 is None:
-            digest = hashlib.sha256()
-            for images in self.batches(torch.arange(self.num_images), self._chunk):
-                digest.update(images.cpu().numpy())
-            self._sha256 = digest.hexdigest()
+            self._sha256 = _sha256(self)
         return self._sha256
 
     def _read_all(self):
@@ -111,7 +117,7 @@ class ResizedImages:
         tensor, done = torch.empty(shape, dtype=torch.uint8, device=self.device), 0
         label = f"{self.name} at {self.resolution} px"
         with Progress(self.num_images, f"reading {label}", "image") as progress:
-            for images in self._read(torch.arange(self.num_images), self._chunk):
+            for images in self._read(torch.arange(self.num_images), self.chunk):
                 tensor[done : done + len(images)] = images
                 done += len(images)
                 progress.update(len(images))
@@ -149,6 +155,30 @@ class ResizedImages:
             self._num_workers = 0
             warn(f"--num_workers: no process can be started ({reason}); reading goes on without")
         return iter(_loader(self._rows, batches, 0))
+
+
+class _Subset:
+    """Some images of a ResizedImages, as such a one for what reads all images in turn."""
+
+    def __init__(self, images, rows):
+        self.name, self.split, self.resolution = images.name, images.split, images.resolution
+        self.device, self.chunk, self.num_images = images.device, images.chunk, len(rows)
+        self._images, self._rows = images, rows.cpu()
+
+    def batches(self, order, batch_size):
+        """As those of ResizedImages."""
+        return self._images.batches(self._rows[order], batch_size)
+
+    def sha256(self):
+        """As that of ResizedImages."""
+        return _sha256(self)
+
+
+def _sha256(images):
+    digest = hashlib.sha256()
+    for batch in images.batches(torch.arange(images.num_images), images.chunk):
+        digest.update(batch.cpu().numpy())
+    return digest.hexdigest()
 
 
 def _loader(rows, batches, num_workers):

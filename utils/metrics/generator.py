@@ -10,21 +10,30 @@ from utils.precision import multiplying
 from utils.randomness import random_generator
 
 
-def noise_sampler(generate, latent_dim, seed, *purpose, device, stop_if_asked=None):
+def noise_sampler(generate, latent_dim, seed, *purpose, device, stop_if_asked=None, classes=None):
     """A function sample(n) -> generate(noise (n, latent_dim)), for `evaluate`.
 
     The noise depends only on seed, purpose and the number of images sampled before.
     stop_if_asked: called before every batch, because scoring can take long; raises if a signal has come.
+    classes: the Classes of a conditional generator, which then gets labels as frequent as in the data.
     """
     noise = random_generator(seed, *purpose, device=device)
+    draw_labels = label_sampler(classes, seed, *purpose, device=device) if classes else None
 
     def sample(count):
         if stop_if_asked:
             stop_if_asked()
+        labels = {"labels": draw_labels(count)} if classes else {}
         with multiplying("float32", device):
-            return generate(torch.randn(count, latent_dim, generator=noise, device=device))
+            return generate(torch.randn(count, latent_dim, generator=noise, device=device), **labels)
 
     return sample
+
+
+def label_sampler(classes, seed, *purpose, device):
+    """A function draw(n) -> labels (n,): those of the images that `noise_sampler` samples."""
+    random = random_generator(seed, *purpose, "labels")
+    return lambda count: classes.draw(count, random).to(device)
 
 
 def load_feature_nets(name, *, backend="torch", **options):
@@ -62,7 +71,7 @@ def load_real_statistics(
 
 def score_generator(
     generator, feature_nets, reals, *, num_images, seed, batch_size=100, splits=10, metrics=("is", "fid"),
-    real_images=None, progress="scoring", stop_if_asked=None,
+    real_images=None, progress="scoring", stop_if_asked=None, classes=None,
 ):  # fmt: skip
     """Score `num_images` images of a generator in eval mode. Its mode is restored afterwards.
 
@@ -71,8 +80,9 @@ def score_generator(
     """
     was_training, device = generator.training, next(generator.parameters()).device
     sample = noise_sampler(
-        generator.eval(), generator.latent_dim, seed, "score", device=device, stop_if_asked=stop_if_asked
-    )
+        generator.eval(), generator.latent_dim, seed, "score", device=device, stop_if_asked=stop_if_asked,
+        classes=classes,
+    )  # fmt: skip
     options = dict(
         batch_size=batch_size, splits=splits, metrics=metrics, real_images=real_images, seed=seed,
         progress=progress,

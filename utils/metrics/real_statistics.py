@@ -84,7 +84,7 @@ def real_statistics(images, feature_net, *, cache_dir=None, batch_size=100, samp
         if sample_size in (0, kept):
             return cached
     partial_file = path and _partial_file(path, sample_size)
-    sums = _sum_features(images, feature_net, batch_size, sample_size, progress, partial_file)
+    sums = sum_features(images, feature_net, batch_size, sample_size, progress, partial_file)
     mu, sigma = sums.mean_and_covariance()
     sample = sums.sample.rows.cpu().numpy() if sample_size else None
     statistics = RealStatistics(mu.numpy(), sigma.numpy(), sample, **provenance)
@@ -96,7 +96,7 @@ def real_statistics(images, feature_net, *, cache_dir=None, batch_size=100, samp
     return statistics
 
 
-def _sum_features(images, feature_net, batch_size, sample_size, progress, partial_file):
+def sum_features(images, feature_net, batch_size, sample_size=0, progress=LABEL, partial_file=None):
     """The FeatureSums of all images.
 
     What is done is saved to `partial_file` every minute, to go on from; None: it is not saved.

@@ -1,9 +1,10 @@
 """The adversarial step: one update of the discriminator, one update of the generator.
 
 Networks come as functions, `generate(noise) -> images` and `discriminate(images) -> logits (N, 1)`, so the
-step knows no architecture.
+step knows no architecture. Those of a conditional GAN also take `labels=` (N,), which the step binds.
 """
 
+from functools import partial
 from typing import Callable, Hashable, NamedTuple
 
 import torch
@@ -31,14 +32,27 @@ class StepFunctions(NamedTuple):
             discriminate=in_precision(self.discriminate, precision, device),
         )
 
+    def of(self, labels):
+        """The same functions for images of the classes `labels` (N,); None: of a GAN without classes."""
+        if labels is None:
+            return self
+        return self._replace(
+            generate=partial(self.generate, labels=labels),
+            discriminate=partial(self.discriminate, labels=labels),
+        )
 
-def discriminator_step(gan, functions, real, noise, *random, max_grad_norm=0.0):
+
+def discriminator_step(gan, functions, real, noise, *random, max_grad_norm=0.0, labelled=False):
     """Update the discriminator once, on as many generated images as real ones.
 
-    real (N, 3, R, R), noise (N, latent_dim), `random`: the tensors of functions.loss.draw(real). The
-    gradient's norm is clipped to `max_grad_norm`; 0: never. Returns (loss, norm of the gradient before
-    clipping) as a tensor (2,) on the device. ValueError if generated and real images differ in shape.
+    real (N, 3, R, R), noise (N, latent_dim), `random`: the tensors of functions.loss.draw(real). If
+    `labelled`, the labels (N,) of the real images stand before them, and the generated ones are of the same
+    classes. The gradient's norm is clipped to `max_grad_norm`; 0: never. Returns (loss, norm of the gradient
+    before clipping) as a tensor (2,) on the device. ValueError if generated and real images differ in shape.
     """
+    if labelled:
+        labels, *random = random
+        functions = functions.of(labels)
     with torch.no_grad():
         fake = functions.generate(noise)
     if fake.shape != real.shape:
@@ -51,11 +65,13 @@ def discriminator_step(gan, functions, real, noise, *random, max_grad_norm=0.0):
     return _minimise(loss, gan.discriminator_optimizer, max_grad_norm)
 
 
-def generator_step(gan, functions, noise, *, max_grad_norm=0.0, ema_decay=0.999):
+def generator_step(gan, functions, noise, labels=None, *, max_grad_norm=0.0, ema_decay=0.999):
     """Update the generator once, then its moving average if there is one.
 
-    noise (M, latent_dim); the rest and the result as for `discriminator_step`.
+    noise (M, latent_dim), labels (M,) of a conditional GAN; the rest and the result as for
+    `discriminator_step`.
     """
+    functions = functions.of(labels)
     # Zeros, not None: as in the authors' search, Adam's averages also decay for weights that this
     # architecture does not use.
     gan.generator_optimizer.zero_grad(set_to_none=False)

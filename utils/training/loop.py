@@ -94,8 +94,10 @@ def train_steps(gan, batches, functions_at, options, *, ema_decay=0.999, lr_fact
             steps.append(batch.step)
 
             # Update the discriminator.
-            update = partial(discriminator_step, gan, functions, max_grad_norm=max_grad_norm)
-            inputs = batch.real, batch.noise, *functions.loss.draw(batch.real)
+            labels = _if_any(batch.labels)
+            rates = {"max_grad_norm": max_grad_norm, "labelled": bool(labels)}
+            update = partial(discriminator_step, gan, functions, **rates)
+            inputs = batch.real, batch.noise, *labels, *functions.loss.draw(batch.real)
             name = _recording("D", key, gan.discriminator_optimizer)
             d_results.append(gan.graphs.run(name, update, *inputs))
 
@@ -105,7 +107,8 @@ def train_steps(gan, batches, functions_at, options, *, ema_decay=0.999, lr_fact
                 rates = {"max_grad_norm": max_grad_norm, "ema_decay": ema_decay}
                 update = partial(generator_step, gan, functions, **rates)
                 name = _recording("G", key, gan.generator_optimizer)
-                g_results[-1] = gan.graphs.run(name, update, batch.generator_noise)
+                inputs = batch.generator_noise, *_if_any(batch.generator_labels)
+                g_results[-1] = gan.graphs.run(name, update, *inputs)
                 if lr_factor:
                     gan.scale_learning_rates(lr_factor(batch.step))
 
@@ -120,6 +123,11 @@ FIGURES = (
     "loss of the discriminator", "norm of the discriminator's gradient",
     "loss of the generator", "norm of the generator's gradient",
 )  # fmt: skip
+
+
+def _if_any(labels):
+    """The labels as inputs of a step, which are tensors: none without classes."""
+    return () if labels is None else (labels,)
 
 
 def _recording(network, key, optimizer):

@@ -113,9 +113,11 @@ class TestOptions:
     metrics: tuple[str, ...] = option(
         (), "scores besides is and fid", ("kid", "precision_recall", "swd", "intra_fid"), nargs="*"
     )
-    intra_fid_imgs: int = images(5000, "images of each class for intra_fid")
+    intra_fid_imgs: int = images(5000, "generated images of each class for intra_fid", needs="metrics")
     labels: str = option(
-        None, "file of labels (JSON or CSV) of --data_path, for intra_fid; by default as in training"
+        None,
+        "file of labels (JSON or CSV) of --data_path, for intra_fid; by default as in training",
+        needs="metrics",
     )
     protocol: str = option(
         "autogan",

@@ -22,7 +22,7 @@ def find_materials(plan, device):
     feature_nets = load_feature_nets(**plan.scoring.network(), compiled=plan.run.compile, device=device)
     data = plan.data
     image_set = load_images(
-        data.dataset, data.data_path, image_size=data.img_size, fewest=2, labels=plan.labels.source
+        data.dataset, data.data_path, image_size=data.img_size, fewest=2, labels=plan.label_source
     )
     plan.refuse_single_values(image_set.num_images % plan.training.dis_batch_size)
     return feature_nets, image_set
@@ -39,13 +39,13 @@ def read_materials(feature_nets, image_set, data, fid_stat, device):
 
 
 @lru_cache(maxsize=1)
-def materials_of_process(data, labels, scoring, fid_stat, compiled, device):
+def materials_of_process(data, label_source, scoring, fid_stat, compiled, device):
     """The Materials of all trainings that a process does, loaded once.
 
-    data, labels, scoring: option groups.
+    data, scoring: option groups. label_source: see utils.data.load.load_images.
     """
     feature_nets = load_feature_nets(**scoring.network(), compiled=compiled, device=device)
     image_set = load_images(
-        data.dataset, data.data_path, image_size=data.img_size, fewest=2, labels=labels.source
+        data.dataset, data.data_path, image_size=data.img_size, fewest=2, labels=label_source
     )
     return read_materials(feature_nets, image_set, data, fid_stat, device)

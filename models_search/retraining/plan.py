@@ -51,6 +51,11 @@ class TrainingPlan:
         return family(architecture).networks(architecture, latent_dim, self.cells, self.conditioning)
 
     @property
+    def label_source(self):
+        """Where labels come from, see utils.data.load.load_images."""
+        return self.labels.source if self.classes else None
+
+    @property
     def conditioning(self):
         """How the networks are conditioned."""
         return Conditioning(len(self.classes or ()))
@@ -111,7 +116,7 @@ def training_plan(options, architecture):
     else:
         length = {"passes": derive.max_epoch * options.training.n_critic}
     scores = {"num_eval_imgs": evaluation.num_eval_imgs, "fid_stat": evaluation.fid_stat}
-    classes = load_classes(options.data, options.labels, options.run.dry_run)
-    if classes and architecture.family != "autogan":
-        raise UserError("--conditional: growing architectures have no classes; leave it out")
+    classes = None
+    if architecture.family == "autogan":  # the others cannot be conditional
+        classes = load_classes(options.data, options.labels, options.run.dry_run)
     return TrainingPlan(architecture, **groups, schedule=derive, **scores, **length, classes=classes)

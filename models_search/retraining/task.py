@@ -84,7 +84,7 @@ def _train(task, run, saved, device, stop):
     """Train to the end from the checkpoint `saved`, or from the start, and return the results."""
     plan = task.plan
     materials = materials_of_process(
-        plan.data, plan.labels, plan.scoring, plan.fid_stat, plan.run.compile, device
+        plan.data, plan.label_source, plan.scoring, plan.fid_stat, plan.run.compile, device
     )
     state = new_state(plan, device)
     if saved:

@@ -3,8 +3,8 @@
 python test.py --load_path RUN --save_images FOLDER --num_images 1000
 python exps/label_accuracy.py FOLDER        # reads FOLDER/labels.csv
 
-The classifier is scikit-learn's support vector machine with its example's setting for these digits, trained on
-all 1,797 of them. By cross-validation on these it names 97 to 99 % right.
+The classifier is scikit-learn's support vector machine, set as in its example with these digits and trained
+on all 1,797 of them. In a cross-validation in five parts it names 95 to 99 % of the digits left out right.
 """
 
 import sys

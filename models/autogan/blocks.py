@@ -3,10 +3,16 @@
 import torch.nn.functional as F
 from torch import nn
 
-from models.layers.conditional_norm import batch_norm, normalise
+from models.layers.conditional_norm import ConditionalBatchNorm2d, normalise
 from models.layers.resampled import conv_of_upsampled, mean_of_conv
 
-NORMS = {"batch": batch_norm, "instance": lambda channels, num_classes: nn.InstanceNorm2d(channels)}
+NORMS = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d}
+
+
+def norm_layer(name, channels, num_classes=0):
+    """A layer of NORMS; if there are classes, batch norm depends on them."""
+    is_conditional = name == "batch" and num_classes
+    return ConditionalBatchNorm2d(channels, num_classes) if is_conditional else NORMS[name](channels)
 
 
 def deconv(in_channels, out_channels):
@@ -28,7 +34,7 @@ class ConvUnit(nn.Module):
         self.pre_activation = conv == "pre"
         normed_channels = in_channels if self.pre_activation else out_channels
         self.norm = nn.ModuleDict(
-            {name: NORMS[name](normed_channels, num_classes) for name in sorted(norms) if name != "none"}
+            {name: norm_layer(name, normed_channels, num_classes) for name in sorted(norms) if name != "none"}
         )
         self.deconv = deconv(in_channels, in_channels) if with_deconv else None
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1)

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from models.autogan.architecture import CHOICES, Architecture
-from models.autogan.blocks import Cell, DiscriminatorBlock, FirstDiscriminatorBlock
+from models.autogan.blocks import Cell, DiscriminatorBlock, FirstDiscriminatorBlock, norm_layer
 from models.conditioning import NONE
 from models.errors import ArchitectureError
-from models.layers.conditional_norm import batch_norm, normalise
+from models.layers.conditional_norm import normalise
 from models.layers.spectral_norm import add_spectral_norm, joint_weights
 from models.layers.weights import load_weights
 
@@ -35,7 +35,7 @@ class Generator(nn.Module):
         inputs = latent_dim + (CLASS_WIDTH if num_classes else 0)
         self.linear = nn.Linear(inputs, gf_dim * bottom_width**2)
         self.cells = nn.ModuleList(Cell(gf_dim, gf_dim, specs, num_classes) for specs in candidates)
-        norm, conv = batch_norm(gf_dim, num_classes), nn.Conv2d(gf_dim, 3, kernel_size=3, padding=1)
+        norm, conv = norm_layer("batch", gf_dim, num_classes), nn.Conv2d(gf_dim, 3, kernel_size=3, padding=1)
         self.to_rgb = nn.Sequential(norm, nn.ReLU(), conv, nn.Tanh())
         is_derived = all(len(specs) == 1 for specs in candidates)
         self.architecture = Architecture(tuple(specs[0] for specs in candidates)) if is_derived else None

@@ -22,11 +22,6 @@ class ConditionalBatchNorm2d(nn.Module):
         return self.batch(x) * (1 + gain) + bias
 
 
-def batch_norm(channels, num_classes=0):
-    """A batch norm, conditional if there are classes."""
-    return ConditionalBatchNorm2d(channels, num_classes) if num_classes else nn.BatchNorm2d(channels)
-
-
 def normalise(norm, x, labels=None):
     """norm(x), which a conditional one also needs the labels for."""
     return norm(x, labels) if isinstance(norm, ConditionalBatchNorm2d) else norm(x)

@@ -57,7 +57,8 @@ def main():
     write_derived(derived, options.search.reward, options.scoring.feature_net, ranked)
     print_next_commands(run, options, derived, ranked[0])
     found = {"architectures": "architecture", "rewards": "reward"}
-    run.finish({name: [entry[part] for entry in ranked] for name, part in found.items()} | results)
+    known = {"classes": list(plan.classes.names)} if getattr(plan, "classes", None) else {}
+    run.finish({name: [entry[part] for entry in ranked] for name, part in found.items()} | results | known)
 
 
 def print_next_commands(run, options, derived, best):

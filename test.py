@@ -123,6 +123,7 @@ def describe(options, architecture, loaded=None):
         "architecture": str(architecture),
         "checkpoint": loaded and loaded.describe(),
         "resolution": options.data.img_size,
+        **({"classes": list(classes.names)} if classes else {}),
         **sizes,
         "memory_bytes": memory.total,
         "scored_images": 0 if draws_only(options) else scored,

@@ -2,11 +2,12 @@
 
 import json
 import shutil
+import sys
 
 import pytest
 import torch
 from running import (
-    assert_equal_states, only_run, read_metrics, short_run, stop_at, use_tiny_net, write_pictures,
+    ROOT, assert_equal_states, only_run, read_metrics, short_run, stop_at, use_tiny_net, write_pictures,
 )  # fmt: skip
 
 from library.generators import load_generator
@@ -121,6 +122,17 @@ def test_one_class_is_drawn_by_name_or_number_with_a_list_of_what_was_drawn(type
     assert pixels[0] == pixels[1]
     type_command(f"test --load_path {trained} --interpolate --class ten")
     assert list((tmp_path / "logs_eval").glob("*/Samples/interpolation.png"))
+
+
+def test_the_report_counts_a_conditional_generators_parameters(trained):
+    sys.path.insert(0, str(ROOT / "exps"))
+    from reporting.sizes import generator_sizes
+
+    results = json.loads((trained / "results.json").read_text())
+    options = json.loads((trained / "config.json").read_text())["options"]
+    assert results["classes"] == list(NAMES)
+    parameters, macs = generator_sizes(results["architecture"], options, len(results["classes"]))
+    assert (parameters, macs) == (results["generator_parameters"], results["generator_macs"])
 
 
 def test_a_checkpoint_goes_on_with_its_own_classes_only(

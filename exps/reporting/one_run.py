@@ -72,7 +72,7 @@ def headline(run):
 def _facts(run):
     results, last, best = run.results, run.last_score, run.best_score
     pairs = [("Architecture", run.architecture)]
-    sizes = run.architecture and generator_sizes(run.architecture, run.options)
+    sizes = run.architecture and generator_sizes(run.architecture, run.options, run.num_classes)
     if sizes:
         pairs += [("Parameters", number(sizes[0])), ("MACs", number(sizes[1]))]
     if last:

@@ -16,6 +16,9 @@ from models.layers.weights import load_weights
 
 
 CLASS_WIDTH = 128  # of the embedding of a class, as in BigGAN
+# Its standard deviation at the start, as in BigGAN on CIFAR-10. As large as the noise's, 1, the generator
+# would learn to ignore the noise beside it: the images of a class would hardly differ (docs/CONDITIONAL.md).
+CLASS_SCALE = 0.02
 
 
 class Generator(nn.Module):
@@ -31,8 +34,10 @@ class Generator(nn.Module):
         super().__init__()
         self.latent_dim, self.gf_dim, self.bottom_width = latent_dim, gf_dim, bottom_width
         self.num_classes = num_classes
-        self.embedding = nn.Embedding(num_classes, CLASS_WIDTH) if num_classes else None
-        inputs = latent_dim + (CLASS_WIDTH if num_classes else 0)
+        self.embedding, inputs = None, latent_dim
+        if num_classes:
+            self.embedding, inputs = nn.Embedding(num_classes, CLASS_WIDTH), latent_dim + CLASS_WIDTH
+            nn.init.normal_(self.embedding.weight, std=CLASS_SCALE)
         self.linear = nn.Linear(inputs, gf_dim * bottom_width**2)
         self.cells = nn.ModuleList(Cell(gf_dim, gf_dim, specs, num_classes) for specs in candidates)
         norm, conv = norm_layer("batch", gf_dim, num_classes), nn.Conv2d(gf_dim, 3, kernel_size=3, padding=1)

@@ -198,4 +198,5 @@ def training_results(plan, state, run):
     names = ("architecture", "resolution", "generator_parameters", "generator_macs")
     save_gif(sorted(run.samples.glob("iteration_*.png")), run.samples / "training.gif")
     scores = {"final": state.history[-1], "best": state.best, "history": state.history}
-    return {**{name: sizes[name] for name in names}, **scores, "seconds": run.seconds()}
+    known = {"classes": list(plan.classes.names)} if plan.classes else {}
+    return {**{name: sizes[name] for name in names}, **known, **scores, "seconds": run.seconds()}

@@ -1,5 +1,6 @@
 """Labels, and what they are for: conditional GANs."""
 
+from models.conditioning import Conditioning
 from option_groups.kinds import CELL_METHODS, TRAINING
 from utils.options import group, option
 
@@ -12,6 +13,17 @@ class LabelOptions:
     labels: str = option(
         None, "file of labels (JSON or CSV) for --dataset folder, instead of class folders", later=True
     )
+
+    semi_supervised: bool = option(
+        False, "images without a label count too, as of the class that the discriminator predicts", later=True
+    )
+    rotation_loss: bool = option(
+        False, "the discriminator also learns how images were rotated; needs no labels", later=True
+    )
+
+    def conditioning(self, classes):
+        """How networks that know these classes (None: none) are conditioned."""
+        return Conditioning(len(classes or ()), self.semi_supervised, self.rotation_loss)
 
     @property
     def source(self):

@@ -44,7 +44,7 @@ DERIVE = {
     "derive": None, "topk": None, "seeds": 1, "rank_by": "is", "workers": 1,
 }  # fmt: skip
 # What came later changes nothing by default.
-LABELS = {"conditional": False, "labels": None}
+LABELS = {"conditional": False, "labels": None, "semi_supervised": False, "rotation_loss": False}
 LATER = {"search": LABELS, "train_derived": LABELS, "test": {}}
 TEST = {
     "arch": None, "metrics": (), "protocol": "autogan", "split": "train", "exp_name": "test",

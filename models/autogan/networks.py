@@ -123,9 +123,11 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Residual discriminator. The first two blocks halve the resolution, the others keep it.
 
-    At level 0 the first and the last block run. Each further level adds one block between them. If there are
-    classes, it is a projection discriminator (Miyato and Koyama, ICLR 2018): the image's feature times a
-    vector of its class is added to the logit.
+    At level 0 the first and the last block run. Each further level adds one block between them.
+
+    If there are classes, it is a projection discriminator (Miyato and Koyama, ICLR 2018): the image's feature
+    times a vector of its class is added to the logit. Further heads, where `conditioning` asks for them, read
+    the same feature.
     """
 
     def __init__(self, levels=3, df_dim=128, conditioning=NONE):
@@ -138,6 +140,8 @@ class Discriminator(nn.Module):
         self.num_classes = conditioning.num_classes
         # A linear layer instead of an embedding: its rows are the classes' vectors, under one spectral norm.
         self.projection = nn.Linear(df_dim, self.num_classes, bias=False) if self.num_classes else None
+        self.class_head = nn.Linear(df_dim, self.num_classes) if conditioning.class_head else None
+        self.rotation_head = nn.Linear(df_dim, 4) if conditioning.rotation_head else None
 
     def forward(self, images, level=None, labels=None):
         """(N, 3, R, R) -> logits (N, 1), by the blocks of `level` (0-based); None: by all blocks.
@@ -150,13 +154,28 @@ class Discriminator(nn.Module):
 
     def logits(self, images, level=None, labels=None):
         """`forward` without updating the spectral norms. It changes nothing, so it can be compiled."""
-        h = images
-        for block in self._blocks(level):
-            h = block(h)
-        h = F.relu(self.last(h)).sum(dim=(2, 3))
+        h = self._feature(images, level)
         if self.projection is None:
             return self.linear(h)
         return self.linear(h) + self.projection(h).gather(1, labels[:, None])
+
+    def classify(self, images, level=None):
+        """(N, 3, R, R) -> logits (N, classes) of the class head, by the blocks of `level`."""
+        return self._by_head(self.class_head, images, level)
+
+    def find_rotation(self, images, level=None):
+        """(N, 3, R, R) -> logits (N, 4) of the rotation head: by how many quarter turns."""
+        return self._by_head(self.rotation_head, images, level)
+
+    def _by_head(self, head, images, level):
+        with joint_weights(self._blocks(level), self.last, head):
+            return head(self._feature(images, level))
+
+    def _feature(self, images, level):
+        h = images
+        for block in self._blocks(level):
+            h = block(h)
+        return F.relu(self.last(h)).sum(dim=(2, 3))
 
     def _blocks(self, level):
         return self.growing if level is None else self.growing[: level + 1]

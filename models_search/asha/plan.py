@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 
 from models.autogan.architecture import Architecture
-from models.conditioning import Conditioning
 from models.families import FAMILIES, family
 from models.layers.fast_form import fast_form
 from models_search.search_space import every_cell, random_architecture
@@ -45,7 +44,7 @@ class Plan:
     @property
     def conditioning(self):
         """How the networks are conditioned."""
-        return Conditioning(len(self.classes or ()))
+        return self.labels.conditioning(self.classes)
 
     @property
     def most_trials(self):

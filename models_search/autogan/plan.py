@@ -7,7 +7,6 @@ Multi-level (--method autogan): a cell more at each growing iteration, and a con
 import math
 from dataclasses import dataclass
 
-from models.conditioning import Conditioning
 from models_search.autogan.controller import Controller
 from models_search.shared_gan.checks import (
     CELL_BYTES, check_machine, check_options, number_of_cells, refuse_many_cells,
@@ -51,7 +50,7 @@ class Plan:
     @property
     def conditioning(self):
         """How the networks are conditioned."""
-        return Conditioning(len(self.classes or ()))
+        return self.labels.conditioning(self.classes)
 
     @property
     def iterations(self):

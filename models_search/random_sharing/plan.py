@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from models.conditioning import Conditioning
 from models_search.shared_gan.checks import CELL_BYTES, check_machine, check_options, number_of_cells
 from models_search.shared_gan.network import shared_gan_memory, shared_network_sizes
 from models_search.shared_gan.progress import SCORED_ARCHITECTURES
@@ -33,7 +32,7 @@ class Plan:
     @property
     def conditioning(self):
         """How the networks are conditioned."""
-        return Conditioning(len(self.classes or ()))
+        return self.labels.conditioning(self.classes)
 
     @property
     def iterations(self):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from models.conditioning import Conditioning
+from models.conditioning import NONE
 from models.families import family
 from models.layers.fast_form import fast_form
 from utils.cli import UserError
@@ -58,7 +58,8 @@ class TrainingPlan:
     @property
     def conditioning(self):
         """How the networks are conditioned."""
-        return Conditioning(len(self.classes or ()))
+        is_growing = self.architecture.family == "growing"
+        return NONE if is_growing else self.labels.conditioning(self.classes)
 
     def memory(self):
         """The Memory of the training."""

@@ -18,6 +18,7 @@ from utils.run.schema import COUNT, Each, Least, refuse_other_parts
 from utils.training.adversarial import StepFunctions
 from utils.training.compiled import compile_discriminator, compile_generator, compiles_discriminator
 from utils.training.gan import Gan, new_gan
+from utils.training.heads import heads_of
 from utils.training.loop import MOST_ROLLBACKS, look_steps, train
 from utils.training.losses import loss_schedule
 from utils.training.samples import sample_rows
@@ -110,9 +111,10 @@ def train_generator(state, plan, inputs, total, scorer, run, save_point):
     gan, schedule, n_critic, epoch = state.gan, plan.schedule, plan.training.n_critic, inputs.steps_per_epoch
     loss_at = loss_schedule(plan.training.loss, plan.run.random_seed, device=inputs.images.device)
     lr_factor = (lambda step: 1 - step / total) if schedule.lr_decay else None
+    heads = heads_of(gan.discriminator, plan.conditioning)
 
     def functions_at(step):
-        return StepFunctions(gan.generator, gan.discriminator, loss_at(step), key="derived")
+        return StepFunctions(gan.generator, gan.discriminator, loss_at(step), key="derived", heads=heads)
 
     def is_due(epochs):
         return state.step == total or (state.step > 0 and state.step % (epochs * epoch) == 0)

@@ -12,6 +12,7 @@ from utils.randomness import derived_seed
 from utils.run.schema import COUNT, Each
 from utils.training.adversarial import StepFunctions
 from utils.training.gan import Gan
+from utils.training.heads import heads_of
 from utils.training.inputs import StepInputs, steps_per_epoch
 from utils.training.loop import MOST_ROLLBACKS, look_steps, train
 from utils.training.losses import loss_schedule
@@ -78,8 +79,8 @@ def train_shared_gan(
 ):  # fmt: skip
     """Train the shared GAN for one search iteration, on one architecture per step.
 
-    plan: of any search that shares weights; its `classes` and the option groups network, training and run are
-    read here.
+    plan: of any search that shares weights; its `classes`, `conditioning` and the option groups network,
+    training and run are read here.
     architectures: one per step, all of one level. images: ResizedImages of that level. The losses are read
     every --print_freq steps. If the GAN collapsed in between, the networks go back and are trained again up
     to exactly the step of the collapse. The training ends early once the run has taken more seconds than
@@ -97,11 +98,12 @@ def train_shared_gan(
     )
     loss_at = loss_schedule(plan.training.loss, plan.run.random_seed, iteration, device=images.device)
     discriminate = partial(gan.discriminator, level=level)
+    heads = heads_of(gan.discriminator, plan.conditioning, level=level)
 
     def functions_at(step):
         architecture = architectures[step]
         generate = partial(gan.generator, architecture=architecture)
-        return StepFunctions(generate, discriminate, loss_at(step), key=architecture)
+        return StepFunctions(generate, discriminate, loss_at(step), key=architecture, heads=heads)
 
     gan.generator.train()
     gan.discriminator.train()

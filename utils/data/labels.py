@@ -25,10 +25,14 @@ FORMATS = "give a CSV file of lines FILE,LABEL or a JSON object {FILE: LABEL}"
 
 @dataclass(frozen=True)
 class Classes:
-    """The classes of a data set in the order of their numbers, and how many images each has."""
+    """The classes of a data set in the order of their numbers, and how many images each has.
+
+    unlabelled: how many images have no label.
+    """
 
     names: tuple
     counts: tuple
+    unlabelled: int = 0
 
     def __len__(self):
         return len(self.names)
@@ -36,7 +40,9 @@ class Classes:
     def text(self):
         """One line for the log."""
         pairs = [f"{name} {count:,}" for name, count in zip(self.names, self.counts)]
-        return f"{len(self)} classes: {', '.join(pairs[:MOST_LISTED] + ['...'] * (len(pairs) > MOST_LISTED))}"
+        listed = ", ".join(pairs[:MOST_LISTED] + ["..."] * (len(pairs) > MOST_LISTED))
+        rest = f"; {self.unlabelled:,} images without a label" if self.unlabelled else ""
+        return f"{len(self)} classes: {listed}{rest}"
 
     def draw(self, count, random):
         """Labels (count,), int64, as frequent as in the data. random: a torch.Generator on the CPU."""
@@ -115,8 +121,9 @@ def number_classes(texts):
 
 def count_classes(labels, names):
     """The Classes of these labels."""
-    counts = np.bincount(labels[labels != NO_LABEL], minlength=len(names))
-    return Classes(tuple(names), tuple(counts.tolist()))
+    known = labels[labels != NO_LABEL]
+    counts = np.bincount(known, minlength=len(names)).tolist()
+    return Classes(tuple(names), tuple(counts), len(labels) - len(known))
 
 
 def read_label_file(path):

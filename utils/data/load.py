@@ -6,7 +6,7 @@ from pathlib import Path
 
 from utils.cli import UserError
 from utils.data.folders import image_folder
-from utils.data.labels import NO_LABEL, Classes, count_classes
+from utils.data.labels import Classes, count_classes
 from utils.data.published import CLASS_NAMES, NAMES, cifar10, digits, fashion_mnist, mnist, stl10
 
 DATASETS = {**NAMES, "folder": None}  # {value of --dataset: name for printing}; a folder has its own name
@@ -50,19 +50,20 @@ def load_classes(data, labels, dry_run=False):
     not how many images they have. Raises UserError where images have no label, or a class has a single one.
     """
     if not labels.conditional:
-        if labels.labels:
-            raise UserError("--labels: without effect without --conditional; leave it out or give that too")
+        for option in ("labels", "semi_supervised"):
+            if getattr(labels, option):
+                cure = "leave it out or give that too"
+                raise UserError(f"--{option}: without effect without --conditional; {cure}")
         return None
     if dry_run and data.dataset in CLASS_NAMES and not labels.labels:
         names = CLASS_NAMES[data.dataset]
         return Classes(names, (0,) * len(names))
     images = load_images(data.dataset, data.data_path, image_size=data.img_size, labels=labels.source)
     classes = count_classes(images.labels, images.class_names)
-    without = int((images.labels == NO_LABEL).sum())
     where = f"{images.num_images:,} images of {data.data_path if data.dataset == 'folder' else images.name}"
-    if without:
-        cure = "put them into class folders, or name them in --labels FILE"
-        raise UserError(f"--conditional: {without:,} of {where} have no label; {cure}")
+    if classes.unlabelled and not labels.semi_supervised:
+        cure = "put them into class folders, name them in --labels FILE, or add --semi_supervised"
+        raise UserError(f"--conditional: {classes.unlabelled:,} of {where} have no label; {cure}")
     if len(classes) < 2:
         raise UserError(f"--conditional: {where} are all of the class {classes.names[0]}; give two or more")
     for name, count in zip(classes.names, classes.counts):

@@ -11,6 +11,7 @@ import torch
 
 from utils.precision import in_precision
 from utils.training.gan import update_average
+from utils.training.heads import Heads
 from utils.training.losses import AdversarialLoss, hinge
 
 
@@ -24,12 +25,14 @@ class StepFunctions(NamedTuple):
     discriminate: Callable
     loss: AdversarialLoss = hinge
     key: Hashable = None
+    heads: Heads = Heads()
 
     def in_precision(self, precision, device):
         """The same functions with both networks in `precision`, see utils.precision."""
         return self._replace(
             generate=in_precision(self.generate, precision, device),
             discriminate=in_precision(self.discriminate, precision, device),
+            heads=self.heads.in_precision(precision, device),
         )
 
     def of(self, labels):
@@ -47,12 +50,13 @@ def discriminator_step(gan, functions, real, noise, *random, max_grad_norm=0.0, 
 
     real (N, 3, R, R), noise (N, latent_dim), `random`: the tensors of functions.loss.draw(real). If
     `labelled`, the labels (N,) of the real images stand before them, and the generated ones are of the same
-    classes. The gradient's norm is clipped to `max_grad_norm`; 0: never. Returns (loss, norm of the gradient
-    before clipping) as a tensor (2,) on the device. ValueError if generated and real images differ in shape.
+    classes; where a label is missing, of that which the discriminator predicts. The gradient's norm is
+    clipped to `max_grad_norm`; 0: never. Returns (loss, norm of the gradient before clipping) as a tensor
+    (2,) on the device. ValueError if generated and real images differ in shape.
     """
-    if labelled:
-        labels, *random = random
-        functions = functions.of(labels)
+    labels, *random = random if labelled else (None, *random)
+    labels, extra = functions.heads.discriminator_terms(real, labels)
+    functions = functions.of(labels)
     with torch.no_grad():
         fake = functions.generate(noise)
     if fake.shape != real.shape:
@@ -61,7 +65,7 @@ def discriminator_step(gan, functions, real, noise, *random, max_grad_norm=0.0, 
         )
     # None, not zeros, so Adam skips unused layers: one that goes out of use is never used again.
     gan.discriminator_optimizer.zero_grad(set_to_none=True)
-    loss = functions.loss.discriminator(functions.discriminate, real, fake, *random)
+    loss = functions.loss.discriminator(functions.discriminate, real, fake, *random) + extra
     return _minimise(loss, gan.discriminator_optimizer, max_grad_norm)
 
 
@@ -79,7 +83,8 @@ def generator_step(gan, functions, noise, labels=None, *, max_grad_norm=0.0, ema
     for parameter in frozen:
         parameter.requires_grad_(False)
     try:
-        loss = functions.loss.generator(functions.discriminate, functions.generate(noise))
+        fake = functions.generate(noise)
+        loss = functions.loss.generator(functions.discriminate, fake) + functions.heads.generator_term(fake)
         result = _minimise(loss, gan.generator_optimizer, max_grad_norm)
     finally:
         for parameter in frozen:

@@ -1,6 +1,6 @@
 """The families of architectures: how to build, initialise and load their networks.
 
-    networks = family(architecture).networks(architecture, latent_dim, cells, conditioning)
+    networks = family(architecture).networks(architecture, latent_dim, cells)
 
 A new family adds one entry to FAMILIES, and its text form to models.architectures.
 """
@@ -18,10 +18,10 @@ class Family(NamedTuple):
     """What the scripts need to know of a family."""
 
     networks: Callable
-    """(architecture, latent_dim, cells, conditioning) -> (generator, discriminator), with weights from
-    torch's global generator. `cells` has the widths of AutoGAN's cells: gf_dim, df_dim and bottom_width. A
-    growing architecture contains its widths, so this family does not read them. By default the networks are
-    not conditional; growing ones cannot be."""
+    """(architecture, latent_dim, cells, outputs=1, conditioning=NONE) -> (generator, discriminator), with
+    weights from torch's global generator. `cells` has the sizes of AutoGAN's networks: gf_dim, df_dim,
+    df_depth and bottom_width. A growing architecture contains its widths, so this family does not read them.
+    outputs: of the discriminator. A growing one has one, and growing networks cannot be conditional."""
 
     initialise: Callable
     """(generator, discriminator, weights) -> (generator, discriminator), changed in place. `weights` has
@@ -39,12 +39,13 @@ class Family(NamedTuple):
     """The options that decide on the networks' sizes."""
 
 
-def _autogan_networks(architecture, latent_dim, cells, conditioning=NONE):
+def _autogan_networks(architecture, latent_dim, cells, outputs=1, conditioning=NONE):
     generator = Generator.of(
         architecture, latent_dim=latent_dim, gf_dim=cells.gf_dim, bottom_width=cells.bottom_width,
         num_classes=conditioning.num_classes,
     )  # fmt: skip
-    return generator, Discriminator(architecture.levels, cells.df_dim, conditioning)
+    form = {"outputs": outputs, "deeper": cells.df_depth, "conditioning": conditioning}
+    return generator, Discriminator(architecture.levels, cells.df_dim, **form)
 
 
 def _initialise_autogan(generator, discriminator, weights):
@@ -52,7 +53,7 @@ def _initialise_autogan(generator, discriminator, weights):
     return generator, prepare(discriminator, weights.init_type, weights.d_spectral_norm)
 
 
-def _growing_networks(architecture, latent_dim, cells, conditioning=NONE):
+def _growing_networks(architecture, latent_dim, cells, outputs=1, conditioning=NONE):
     return GrowingGenerator(architecture, latent_dim), GrowingDiscriminator(architecture)
 
 

@@ -36,6 +36,10 @@ class NetworkOptions:
 class CellOptions:
     gf_dim: int = width(256, "base width of the generator")
     df_dim: int = width(128, "base width of the discriminator")
+    df_depth: int = option(
+        0, "further residual blocks of the discriminator, at its lowest resolution", at_least=0, at_most=100,
+        later=True,
+    )  # fmt: skip
     bottom_width: int = size(4, "resolution before the first cell", at_least=1)
 
 
@@ -95,6 +99,15 @@ class ResumeOptions:
         "auto",
         "auto: go on with the run of the same command that was interrupted; never; or a run's folder",
         instead_of=("load_path",),
+    )
+
+
+@group(scripts=TRAINING)
+class EstimateOptions:
+    estimate: bool = option(
+        False,
+        "print what the run will take, reckoned from a few real steps: time by phase, memory, disk; and stop "
+        "(with --dry_run: as JSON)",
     )
 
 

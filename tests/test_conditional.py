@@ -80,7 +80,7 @@ def test_an_untrained_class_table_leaves_batch_norm_as_it_is():
 
 
 def test_the_discriminator_adds_the_projection_of_the_images_feature_on_its_class(in_float64):
-    discriminator = Discriminator(2, 4, Conditioning(3))
+    discriminator = Discriminator(2, 4, conditioning=Conditioning(3))
     images, labels, features = torch.randn(3, 3, 16, 16), torch.tensor([2, 2, 0]), []
     discriminator.last.register_forward_hook(lambda module, inputs, output: features.append(output))
     logits = discriminator(images, labels=labels)
@@ -92,7 +92,7 @@ def test_the_discriminator_adds_the_projection_of_the_images_feature_on_its_clas
 
 
 def test_the_projection_has_a_spectral_norm_where_the_discriminator_has():
-    discriminator = prepare(Discriminator(2, 4, Conditioning(3)), with_spectral_norm=True)
+    discriminator = prepare(Discriminator(2, 4, conditioning=Conditioning(3)), with_spectral_norm=True)
     for _ in range(50):
         discriminator(torch.randn(3, 3, 16, 16), labels=torch.tensor([0, 1, 2]))
     assert torch.linalg.matrix_norm(discriminator.eval().projection.weight, 2).item() == pytest.approx(
@@ -125,8 +125,8 @@ def test_parameters_and_macs_of_a_conditional_generator_are_those_of_its_added_p
 def test_without_classes_both_networks_have_the_parameters_they_always_had():
     for conditioning in ((), (Conditioning(),)):
         torch.manual_seed(0)
-        widths = type("Widths", (), {"gf_dim": 4, "df_dim": 4, "bottom_width": 4})
-        networks = FAMILIES["autogan"].networks(A, 8, widths, *conditioning)
+        widths = type("Widths", (), {"gf_dim": 4, "df_dim": 4, "df_depth": 0, "bottom_width": 4})
+        networks = FAMILIES["autogan"].networks(A, 8, widths, 1, *conditioning)
         names = " ".join(name for network in networks for name in network.state_dict())
         assert not any(word in names for word in ("embedding", "projection", "gain", "batch.running"))
 
@@ -148,7 +148,7 @@ def test_the_fast_form_computes_the_same_conditional_networks(in_float64, text):
     def networks():
         torch.manual_seed(0)
         architecture = Architecture.parse(text)
-        pair = Generator.of(architecture, **SMALL), Discriminator(2, 4, Conditioning(3))
+        pair = Generator.of(architecture, **SMALL), Discriminator(2, 4, conditioning=Conditioning(3))
         return [add_spectral_norm(with_tables(network)) for network in pair]
 
     (generator, discriminator), fast = networks(), [fast_form(network) for network in networks()]
@@ -214,7 +214,7 @@ def test_noise_is_the_same_with_and_without_classes():
 def small_gan():
     torch.manual_seed(0)
     generator = Generator.of(Architecture.parse("1 1 1 1"), **{**SMALL, "bottom_width": 4})
-    discriminator = prepare(Discriminator(1, 4, Conditioning(3)), with_spectral_norm=True)
+    discriminator = prepare(Discriminator(1, 4, conditioning=Conditioning(3)), with_spectral_norm=True)
     return new_gan(generator, discriminator, torch.device("cpu"), training_options(g_lr=1e-2, d_lr=1e-2))
 
 

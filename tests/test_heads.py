@@ -17,7 +17,7 @@ BOTH = Conditioning(3, class_head=True, rotation_head=True)
 
 
 def test_the_heads_read_the_feature_that_the_logit_is_made_of(in_float64):
-    discriminator, features = Discriminator(2, 4, BOTH), []
+    discriminator, features = Discriminator(2, 4, conditioning=BOTH), []
     discriminator.last.register_forward_hook(lambda module, inputs, output: features.append(output))
     images = torch.randn(3, 3, 16, 16)
     classes, turns = discriminator.classify(images), discriminator.find_rotation(images)
@@ -29,7 +29,7 @@ def test_the_heads_read_the_feature_that_the_logit_is_made_of(in_float64):
 def test_the_fast_form_computes_the_same_heads(in_float64):
     def normed():
         torch.manual_seed(0)
-        return prepare(Discriminator(2, 4, BOTH), with_spectral_norm=True)
+        return prepare(Discriminator(2, 4, conditioning=BOTH), with_spectral_norm=True)
 
     plain, fast, images = normed(), fast_form(normed()), torch.randn(3, 3, 16, 16)
     for _ in range(2):
@@ -62,18 +62,19 @@ def test_images_without_a_label_get_the_predicted_class_and_both_heads_their_los
     predicted = torch.tensor([[0.0, 0, 9], [0, 0, 9], [9, 0, 0], [0, 0, 9]])
     turned = torch.randn(4, 4)
     heads = Heads(lambda images: predicted, lambda images: turned)
-    completed, loss = heads.discriminator_terms(real, labels)
-    assert completed.tolist() == [2, 1, 0, 0]
+    assert heads.complete(labels, real).tolist() == [2, 1, 0, 0]
+    loss = heads.discriminator_term(real, labels)
     rotation = F.cross_entropy(turned, torch.arange(4))
     torch.testing.assert_close(loss, class_loss(predicted, labels) + rotation)
     torch.testing.assert_close(heads.generator_term(real), 0.2 * rotation)
-    assert Heads().discriminator_terms(real, None) == (None, 0.0) and Heads().generator_term(real) == 0.0
+    assert Heads().discriminator_term(real, None) == Heads().generator_term(real) == 0.0
+    assert Heads().complete(labels, real) is labels
 
 
 def test_a_discriminator_without_heads_has_none():
     assert heads_of(Discriminator(1, 4), Conditioning()) == Heads()
-    names = set(Discriminator(1, 4, BOTH).state_dict()) - set(
-        Discriminator(1, 4, Conditioning(3)).state_dict()
+    names = set(Discriminator(1, 4, conditioning=BOTH).state_dict()) - set(
+        Discriminator(1, 4, conditioning=Conditioning(3)).state_dict()
     )
     assert names == {
         f"{head}.{part}" for head in ("class_head", "rotation_head") for part in ("weight", "bias")

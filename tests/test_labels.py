@@ -61,7 +61,7 @@ def test_classes_with_numbers_for_names_are_in_the_order_of_the_numbers():
     labels, names = number_classes(["10", "9", None, "-2", "9"])
     assert names == ("-2", "9", "10") and labels.tolist() == [2, 1, -1, 0, 1]
     assert number_classes(["10", "9", "x"])[1] == ("10", "9", "x")
-    assert count_classes(labels, names) == Classes(names, (1, 2, 1))
+    assert count_classes(labels, names) == Classes(names, (1, 2, 1), unlabelled=1)
 
 
 # Files that list labels

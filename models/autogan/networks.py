@@ -123,33 +123,37 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Residual discriminator. The first two blocks halve the resolution, the others keep it.
 
-    At level 0 the first and the last block run. Each further level adds one block between them.
+    At level 0 the first and the last block run. Each further level adds one block between them. outputs: how
+    many the loss needs. deeper: further blocks before the last one, at every level.
 
     If there are classes, it is a projection discriminator (Miyato and Koyama, ICLR 2018): the image's feature
-    times a vector of its class is added to the logit. Further heads, where `conditioning` asks for them, read
-    the same feature.
+    times a vector of its class is added to the logits. Further heads, where `conditioning` asks for them,
+    read the same feature.
     """
 
-    def __init__(self, levels=3, df_dim=128, conditioning=NONE):
+    def __init__(self, levels=3, df_dim=128, *, outputs=1, deeper=0, conditioning=NONE):
         super().__init__()
         growing = [FirstDiscriminatorBlock(3, df_dim)]
         growing += [DiscriminatorBlock(df_dim, downsample=level == 1) for level in range(1, levels)]
         self.growing = nn.ModuleList(growing)
+        self.deeper = nn.ModuleList(DiscriminatorBlock(df_dim) for _ in range(deeper))
         self.last = DiscriminatorBlock(df_dim)
-        self.linear = nn.Linear(df_dim, 1, bias=False)
-        self.num_classes = conditioning.num_classes
+        self.linear = nn.Linear(df_dim, outputs, bias=False)
+        self.outputs, self.num_classes = outputs, conditioning.num_classes
         # A linear layer instead of an embedding: its rows are the classes' vectors, under one spectral norm.
-        self.projection = nn.Linear(df_dim, self.num_classes, bias=False) if self.num_classes else None
+        self.projection = None
+        if self.num_classes:
+            self.projection = nn.Linear(df_dim, self.num_classes * outputs, bias=False)
         self.class_head = nn.Linear(df_dim, self.num_classes) if conditioning.class_head else None
         self.rotation_head = nn.Linear(df_dim, 4) if conditioning.rotation_head else None
 
     def forward(self, images, level=None, labels=None):
-        """(N, 3, R, R) -> logits (N, 1), by the blocks of `level` (0-based); None: by all blocks.
+        """(N, 3, R, R) -> logits (N, outputs), by the blocks of `level` (0-based); None: by all blocks.
 
         labels (N,): the images' classes, for a conditional discriminator.
         """
         heads = [self.projection] if self.num_classes else []
-        with joint_weights(self._blocks(level), self.last, self.linear, *heads):
+        with joint_weights(self._blocks(level), self.deeper, self.last, self.linear, *heads):
             return self.logits(images, level, labels)
 
     def logits(self, images, level=None, labels=None):
@@ -157,7 +161,8 @@ class Discriminator(nn.Module):
         h = self._feature(images, level)
         if self.projection is None:
             return self.linear(h)
-        return self.linear(h) + self.projection(h).gather(1, labels[:, None])
+        of_classes = self.projection(h).unflatten(1, (self.num_classes, self.outputs))
+        return self.linear(h) + of_classes[torch.arange(len(h), device=h.device), labels]
 
     def classify(self, images, level=None):
         """(N, 3, R, R) -> logits (N, classes) of the class head, by the blocks of `level`."""
@@ -168,12 +173,12 @@ class Discriminator(nn.Module):
         return self._by_head(self.rotation_head, images, level)
 
     def _by_head(self, head, images, level):
-        with joint_weights(self._blocks(level), self.last, head):
+        with joint_weights(self._blocks(level), self.deeper, self.last, head):
             return head(self._feature(images, level))
 
     def _feature(self, images, level):
         h = images
-        for block in self._blocks(level):
+        for block in (*self._blocks(level), *self.deeper):
             h = block(h)
         return F.relu(self.last(h)).sum(dim=(2, 3))
 

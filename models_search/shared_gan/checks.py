@@ -9,6 +9,7 @@ from utils.cli import UserError
 from utils.options import refuse_other_size
 from utils.precision import check_precision
 from utils.run.machine import device_memory, pick_device
+from utils.training.checks import check_recipe
 from utils.training.memory import Memory
 
 MOST_CELLS = 10  # each one has twice as many candidates as the one before: 18,432 in the end
@@ -36,8 +37,10 @@ def check_options(options):
 def check_machine(plan):
     """Raise UserError unless the device is there, computes in the precision and has the memory.
 
-    plan: of any search that shares weights; `memory` and the option groups training and run are read here.
+    plan: of any search that shares weights; `memory` and the option groups training, recipe and run are read
+    here.
     """
+    check_recipe(plan.training, plan.recipe, "autogan")
     device = pick_device(plan.run.device)
     check_precision("--precision", plan.training.precision, device)
     plan.memory().check(device_memory(device))

@@ -82,7 +82,7 @@ class ResizedImages:
         self.chunk = max(1, min(256, CHUNK_BYTES // (3 * resolution**2)))  # images
         self._sha256 = None
         labels = image_set.labels
-        self.labels = None if labels is None else torch.from_numpy(labels).to(device)
+        self.labels = None if labels is None else torch.from_numpy(labels[: self.num_images]).to(device)
         self.tensor = self._read_all() if resident else None
 
     def batches(self, order, batch_size):

@@ -43,11 +43,12 @@ def load_images(name, data_path="./data", split="train", image_size=None, fewest
 
 
 @lru_cache(maxsize=1)
-def load_classes(data, labels, dry_run=False):
+def load_classes(data, labels, reads_no_data=False):
     """The Classes of the images that a conditional GAN learns; None without --conditional.
 
-    data, labels: the option groups. dry_run: do not read a published data set, whose classes are known, but
-    not how many images they have. Raises UserError where images have no label, or a class has a single one.
+    data, labels: the option groups. reads_no_data: do not read a published data set, whose classes are
+    known, but not how many images they have. Raises UserError where images have no label, or a class has a
+    single one.
     """
     if not labels.conditional:
         for option in ("labels", "semi_supervised"):
@@ -55,7 +56,7 @@ def load_classes(data, labels, dry_run=False):
                 cure = "leave it out or give that too"
                 raise UserError(f"--{option}: without effect without --conditional; {cure}")
         return None
-    if dry_run and data.dataset in CLASS_NAMES and not labels.labels:
+    if reads_no_data and data.dataset in CLASS_NAMES and not labels.labels:
         names = CLASS_NAMES[data.dataset]
         return Classes(names, (0,) * len(names))
     images = load_images(data.dataset, data.data_path, image_size=data.img_size, labels=labels.source)

@@ -27,17 +27,19 @@ class Heads(NamedTuple):
         """The same functions in `precision`, see utils.precision."""
         return Heads(*(head and in_precision(head, precision, device) for head in self))
 
-    def discriminator_terms(self, real, labels):
-        """(labels (N,) or None, what the heads add to the discriminator's loss on real images).
+    @torch.no_grad()
+    def complete(self, labels, real):
+        """The labels (N,) of real images; an image without one gets the class that the head predicts."""
+        if not self.classify:
+            return labels
+        return torch.where(labels == NO_LABEL, self.classify(real).argmax(1), labels)
 
-        An image without a label gets the class that the head predicts, and no class loss.
-        """
-        loss = 0.0
-        if self.classify:
-            logits = self.classify(real)
-            loss = loss + CLASS_WEIGHT * class_loss(logits, labels)
-            labels = torch.where(labels == NO_LABEL, logits.detach().argmax(1), labels)
-        return labels, loss + self._rotation_loss(real, ROTATION_WEIGHT)
+    def discriminator_term(self, real, labels):
+        """What the heads add to the discriminator's loss on real images. labels: as they were given."""
+        rotation = self._rotation_loss(real, ROTATION_WEIGHT)
+        return (
+            rotation + CLASS_WEIGHT * class_loss(self.classify(real), labels) if self.classify else rotation
+        )
 
     def generator_term(self, fake):
         """What they add to the generator's loss: its images' rotation is to be found, too."""

@@ -9,13 +9,13 @@ def count_parameters(network):
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def count_macs(network, inputs):
+def count_macs(network, *inputs):
     """Multiply-accumulates of one forward pass, which the paper calls FLOPs.
 
     Convolutions and linear layers count. `torch.utils.flop_counter` counts a multiply and an add as two.
     """
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(inputs, **example_labels(network, len(inputs), inputs.device))
+        network(*inputs, **example_labels(network, len(inputs[0]), inputs[0].device))
     return counter.get_total_flops() // 2
 
 

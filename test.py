@@ -150,8 +150,9 @@ def sizes_and_memory(options, architecture, classes):
     """(parameters and MACs of the networks, Memory of sampling), counted without allocating."""
     widths = family(architecture).widths
     with on_meta(widths):
-        conditioning, latent_dim = Conditioning(len(classes or ())), options.network.latent_dim
-        networks = family(architecture).networks(architecture, latent_dim, options.cells, conditioning)
+        build, latent_dim = family(architecture).networks, options.network.latent_dim
+        conditioning = Conditioning(len(classes or ()))
+        networks = build(architecture, latent_dim, options.cells, conditioning=conditioning)
         sizes = network_sizes(*networks, options.data.img_size)
         return sizes, sampling_memory(networks[0], options.scoring.eval_batch_size, widths=widths)
 

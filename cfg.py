@@ -20,6 +20,7 @@ from models.errors import ArchitectureError
 from option_groups.kinds import SEARCH, TEST, TRAIN
 from option_groups.labels import LabelOptions
 from option_groups.recipe import AverageOptions, IndependentAverageOptions, RateOptions, RecipeOptions
+from option_groups.resolution import ExtensionOptions, extended
 from option_groups.searching import (
     AshaOptions, BeamOptions, ControllerOptions, DgganOptions, GrowthOptions, IndependentOptions,
     MultiLevelOptions, RandomSharingOptions, SearchOptions, SharedGanOptions, SpaceOptions,
@@ -30,7 +31,7 @@ from option_groups.shared import (
 )  # fmt: skip
 from option_groups.training import DeriveOptions, RetrainOptions, TrainingOptions, WeightOptions
 from utils.cli import UserError
-from utils.options import Script, refuse_other_size
+from utils.options import Script, refuse_halvings, refuse_other_size
 from utils.run.config import read_config
 from utils.run.derived import read_architecture
 from utils.run.resume import find_interrupted
@@ -77,6 +78,7 @@ class Options:
     growth: GrowthOptions = None
     dggan: DgganOptions = None
     derive: DeriveOptions = None
+    extension: ExtensionOptions = None
     retrain: RetrainOptions = None
     test: TestOptions = None
 
@@ -151,6 +153,7 @@ PROTOCOL_DEFAULTS = {"autogan": {}, "sngan": {"num_eval_imgs": 5000, "split": "t
 # Options that may change when a run goes on: where and by what means it computes, not what.
 FREE_ON_RESUME = {"data_path", "exp_name", "print_freq", "inception_path", "tf_python", "on_nan"}
 FREE_ON_RESUME |= {"device", "compile", "num_workers", "workers", "budget_hours"}
+FREE_ON_RESUME |= {"engine", "gpus_per_task"}
 THIS_CALL_ONLY = {"load_path", "resume", "dry_run", "estimate", "folder_file", "config"}
 
 
@@ -307,7 +310,7 @@ def with_run_options(options, saved):
     """
     names = {"dataset", "data_path", "labels", "feature_net", "inception_path", "feature_precision"}
     names |= {"random_seed", "fast"}
-    generators = {"img_size", "latent_dim", "gf_dim", "df_dim", "df_depth", "bottom_width"}
+    generators = {"img_size", "latent_dim", "gf_dim", "df_dim", "df_depth", "bottom_width", "d_halvings"}
     values = {name: saved[name] for name in names | generators if name in saved}
     values = _not_replaced(options.script, values, options.typed | options.configured - generators)
     SCRIPTS[options.script].check_saved(values, f"--load_path: {options.run.load_path}")
@@ -421,11 +424,16 @@ def generator_architecture(options, file_option="--arch_file"):
         problem = f"{gen_model} is not the architecture of {source}, {architecture}"
         raise UserError(f"--gen_model: {problem}; leave one of them out")
     if isinstance(architecture, Architecture):
+        if options.extension and options.extension.extend:
+            architecture = extended(architecture, options, source)
         levels, width = architecture.levels, options.cells.bottom_width
         maker = f"{levels} cells ({source}) on --bottom_width {width}"
         cure = " or change the cells or --bottom_width"
+        if options.extension and options.data.img_size > width << levels:
+            cure = ", change the cells or --bottom_width, or add --extend"
         refuse_other_size(options.data.img_size, width << levels, maker, cure)
         refuse_single_pixel(architecture, width, "--bottom_width")
+        refuse_halvings(options.cells.d_halvings, levels)
     else:
         refuse_other_size(options.data.img_size, architecture.resolution, f"the layers of {source}")
     return architecture

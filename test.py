@@ -29,6 +29,7 @@ from utils.metrics.generator import load_feature_nets, load_real_statistics, sco
 from utils.metrics.scores import fewest_images
 from utils.metrics.sliced_wasserstein import PATCH_SIZE
 from utils.metrics.sums import FEATURE_SAMPLE
+from utils.options import refuse_halvings
 from utils.randomness import random_generator
 from utils.run.files import write_text
 from utils.run.folder import Run
@@ -57,6 +58,7 @@ def load(options):
     cfg.refuse_unread(options, generator.architecture.family)
     if generator.architecture.family == "autogan":
         cfg.refuse_single_pixel(generator.architecture, generator.bottom_width, "--load_path")
+        refuse_halvings(options.cells.d_halvings, generator.architecture.levels)
     for name, value in generator.widths().items():
         if name in options.typed and typed[name] != value:
             raise UserError(f"--{name}: the checkpoint has {value}, not {typed[name]}; leave the option out")
@@ -238,7 +240,7 @@ def score(loaded, options, classes, device):
     # Draw and score.
     generator = placed(loaded, options, device)
     run.log(loaded_line(loaded))
-    picture = draw_samples(generator, options.run.random_seed, run, device, classes)
+    picture = draw_samples(generator, options.run.random_seed, run, classes, scoring.eval_batch_size)
     scores, differences = score_generator(
         generator, feature_nets, reals, num_images=options.evaluation.num_eval_imgs, metrics=metrics,
         batch_size=scoring.eval_batch_size, splits=scoring.is_splits, seed=options.run.random_seed,
@@ -265,11 +267,13 @@ def score(loaded, options, classes, device):
     run.log(f"samples {picture}, results {run.folder / 'results.json'}")
 
 
-def draw_samples(generator, seed, run, device, classes):
+def draw_samples(generator, seed, run, classes, batch_size):
     """Write a grid of the images of fixed noise vectors, 100 or ten of each class, and return its path."""
-    fixed = random_generator(seed, "grid")
+    fixed, device = random_generator(seed, "grid"), next(generator.parameters()).device
     with torch.inference_mode():
-        images, rows = sample_rows(generator, generator.latent_dim, fixed, device, classes)
+        images, rows = sample_rows(
+            generator, generator.latent_dim, fixed, device, classes, batch_size=batch_size
+        )
     return run.grid("samples", images, 0, rows)
 
 

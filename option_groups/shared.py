@@ -1,5 +1,6 @@
 """What several scripts read: data, networks, scoring and the run; and test.py."""
 
+from models.autogan.architecture import MOST_CELLS
 from option_groups.kinds import (
     ALL, CELL_METHODS, DATASETS, GENERATORS, PRECISIONS, SCORING, TEST, TRAINING, images, processes, size,
     width,
@@ -41,6 +42,14 @@ class CellOptions:
         later=True,
     )  # fmt: skip
     bottom_width: int = size(4, "resolution before the first cell", at_least=1)
+    d_halvings: int = option(
+        2,
+        "blocks of the discriminator that halve its images: the authors' 2 leave a quarter of --img_size, 4 "
+        "a sixteenth; at most one a cell",
+        later=True,
+        at_least=1,
+        at_most=MOST_CELLS,
+    )
 
 
 @group(scripts=ALL)

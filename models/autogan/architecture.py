@@ -6,7 +6,7 @@ one more token, its skip code (section 3.1 of the paper; the codes are the autho
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.errors import ArchitectureError
 
@@ -17,6 +17,7 @@ CHOICES = {
     "up": ("bilinear", "nearest", "deconv"),
     "shortcut": (False, True),
 }
+EXTENSIONS = ("repeat", "last")  # the ways of Architecture.extended
 MOST_CELLS = 20  # a million times as wide as before the first
 
 
@@ -132,6 +133,19 @@ class Architecture:
     def levels(self):
         """Number of cells."""
         return len(self.cells)
+
+    def extended(self, levels, way):
+        """The architecture with further cells, until it has `levels`; each is a copy of an earlier one.
+
+        way: "last" copies the last cell each time, "repeat" the cells in turn, from the first one on. The
+        skips of a copy are shifted: they come from as many cells below it as those of its original, which
+        keeps the tokens. A copy of the first cell has no skips.
+        """
+        cells, distance = list(self.cells), {"last": 1, "repeat": self.levels}[way]
+        for level in range(self.levels, levels):
+            copied = cells[level - distance]
+            cells.append(replace(copied, skips=(False,) * distance + copied.skips))
+        return replace(self, cells=tuple(cells))
 
     @property
     def first_norm(self):

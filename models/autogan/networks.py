@@ -121,20 +121,21 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Residual discriminator. The first two blocks halve the resolution, the others keep it.
+    """Residual discriminator. The first `halvings` blocks halve the resolution, the others keep it.
 
-    At level 0 the first and the last block run. Each further level adds one block between them. outputs: how
-    many the loss needs. deeper: further blocks before the last one, at every level.
+    At level 0 the first and the last block run. Each further level adds one block between them. The authors'
+    has two halvings, whatever the resolution. outputs: how many the loss needs. deeper: further blocks before
+    the last one, at every level.
 
     If there are classes, it is a projection discriminator (Miyato and Koyama, ICLR 2018): the image's feature
     times a vector of its class is added to the logits. Further heads, where `conditioning` asks for them,
     read the same feature.
     """
 
-    def __init__(self, levels=3, df_dim=128, *, outputs=1, deeper=0, conditioning=NONE):
+    def __init__(self, levels=3, df_dim=128, *, halvings=2, outputs=1, deeper=0, conditioning=NONE):
         super().__init__()
         growing = [FirstDiscriminatorBlock(3, df_dim)]
-        growing += [DiscriminatorBlock(df_dim, downsample=level == 1) for level in range(1, levels)]
+        growing += [DiscriminatorBlock(df_dim, downsample=level < halvings) for level in range(1, levels)]
         self.growing = nn.ModuleList(growing)
         self.deeper = nn.ModuleList(DiscriminatorBlock(df_dim) for _ in range(deeper))
         self.last = DiscriminatorBlock(df_dim)

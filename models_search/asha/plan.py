@@ -12,9 +12,11 @@ from models_search.shared_gan.checks import number_of_cells
 from utils.cli import UserError
 from utils.data.labels import Classes
 from utils.data.load import load_classes
+from utils.options import refuse_halvings
 from utils.precision import check_precision
 from utils.randomness import random_generator
-from utils.run.machine import device_memory, pick_device, worker_devices
+from utils.run.machine import pick_device
+from utils.run.workers import check_workers, memory_of_task
 from utils.training.checks import check_recipe
 from utils.training.inputs import steps_per_epoch
 from utils.training.losses import LOSSES
@@ -74,6 +76,11 @@ class Plan:
         widths = self.network.latent_dim, self.cells
         return family(architecture).networks(architecture, *widths, outputs, self.conditioning)
 
+    def job_size(self, rung, num_images):
+        """Generator iterations from the rung below to this one."""
+        below = self.iterations(rung - 1, num_images) if rung else 0
+        return self.iterations(rung, num_images) - below
+
     def memory(self):
         """The Memory of training the smallest architecture of the space; larger ones may still not fit."""
         smallest = Architecture(tuple(every_cell(level)[0] for level in range(self.levels)))
@@ -128,17 +135,15 @@ def make_plan(options):
             f"--topk: cannot keep {options.beam.topk} of --max_trials {most}; lower --topk or try more"
         )
     groups = {name: getattr(options, name) for name in GROUPS}
-    levels, classes = (
-        number_of_cells(options),
-        load_classes(options.data, options.labels, options.reads_no_data),
-    )
-    conditioning = options.labels.conditioning(classes)
-    widths = options.network.latent_dim, options.cells, conditioning
+    levels = number_of_cells(options)
+    classes = load_classes(options.data, options.labels, options.reads_no_data)
+    widths = options.network.latent_dim, options.cells, options.labels.conditioning(classes)
     space = restricted_space(levels, options.space, *widths)
     plan = Plan(**groups, levels=levels, space=space, classes=classes)
     check_recipe(plan.training, plan.recipe, "autogan")
+    refuse_halvings(options.cells.d_halvings, plan.levels)
     device = pick_device(options.run.device)
     check_precision("--precision", options.training.precision, device)
-    devices = worker_devices(device, options.independent.workers)
-    plan.memory().check(device_memory(devices[0]) // devices.count(devices[0]))
+    check_workers(options.independent, options.run.device)
+    plan.memory().check(memory_of_task(options.independent, options.run.device))
     return plan

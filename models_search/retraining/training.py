@@ -163,12 +163,17 @@ def train_generator(state, plan, inputs, total, scorer, run, save_point):
 
 
 def sample_grid(state, plan, run):
-    """The average generator's images of fixed noise vectors: 100, or ten of each class."""
+    """The average generator's images of fixed noise vectors: 100, or ten of each class.
+
+    As many at once as in scoring.
+    """
     average = state.gan.average.eval()
     device = next(average.parameters()).device
     fixed = random_generator(plan.run.random_seed, "grid")
     with torch.inference_mode():
-        images, rows = sample_rows(average, average.latent_dim, fixed, device, plan.classes)
+        images, rows = sample_rows(
+            average, average.latent_dim, fixed, device, plan.classes, batch_size=plan.scoring.eval_batch_size
+        )
     run.grid(f"iteration_{state.step // plan.training.n_critic:06d}", images, state.step, rows)
 
 

@@ -285,14 +285,14 @@ def resumed(options, saved):
     return options
 
 
-def with_run_options(options, saved):
+def with_run_options(options, saved, also=()):
     """test.py's Options for a run: its widths, seed, images and feature network, from `saved`.
 
-    Typed options stay, and those of --config. If a data set or a feature network is typed, the options that
-    belong to it are not taken from the run either.
+    also: names of further options to take from there. Typed options stay, and those of --config. If a data
+    set or a feature network is typed, the options that belong to it are not taken from the run either.
     """
     names = {"dataset", "data_path", "feature_net", "inception_path", "feature_precision"}
-    names |= {"random_seed", "fast"}
+    names |= {"random_seed", "fast", *also}
     generators = {"img_size", "latent_dim", "gf_dim", "df_dim", "bottom_width", "d_halvings"}
     values = {name: saved[name] for name in names | generators if name in saved}
     values = _not_replaced(options.script, values, options.typed | options.configured - generators)

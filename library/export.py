@@ -7,13 +7,41 @@ computes: noise (N, latent_dim), standard normal -> images (N, 3, R, R) in [-1, 
 import importlib.util
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
+
+from library.generators import sample
+from library.headers import to_metadata
+from utils.images import save_picture
+from utils.run.files import write_atomically
 
 
-def save_safetensors(generator, path):
-    """Write the weights and, as metadata, the architecture. library.generators.load_generator reads them."""
+def save_safetensors(generator, path, *, header=None, half=False):
+    """Write the weights and, as metadata, the architecture. library.generators.load_generator reads them.
+
+    header: what else is known of the generator, see library.headers. half: in float16, which takes half the
+    space and moves pixels by about one of 256 levels, see `fits_half`.
+    """
     weights = {name: tensor.contiguous() for name, tensor in generator.state_dict().items()}
-    save_file(weights, path, metadata={"architecture": str(generator.architecture)})
+    if half:
+        weights = {
+            name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in weights.items()
+        }
+    metadata = {"architecture": str(generator.architecture)}
+    content = save(weights, metadata=metadata | (to_metadata(header) if header else {}))
+    write_atomically(path, lambda file: file.write(content))
+
+
+def fits_half(generator):
+    """Whether no weight is too large for float16."""
+    return all(tensor.half().isfinite().all() for tensor in generator.state_dict().values())
+
+
+def save_strip(generator, path):
+    """Write the first 8 images of seed 1 side by side as a PNG, and return its path.
+
+    By them one sees on another machine whether a file makes what it made here.
+    """
+    return save_picture(sample(generator, 8, 1, 8).permute(2, 0, 3, 1).flatten(1, 2).numpy(), path)
 
 
 def save_program(generator, path):

@@ -115,6 +115,13 @@ class TestOptions:
         None, "write single images into this new folder, and score nothing", kind=new_folder
     )
     num_images: int = count(64, "how many images --save_images writes", at_most=10**8)
+    export: str = option(
+        None,
+        "score, and write this .safetensors file: weights, what they are, their score; beside it a .png of 8 "
+        "samples",
+        kind=output_file,
+    )
+    half: bool = option(False, "write it in float16, half as large", needs="export")
     interpolate: bool = option(False, "draw walks between noise vectors as a grid, and score nothing")
     metrics: tuple[str, ...] = option(
         (), "scores besides is and fid", ("kid", "precision_recall", "swd"), nargs="*"

@@ -46,6 +46,7 @@ DERIVE = {
 TEST = {
     "arch": None, "metrics": (), "protocol": "autogan", "split": "train", "exp_name": "test",
     "checkpoint": "best", "save_images": None, "num_images": 64, "interpolate": False,
+    "export": None, "half": False,
 }  # fmt: skip
 GROWING = ("4:", "G", "3x4", "D", "3x4")
 

@@ -10,25 +10,28 @@ python search.py --dataset cifar10 --exp_name autogan_search
 python search.py --method dggan --dataset cifar10
 """
 
-import json
 from functools import partial
 
 import cfg
-from utils.cli import run_script
+from utils.cli import UserError, run_script
 
 if __name__ == "__main__":  # answers --help and mistakes before torch is loaded, which takes seconds
     run_script(partial(cfg.parse, "search"))
 
 from models_search import asha, autogan, dggan, random_sharing
+from models_search.estimate import print_plan
 from utils.run.derived import write_derived
-from utils.run.folder import load_run, open_run
+from utils.run.folder import find_run, load_run, open_run
 from utils.run.save_point import StopSignal
 
-# A search is a package of five functions: make_plan, new_state, load_materials, read_images, run_search.
+# A search is a package of six functions: make_plan, estimate, new_state, load_materials, read_images,
+# run_search.
 METHODS = {
     "autogan": autogan, "slas": autogan, "random_sharing": random_sharing, "asha": asha,
     "dggan": dggan, "proggan": dggan,
 }  # fmt: skip
+# Those that go on after their end if they get more time: with further trials, with further growing steps.
+MORE_WITH_TIME = ("asha", "dggan")
 
 
 def main():
@@ -36,11 +39,13 @@ def main():
     if options.run.load_path:
         saved = load_run(options.run.load_path)
         options = cfg.resumed(options, saved["options"])
+        refuse_more_time(options)
     method = METHODS[options.search.method]
 
     plan = method.make_plan(options)
-    if options.run.dry_run:
-        print(json.dumps({"script": "search.py", "options": options.flat(), **plan.describe()}, indent=2))
+    found = method.estimate(plan, method.load_materials(plan)) if options.estimating.estimate else None
+    if options.run.dry_run or found:
+        print_plan({"script": "search.py", "options": options.flat(), **plan.describe()}, found, options.run)
         return
     state = method.new_state(plan, saved)
     materials = method.load_materials(plan)
@@ -56,6 +61,15 @@ def main():
     print_next_commands(run, options, derived, ranked[0])
     found = {"architectures": "architecture", "rewards": "reward"}
     run.finish({name: [entry[part] for entry in ranked] for name, part in found.items()} | results)
+
+
+def refuse_more_time(options):
+    """Raise UserError if a search that has ended is given a budget, and has nothing left to do with it."""
+    method, path = options.search.method, options.run.load_path
+    has_ended = (find_run(path) / "results.json").is_file()
+    if has_ended and "budget_hours" in options.typed and method not in MORE_WITH_TIME:
+        problem = f"the search of {path} has ended, and its levels are scored"
+        raise UserError(f"--budget_hours: {problem}; start a new run with a larger one")
 
 
 def print_next_commands(run, options, derived, best):

@@ -54,7 +54,7 @@ def load(options):
     cfg.refuse_unread(options, generator.architecture.family)
     if generator.architecture.family == "autogan":
         cfg.refuse_single_pixel(generator.architecture, generator.bottom_width, "--load_path")
-        refuse_halvings(options.cells.d_halvings, generator.architecture.levels)
+        refuse_halvings(options.cells.df_halvings, generator.architecture.levels)
     for name, value in generator.widths().items():
         if name in options.typed and typed[name] != value:
             raise UserError(f"--{name}: the checkpoint has {value}, not {typed[name]}; leave the option out")

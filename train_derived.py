@@ -7,7 +7,6 @@ python train_derived.py --derive RUN/derived.json --topk 5 --seeds 3
 """
 
 import dataclasses
-import json
 from functools import partial
 
 import cfg
@@ -17,15 +16,25 @@ if __name__ == "__main__":  # answers --help and mistakes before torch is loaded
     run_script(partial(cfg.parse, "train_derived"))
 
 from models.architectures import family_name
+from models_search.estimate import print_plan
+from models_search.retraining.costs import estimate
 from models_search.retraining.materials import find_materials, read_materials
 from models_search.retraining.plan import training_plan
 from models_search.retraining.study import name_after, open_study
 from models_search.retraining.table import (
-    architecture_row, best_training, ranked_rows, training_row, write_table
+    architecture_row,
+    best_training,
+    ranked_rows,
+    training_row,
+    write_table,
 )  # fmt: skip
 from models_search.retraining.task import TrainingTask, train_task
 from models_search.retraining.training import (
-    Scorer, new_state, start_from, train_generator, training_results
+    Scorer,
+    new_state,
+    start_from,
+    train_generator,
+    training_results,
 )  # fmt: skip
 from utils.run.derived import read_derived
 from utils.run.folder import load_run, open_run
@@ -63,9 +72,9 @@ def train_one(options):
         raise UserError(f"--arch: no architecture to train; give {ways}")
     plan, device = training_plan(options, architecture), pick_device(options.run.device)
     plan.check(device)
-    if options.run.dry_run:
+    if options.run.dry_run or options.estimating.estimate:
         resolved = {"script": "train_derived.py", "options": options.flat(), **plan.describe()}
-        print(json.dumps(resolved, indent=2))
+        print_plan(resolved, options.estimating.estimate and estimate([plan], device), options.run)
         return
 
     # Where the training stands.
@@ -134,10 +143,11 @@ def derive(options):
     devices = worker_devices(pick_device(run_options.device), retrain.workers)
     for plan in plans.values():
         plan.check(devices[0])
-    if run_options.dry_run:
+    if run_options.dry_run or options.estimating.estimate:
         described = [{"rank": rank, "seed": seed, **plans[rank, seed].describe()} for rank, seed in pairs]
         resolved = {"script": "train_derived.py", "options": options.flat(), "trainings": described}
-        print(json.dumps(resolved, indent=2))
+        found = options.estimating.estimate and estimate(plans.values(), devices[0], retrain.workers)
+        print_plan(resolved, found, run_options)
         return
 
     find_materials(plans[1, run_options.random_seed], devices[0])  # the same for all

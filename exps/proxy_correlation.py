@@ -215,7 +215,9 @@ def main():
     device = pick_device(options.run.device)
     random = random_generator(seed, "proxy correlation")
     try:
-        architectures = stratified_architectures(searched.plan.levels, ours.architectures, random)
+        architectures = stratified_architectures(
+            searched.plan.levels, ours.architectures, random, searched.plan.space
+        )
     except ValueError as error:
         raise UserError(f"--architectures: {error}; give fewer") from None
     count = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2).num_images

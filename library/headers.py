@@ -21,7 +21,7 @@ HEADER = Least(
 )  # fmt: skip
 # Options of test.py that a score depends on; with those of the networks' sizes.
 OF_A_SCORE = ("dataset", "data_path", "img_size", "feature_net", "feature_precision", "random_seed")
-OF_A_SCORE += ("num_eval_imgs", "is_splits", "eval_batch_size", "split", "d_halvings", "df_dim")
+OF_A_SCORE += ("num_eval_imgs", "is_splits", "eval_batch_size", "split", "df_halvings", "df_dim")
 PATHS = ("data_path", "inception_path", "tf_python", "init_from")
 
 

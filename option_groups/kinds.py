@@ -1,8 +1,10 @@
 """The bounds and lists that several groups of options share."""
 
+import argparse
 from functools import partial
 
-from models.autogan.architecture import PUBLISHED
+from models.autogan.architecture import PUBLISHED, parse_choice
+from models.errors import ArchitectureError
 from utils.options import count, option
 
 SEARCH, TRAIN, TEST = "search", "train_derived", "test"
@@ -20,3 +22,12 @@ size = partial(option, at_most=2**14)
 images = partial(option, at_least=2, at_most=10**8)  # a random order of so many takes 800 MB
 million = partial(count, at_most=10**6)
 processes = partial(option, at_most=1024)
+
+
+def choice(text):
+    """An argparse type: a choice of the cells and the options that it may take, such as norm=none,batch."""
+    try:
+        parse_choice(text)
+    except ArchitectureError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text

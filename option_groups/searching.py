@@ -4,15 +4,8 @@ import math
 
 from models.growing.architecture import LARGEST_KERNEL, MOST_FILTERS
 from option_groups.kinds import (
-    CELL_METHODS,
-    SEARCH,
-    SHARED_GAN_METHODS,
-    images,
-    million,
-    processes,
-    size,
-    width,
-)
+    CELL_METHODS, SEARCH, SHARED_GAN_METHODS, choice, images, million, processes, size, width
+)  # fmt: skip
 from utils.options import count, group, option, share
 
 
@@ -45,6 +38,36 @@ class SearchOptions:
 @group(scripts=(SEARCH,), methods=(*CELL_METHODS, "dggan"))
 class BeamOptions:
     topk: int = count(5, "architectures kept at the end of a level, search or growing step (K)")
+
+
+@group(scripts=(SEARCH,), methods=CELL_METHODS)
+class SpaceOptions:
+    """What a search may draw. Architectures outside never are: nothing is begun that cannot end inside."""
+
+    only: tuple[str, ...] = option(
+        None,
+        "choices of the cells to draw from, such as norm=none,batch up=nearest; the others stay free: conv, "
+        "norm, up, shortcut",
+        kind=choice,
+        nargs="+",
+        repeats=True,
+        later=True,
+    )
+    max_params: int = count(
+        None,
+        "most parameters of the whole generator, with all its cells, at the width --cap_gf_dim",
+        at_most=10**15,
+        later=True,
+    )
+    max_macs: int = count(
+        None, "most multiply-accumulates of it for one image, counted likewise", at_most=10**15, later=True
+    )
+    cap_gf_dim: int = width(
+        None,
+        "width at which both caps count, such as the one to train with afterwards; by default the search's "
+        "--gf_dim, as in scored.jsonl",
+        later=True,
+    )
 
 
 @group(scripts=(SEARCH,), methods=("asha", "dggan", "proggan"))
@@ -111,6 +134,12 @@ class ControllerOptions:
     hid_size: int = width(100, "hidden size of the controller")
     entropy_coeff: float = option(1e-4, "weight of the entropy in the reward", at_least=0)
     baseline_decay: float = share(0.9, "decay of the reward's moving average")
+    reuse_rewards: bool = option(
+        False,
+        "an architecture that is drawn again while the controller trains for an iteration keeps its reward "
+        "instead of being scored on other images (docs/SEARCHES.md)",
+        later=True,
+    )
 
 
 @group(scripts=(SEARCH,), methods=("random_sharing",))

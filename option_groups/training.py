@@ -23,7 +23,11 @@ class TrainingOptions:
     beta1: float = option(0.0, "Adam's first decay rate", at_least=0, at_most=0.999999)
     beta2: float = option(0.9, "Adam's second decay rate", at_least=0, at_most=0.999999)
     n_critic: int = count(5, "discriminator steps per generator step")
-    loss: str = option("hinge", "adversarial loss", ("hinge", "wgan-gp"))
+    loss: str = option(
+        "hinge",
+        "adversarial loss (docs/RECIPES.md)",
+        ("hinge", "wgan-gp", "non-saturating", "relativistic-hinge", "r3gan", "mmd"),
+    )
     max_grad_norm: float = option(0.0, "clip the gradients' norm; 0: never; 50 helps on STL-10", at_least=0)
     on_nan: str = option(
         "stop",

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -199,6 +200,18 @@ def test_a_signal_is_answered_at_once_and_a_stopped_run_says_so_in_its_log(tmp_p
         save_point.reached()
     assert ending.value.exit_code == 130 and load_run(run.folder)["step"] == 1
     assert (run.logs / "log.txt").read_text().endswith(" stopped by SIGINT; go on with --load_path RUN\n")
+
+
+def test_sigterm_ends_pytest_at_once_inside_a_run_that_would_save_first():
+    child = os.fork()
+    if not child:
+        try:
+            with StopSignal("go on"):
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.01)
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
 
 
 def test_whatever_fails_once_a_signal_has_come_is_a_stop_in_one_line(tmp_path, capsys):

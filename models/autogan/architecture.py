@@ -27,6 +27,24 @@ def head_sizes(level):
     return sizes + (2**level,) if level else sizes
 
 
+def parse_choice(text):
+    """(choice, the options of it) of a text such as "norm=none,batch".
+
+    Raises ArchitectureError for a text that names no choice, or an option that the choice does not have.
+    """
+    name, _, listed = text.partition("=")
+    if name not in CHOICES:
+        raise ArchitectureError(
+            f"'{text}' restricts none of {', '.join(CHOICES)}; write it like norm=none,batch"
+        )
+    options = {str(option).lower(): option for option in CHOICES[name]}
+    words = [word.strip().lower() for word in listed.split(",")]
+    for word in words:
+        if word not in options:
+            raise ArchitectureError(f"{name} is {', '.join(options)}, not '{word}'")
+    return name, tuple(options[word] for word in words)
+
+
 @dataclass(frozen=True)
 class CellSpec:
     """One cell. `skips[j]` says whether cell j's feature is added; at level s there are s of them."""

@@ -13,8 +13,19 @@ from models_search.dggan.node import LEFT_OUT, Node, node_file, node_picture
 from models_search.dggan.pair import images_at, load_net, train_node
 from models_search.dggan.picture import save_growth_picture, tree_boxes
 from models_search.dggan.tree import (
-    best_nodes, best_of_resolutions, check_tree, kept_nodes, node_line, path_actions, planted, pruned,
-    tree_from_json, tree_to_json, with_children, with_failure, with_score,
+    best_nodes,
+    best_of_resolutions,
+    check_tree,
+    kept_nodes,
+    node_line,
+    path_actions,
+    planted,
+    pruned,
+    tree_from_json,
+    tree_to_json,
+    with_children,
+    with_failure,
+    with_score,
 )  # fmt: skip
 from models_search.scored import keep_score, log_cost
 from utils.cli import UserError

@@ -9,6 +9,7 @@ from utils.cli import UserError
 from utils.options import refuse_halvings, refuse_other_size
 from utils.precision import check_precision
 from utils.run.machine import device_memory, pick_device
+from utils.training.checks import check_recipe
 from utils.training.memory import Memory
 
 MOST_CELLS = 10  # each one has twice as many candidates as the one before: 18,432 in the end
@@ -37,9 +38,10 @@ def check_machine(plan):
     """Raise UserError unless the device is there, computes in the precision and has the memory.
 
     And if the discriminator cannot halve as often as it should. plan: of any search that shares weights;
-    `memory`, `levels` and the option groups cells, training and run are read here.
+    `memory`, `levels` and the option groups cells, training, recipe and run are read here.
     """
-    refuse_halvings(plan.cells.d_halvings, plan.levels)
+    refuse_halvings(plan.cells.df_halvings, plan.levels)
+    check_recipe(plan.training, plan.recipe, "autogan")
     device = pick_device(plan.run.device)
     check_precision("--precision", plan.training.precision, device)
     plan.memory().check(device_memory(device))

@@ -302,15 +302,15 @@ def resumed(options, saved):
     return options
 
 
-def with_run_options(options, saved):
+def with_run_options(options, saved, also=()):
     """test.py's Options for a run: its widths, seed, images and feature network, from `saved`.
 
-    Typed options stay, and those of --config. If a data set or a feature network is typed, the options that
-    belong to it are not taken from the run either.
+    also: names of further options to take from there. Typed options stay, and those of --config. If a data
+    set or a feature network is typed, the options that belong to it are not taken from the run either.
     """
     names = {"dataset", "data_path", "labels", "feature_net", "inception_path", "feature_precision"}
-    names |= {"random_seed", "fast"}
-    generators = {"img_size", "latent_dim", "gf_dim", "df_dim", "df_depth", "bottom_width", "d_halvings"}
+    names |= {"random_seed", "fast", *also}
+    generators = {"img_size", "latent_dim", "gf_dim", "df_dim", "df_depth", "df_halvings", "bottom_width"}
     values = {name: saved[name] for name in names | generators if name in saved}
     values = _not_replaced(options.script, values, options.typed | options.configured - generators)
     SCRIPTS[options.script].check_saved(values, f"--load_path: {options.run.load_path}")
@@ -433,7 +433,7 @@ def generator_architecture(options, file_option="--arch_file"):
             cure = ", change the cells or --bottom_width, or add --extend"
         refuse_other_size(options.data.img_size, width << levels, maker, cure)
         refuse_single_pixel(architecture, width, "--bottom_width")
-        refuse_halvings(options.cells.d_halvings, levels)
+        refuse_halvings(options.cells.df_halvings, levels)
     else:
         refuse_other_size(options.data.img_size, architecture.resolution, f"the layers of {source}")
     return architecture

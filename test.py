@@ -4,6 +4,7 @@ python test.py --load_path logs/derive_TIME --exp_name test
 python test.py --load_path logs/derive_TIME --save_images samples --num_images 1000    # draws, scores nothing
 """
 
+import hashlib
 import json
 import os
 from functools import partial
@@ -17,7 +18,9 @@ if __name__ == "__main__":  # answers --help and mistakes before torch is loaded
 
 import torch
 
+from library.export import fits_half, save_safetensors, save_strip
 from library.generators import image_batches, load_generator, sample_labels, walks
+from library.headers import about, without_folders
 from models.conditioning import Conditioning
 from models.families import family
 from models.layers.fast_form import fast_form
@@ -58,7 +61,7 @@ def load(options):
     cfg.refuse_unread(options, generator.architecture.family)
     if generator.architecture.family == "autogan":
         cfg.refuse_single_pixel(generator.architecture, generator.bottom_width, "--load_path")
-        refuse_halvings(options.cells.d_halvings, generator.architecture.levels)
+        refuse_halvings(options.cells.df_halvings, generator.architecture.levels)
     for name, value in generator.widths().items():
         if name in options.typed and typed[name] != value:
             raise UserError(f"--{name}: the checkpoint has {value}, not {typed[name]}; leave the option out")
@@ -67,7 +70,9 @@ def load(options):
         cure = f"set --img_size {made} or leave it out"
         raise UserError(f"--img_size: the checkpoint makes {made} px images, not {typed['img_size']}; {cure}")
     known = {**loaded.options, **generator.widths(), "img_size": made}
-    return loaded, cfg.with_run_options(options, known)
+    # A file that states its score is scored by that protocol.
+    protocol = ("num_eval_imgs", "is_splits", "eval_batch_size", "split") if loaded.header else ()
+    return loaded, cfg.with_run_options(options, known, protocol)
 
 
 def draws_only(options):
@@ -83,12 +88,14 @@ def refuse_unused(options):
     for name in sorted(options.typed & {"intra_fid_imgs", "labels"}):
         if "intra_fid" not in options.test.metrics:
             raise UserError(f"--{name}: without effect without --metrics intra_fid; leave it out")
+    if options.test.export and not options.test.export.endswith(".safetensors"):
+        raise UserError(f"--export: {options.test.export} must end in .safetensors; give such a name")
     if not draws_only(options):
         return
     read = {"eval_batch_size"} | ({"exp_name", "folder_file"} if options.test.interpolate else set())
     known = cfg.SCRIPTS["test"].known("data", "scoring", "evaluation").keys() - {"img_size"}
     unread = known | {"metrics", "protocol", "split", "compile", "exp_name", "folder_file"}
-    unread |= {"intra_fid_imgs", "labels"}
+    unread |= {"intra_fid_imgs", "labels", "export"}
     for name in sorted(options.typed & unread - read):
         option = "--save_images" if options.test.save_images else "--interpolate"
         raise UserError(f"--{name}: without effect with {option}, which scores nothing; leave it out")
@@ -252,6 +259,12 @@ def score(loaded, options, classes, device):
     if differences:
         stated = (f"{name} {value:.1e}" for name, value in differences.items() if value is not None)
         run.log(f"torch against TensorFlow: {', '.join(stated)}")
+    if loaded.header.get("scores"):
+        stated = loaded.header["scores"]
+        values = ", ".join(f"{name} {stated[name]:.2f}" for name in ("is_mean", "fid") if stated.get(name))
+        run.log(f"the file states {stated['feature_net']}: {values}")
+    if options.test.export:
+        export(loaded, options, scores, run)
     results = {"scores": scores.as_dict(), "backend_differences": differences}
     if by_class:
         found = intra_fid.intra_fid(
@@ -265,6 +278,23 @@ def score(loaded, options, classes, device):
         run.log(line)
     run.finish({**describe(options, loaded.architecture, loaded), **results})
     run.log(f"samples {picture}, results {run.folder / 'results.json'}")
+
+
+def export(loaded, options, scores, run):
+    """Write --export, and beside it a picture of its first samples."""
+    path, command = Path(options.test.export), loaded.header.get("command")
+    if "max_iter" in loaded.options:  # a run of train_derived.py: the command that needs no other file
+        named = {"arch": str(loaded.architecture).split(), "arch_file": None, "rank": 1, "extend": None}
+        command = cfg.started_by(without_folders(loaded.options) | named, str(loaded.architecture))
+    elif "method" in loaded.options:
+        command = cfg.started_by(without_folders(loaded.options))
+    header = about(loaded, command, options.flat(), scores.as_dict())
+    # The loaded one may be in a fast form by now.
+    generator = load_generator(loaded.file, options.test.checkpoint, loaded.architecture).generator
+    save_safetensors(generator, path, classes=loaded.classes, header=header, half=options.test.half)
+    picture = save_strip(load_generator(path).generator, path.with_suffix(".png"))
+    size, digest = path.stat().st_size / 1e6, hashlib.sha256(path.read_bytes()).hexdigest()
+    run.log(f"wrote {path} ({size:.2f} MB, sha256 {digest}) and {picture}")
 
 
 def draw_samples(generator, seed, run, classes, batch_size):
@@ -284,6 +314,8 @@ def main():
         raise UserError("--load_path: no checkpoint to score; give a run's folder or a .pth file")
     if options.run.load_path:
         loaded, options = load(options)
+        if options.test.half and not fits_half(loaded.generator):
+            raise UserError(f"--half: {loaded.file} has weights above 65504; leave it out")
     architecture = loaded.architecture if loaded else cfg.generator_architecture(options)
     if architecture is None:
         raise UserError("--gen_model: no architecture to describe; give --gen_model, --arch or --load_path")

@@ -9,12 +9,13 @@ utils.metrics.generator scores them.
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 
+from library.headers import read_header
 from models import architectures
 from models.autogan import authors
 from models.errors import ArchitectureError
@@ -36,11 +37,12 @@ class Loaded:
     """A generator and where it comes from."""
 
     generator: torch.nn.Module  # in eval mode, on the CPU
-    options: dict  # {option: value} of the run that trained it; {} if unknown
+    options: dict  # {option: value} of the run that trained it, or of its header; {} if unknown
     file: Path
     kind: str = ""  # "best" or "last" of a training, "best" of a search by growth; "" for a file
     iteration: int | None = None  # generator iterations it was trained for; None if unknown
     classes: Classes | None = None  # of a conditional generator
+    header: dict = field(default_factory=dict)  # of a .safetensors file, see library.headers; else {}
 
     @property
     def architecture(self):
@@ -64,7 +66,9 @@ def load_generator(path, checkpoint="best", architecture=None):
     file, kind = _find_checkpoint(find_run(path), checkpoint) if os.path.isdir(path) else (path, "")
     if file.suffix == ".safetensors":
         text, weights, classes = _read_safetensors(file)
-        return _fitting(Loaded(_build(text, weights, architecture, file), {}, file, classes=classes))
+        generator, header = _build(text, weights, architecture, file), read_header(file)
+        details = {"iteration": header.get("iterations"), "header": header, "classes": classes}
+        return _fitting(Loaded(generator, header.get("options", {}), file, **details))
     try:
         text, weights, saved = load_networks(file)
     except DamagedCheckpoint as not_ours:

@@ -20,8 +20,8 @@ class Family(NamedTuple):
     networks: Callable
     """(architecture, latent_dim, cells, outputs=1, conditioning=NONE) -> (generator, discriminator), with
     weights from torch's global generator. `cells` has the sizes of AutoGAN's networks: gf_dim, df_dim,
-    df_depth, d_halvings and bottom_width. A growing architecture contains its widths, so this family does not
-    read them. outputs: of the discriminator. A growing one has one, and growing networks cannot be
+    df_depth, df_halvings and bottom_width. A growing architecture contains its widths, so this family does
+    not read them. outputs: of the discriminator. A growing one has one, and growing networks cannot be
     conditional."""
 
     initialise: Callable
@@ -45,7 +45,7 @@ def _autogan_networks(architecture, latent_dim, cells, outputs=1, conditioning=N
         architecture, latent_dim=latent_dim, gf_dim=cells.gf_dim, bottom_width=cells.bottom_width,
         num_classes=conditioning.num_classes,
     )  # fmt: skip
-    form = {"halvings": cells.d_halvings, "outputs": outputs, "deeper": cells.df_depth}
+    form = {"halvings": cells.df_halvings, "outputs": outputs, "deeper": cells.df_depth}
     form["conditioning"] = conditioning
     return generator, Discriminator(architecture.levels, cells.df_dim, **form)
 

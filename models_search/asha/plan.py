@@ -141,7 +141,7 @@ def make_plan(options):
     space = restricted_space(levels, options.space, *widths)
     plan = Plan(**groups, levels=levels, space=space, classes=classes)
     check_recipe(plan.training, plan.recipe, "autogan")
-    refuse_halvings(options.cells.d_halvings, plan.levels)
+    refuse_halvings(options.cells.df_halvings, plan.levels)
     device = pick_device(options.run.device)
     check_precision("--precision", options.training.precision, device)
     check_workers(options.independent, options.run.device)

@@ -40,7 +40,7 @@ def check_machine(plan):
     And if the discriminator cannot halve as often as it should. plan: of any search that shares weights;
     `memory`, `levels` and the option groups cells, training, recipe and run are read here.
     """
-    refuse_halvings(plan.cells.d_halvings, plan.levels)
+    refuse_halvings(plan.cells.df_halvings, plan.levels)
     check_recipe(plan.training, plan.recipe, "autogan")
     device = pick_device(plan.run.device)
     check_precision("--precision", plan.training.precision, device)

@@ -37,7 +37,7 @@ def shared_networks(plan, weights=None):
     if weights:
         generator = prepare(generator, weights.init_type, weights.g_spectral_norm)
     outputs = LOSSES[plan.training.loss].outputs
-    form = {"halvings": cells.d_halvings, "outputs": outputs, "deeper": cells.df_depth}
+    form = {"halvings": cells.df_halvings, "outputs": outputs, "deeper": cells.df_depth}
     discriminator = Discriminator(plan.levels, cells.df_dim, conditioning=conditioning, **form)
     if weights:
         discriminator = prepare(discriminator, weights.init_type, weights.d_spectral_norm)

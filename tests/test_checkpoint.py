@@ -165,6 +165,18 @@ def test_the_previous_checkpoint_stands_in_for_a_damaged_one(tmp_path):
     assert load_latest(tmp_path) == ({"step": 2}, tmp_path / "checkpoint_previous.pth")
 
 
+def test_where_no_checkpoint_is_whole_the_newest_ones_damage_is_told_by_the_options_name(tmp_path):
+    with pytest.raises(UserError) as error:
+        load_latest(tmp_path, "--x")
+    cure = "give the folder of a run that wrote one"
+    assert str(error.value) == f"--x: no checkpoint in {tmp_path}; {cure}"
+    (tmp_path / "checkpoint_previous.pth").write_bytes(b"previous")
+    (tmp_path / "checkpoint.pth").write_bytes(b"newest")
+    with pytest.raises(DamagedCheckpoint) as error:
+        load_latest(tmp_path, "--x")
+    assert str(error.value).startswith(f"--x: {tmp_path / 'checkpoint.pth'} ")
+
+
 def test_a_full_disk_leaves_the_old_checkpoint_and_no_rest(tmp_path, monkeypatch):
     path = tmp_path / "checkpoint.pth"
     save_checkpoint(path, {"step": 1})

@@ -49,6 +49,24 @@ def test_the_part_that_is_wrong_is_named():
         refuse_other_parts({"a": {"b": [1, -1]}}, {"a": {"b": Each(COUNT)}}, "--load_path: x")
 
 
+WORDS = [
+    ({"a": torch.zeros(3)}, {"a": WEIGHT}, "a is a tensor (3,) of float32, not a tensor (2, 3) of float32"),
+    ({"a": 7}, {"a": range(2, 5)}, "a is 7, not one of 2 to 4"),
+    ({"a": "x"}, {"a": (None, int)}, "a is 'x', not of type int"),
+    ({"a": [1, "x"]}, {"a": Each(int)}, "a[1] is 'x', not of type int"),
+    ({"a": [1]}, {"a": Each(int, length=2)}, "a is no list of 2"), ({"a": 1}, {"a": Each(int)}, "a is no list"),
+    (3, {"a": int}, "the file is 3, not named parts"), ({"a": [1, 2]}, {"a": {"b": int}}, "a is a list of 2, not named parts"),
+    ({}, {"b": int, "a": int}, "a is missing"), ({"a": {"c": 1}}, {"a": Some(b=int)}, "a/c does not belong there"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("saved, schema, words", WORDS)
+def test_what_is_wrong_is_said_in_words(saved, schema, words):
+    with pytest.raises(UserError) as error:
+        refuse_other_parts(saved, schema, "--load_path: x")
+    assert str(error.value).startswith(f"--load_path: x is no checkpoint to go on from: {words}; use another")
+
+
 def containing_itself():
     cycle = {"list": []}
     cycle["list"].append(cycle)

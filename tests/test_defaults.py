@@ -23,6 +23,7 @@ from utils.metrics.generator import score_generator
 from utils.run.checkpoint import load_checkpoint, load_latest, load_networks, read_authors_weights
 from utils.run.config import read_config
 from utils.run.derived import derived_file, read_architecture, read_derived
+from utils.metrics.real_statistics import real_statistics
 from utils.training.adversarial import discriminator_step, generator_step
 from utils.training.gan import update_average
 from utils.training.loop import train, train_steps
@@ -146,6 +147,7 @@ FUNCTIONS = [
     (wasserstein_gradient_penalty, {"penalty": 10.0, "drift": 0.001}),
     (evaluate, {"batch_size": 100, "splits": 10, "metrics": ("is", "fid")}),
     (score_generator, {"batch_size": 100, "splits": 10, "metrics": ("is", "fid")}),
+    (real_statistics, {"batch_size": 100, "sample_size": 0, "cache_dir": None}),
     (inception_score, {"splits": 10}), (precision_recall, {"neighbours": 3}),
     (kernel_inception_distance, {"subsets": 100, "subset_size": 1000}),
     (growing_networks, {"latent_dim": 512}), (proggan_architecture, {"width": 512}),

@@ -402,7 +402,8 @@ def test_two_backends_that_agree_are_compared_and_others_refused():
     close.weights = close.weights * (1 + 1e-6)
     far.weights = far.weights * (1 + 1e-3)
     first, second, differences = evaluate_both(reader(images), 60, (LinearNet(), close), reals=(real, real))
-    assert 5e-7 < differences["features"] < 2e-6
+    assert 5e-7 < differences["features"] < 2e-6 and differences.keys() == {"features", "is", "fid"}
+    assert differences["is"] == pytest.approx(abs(first.is_mean / second.is_mean - 1), rel=1e-9) != 0
     expected = abs(first.fid - second.fid) / max(first.fid, 1)
     assert first.fid != second.fid and differences["fid"] == pytest.approx(expected, rel=1e-3)
     options = dict(reals=(real, real), metrics=("kid",))

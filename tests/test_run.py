@@ -5,6 +5,7 @@ cut short.
 import io
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -26,7 +27,7 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
 from utils.run.checkpoint import load_latest, save_checkpoint
-from utils.cli import run_script
+from utils.cli import UserError, run_script
 from models_search.dggan.picture import save_growth_picture
 from utils.metrics.real_statistics import RealStatistics, save_statistics
 from utils.run.files import write_text
@@ -154,6 +155,17 @@ def test_tensorboard_shows_figures_and_the_very_pictures_at_once(tmp_path):
     (file,) = run.logs.glob("events*")
     times = [event.wall_time for event in events_of(file)]
     assert all(abs(each - time.time()) < 600 for each in times)
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError) as error:
+        Run.create(tmp_path / "file" / "logs", "run", {})
+    assert re.fullmatch(
+        rf"--exp_name: cannot write {tmp_path}/file/logs/run_[\d_]+ \(Not a directory\); "
+        "run in a folder you may write to",
+        str(error.value),
+    )
 
 
 def test_a_grid_is_enlarged_until_an_image_has_64_pixels(tmp_path):

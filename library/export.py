@@ -19,7 +19,7 @@ from utils.run.files import write_atomically
 from utils.training.sizes import example_labels
 
 
-def save_safetensors(generator, path, *, classes=None, header=None, half=False):
+def save_safetensors(generator, path, classes=None, *, header=None, half=False):
     """Write the weights and, as metadata, the architecture. library.generators.load_generator reads them.
 
     classes: the Classes of a conditional generator, which also become metadata. header: what else is known of

@@ -14,15 +14,17 @@ import json
 from functools import partial
 
 import cfg
-from utils.cli import run_script
+from utils.cli import UserError, answer_first, run_script
 
-if __name__ == "__main__":  # answers --help and mistakes before torch is loaded, which takes seconds
-    run_script(partial(cfg.parse, "search"))
+if __name__ == "__main__":
+    answer_first(partial(cfg.parse, "search"))
 
 from models_search import asha, autogan, dggan, random_sharing
+from utils.distributed import from_first, is_first, size
 from utils.run.derived import write_derived
 from utils.run.folder import load_run, open_run
 from utils.run.save_point import StopSignal
+from utils.run.together import together
 
 # A search is a package of five functions: make_plan, new_state, load_materials, read_images, run_search.
 METHODS = {
@@ -32,15 +34,17 @@ METHODS = {
 
 
 def main():
-    options, saved = cfg.find_run(cfg.parse("search")), None
+    options, saved = from_first(cfg.find_run, cfg.parse("search")), None
     if options.run.load_path:
         saved = load_run(options.run.load_path)
         options = cfg.resumed(options, saved["options"])
+    refuse_independent(options)
     method = METHODS[options.search.method]
 
     plan = method.make_plan(options)
     if options.run.dry_run:
-        print(json.dumps({"script": "search.py", "options": options.flat(), **plan.describe()}, indent=2))
+        resolved = {"script": "search.py", "options": options.flat(), "processes": size(), **plan.describe()}
+        print(json.dumps(resolved, indent=2))
         return
     state = method.new_state(plan, saved)
     materials = method.load_materials(plan)
@@ -51,11 +55,21 @@ def main():
     with StopSignal(f"go on with --load_path {run.folder}", run.note) as stop:
         ranked, results = method.run_search(state, plan, materials, run, stop)
 
+    if not is_first():  # the first process writes
+        return
     derived = run.folder / "derived.json"
     write_derived(derived, options.search.reward, options.scoring.feature_net, ranked)
     print_next_commands(run, options, derived, ranked[0])
     found = {"architectures": "architecture", "rewards": "reward"}
     run.finish({name: [entry[part] for entry in ranked] for name, part in found.items()} | results)
+
+
+def refuse_independent(options):
+    """Raise UserError where several processes would each train networks of their own."""
+    method = options.search.method
+    if size() > 1 and method in ("asha", "dggan", "proggan"):
+        problem = f"torchrun's {size()} processes share one network, {method} trains many"
+        raise UserError(f"--method: {problem}; start it without torchrun, with --workers")
 
 
 def print_next_commands(run, options, derived, best):
@@ -74,4 +88,4 @@ def print_next_commands(run, options, derived, best):
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(together(main))

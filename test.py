@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 
 import cfg
-from utils.cli import UserError, run_script
+from utils.cli import UserError, answer_first, run_script
 
-if __name__ == "__main__":  # answers --help and mistakes before torch is loaded, which takes seconds
-    run_script(partial(cfg.parse, "test"))
+if __name__ == "__main__":
+    answer_first(partial(cfg.parse, "test"))
 
 import torch
 
@@ -21,15 +21,16 @@ from library.generators import image_batches, load_generator, walks
 from models.families import family
 from models.layers.fast_form import fast_form
 from utils.data.load import DATASETS, load_images
+from utils.distributed import size
 from utils.images import save_images
 from utils.metrics.generator import load_feature_nets, load_real_statistics, score_generator
 from utils.metrics.scores import fewest_images
 from utils.metrics.sliced_wasserstein import PATCH_SIZE
 from utils.metrics.sums import FEATURE_SAMPLE
 from utils.randomness import random_generator
-from utils.run.files import write_text
-from utils.run.folder import Run
+from utils.run.folder import new_run
 from utils.run.machine import device_memory, pick_device
+from utils.run.together import together
 from utils.training.gan import place
 from utils.training.memory import on_meta, sampling_memory
 from utils.training.sizes import count_parameters, network_sizes
@@ -73,6 +74,9 @@ def refuse_unused(options):
         raise UserError(f"--num_images: no folder for {count} images; give --save_images FOLDER too")
     if not draws_only(options):
         return
+    if size() > 1:
+        option = "--save_images" if options.test.save_images else "--interpolate"
+        raise UserError(f"{option}: one process draws, torchrun started {size()}; start it without torchrun")
     read = {"eval_batch_size"} | ({"exp_name", "folder_file"} if options.test.interpolate else set())
     known = cfg.SCRIPTS["test"].known("data", "scoring", "evaluation").keys() - {"img_size"}
     unread = known | {"metrics", "protocol", "split", "compile", "exp_name", "folder_file"}
@@ -92,6 +96,7 @@ def describe(options, architecture, loaded=None):
         "options": options.flat(),
         "architecture": str(architecture),
         "checkpoint": loaded and loaded.describe(),
+        "processes": size(),
         "resolution": options.data.img_size,
         **sizes,
         "memory_bytes": memory.total,
@@ -142,10 +147,7 @@ def check(options, architecture, device):
 
 def start_run(options, device):
     """A new Run in logs_eval. --folder_file gets its path."""
-    run = Run.create("logs_eval", options.run.exp_name, options.flat(), device)
-    if options.run.folder_file:
-        write_text(options.run.folder_file, f"{run.folder}\n")
-    return run
+    return new_run("logs_eval", options.run, options.flat(), device)
 
 
 def draw(loaded, options, device):
@@ -237,4 +239,4 @@ def main():
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(together(main))

@@ -11,10 +11,10 @@ import json
 from functools import partial
 
 import cfg
-from utils.cli import UserError, run_script
+from utils.cli import UserError, answer_first, run_script
 
-if __name__ == "__main__":  # answers --help and mistakes before torch is loaded, which takes seconds
-    run_script(partial(cfg.parse, "train_derived"))
+if __name__ == "__main__":
+    answer_first(partial(cfg.parse, "train_derived"))
 
 from models.architectures import family_name
 from models_search.retraining.materials import find_materials, read_materials
@@ -27,10 +27,12 @@ from models_search.retraining.task import TrainingTask, train_task
 from models_search.retraining.training import (
     Scorer, new_state, start_from, train_generator, training_results
 )  # fmt: skip
+from utils.distributed import from_first, is_first, size
 from utils.run.derived import read_derived
 from utils.run.folder import load_run, open_run
 from utils.run.machine import pick_device, worker_devices
 from utils.run.save_point import SavePoint, StopSignal
+from utils.run.together import together
 from utils.run.workers import workers
 from utils.training.inputs import StepInputs
 from utils.training.loop import Diverged
@@ -53,7 +55,7 @@ def main():
 
 def train_one(options):
     """Train the architecture that the options name, or go on with --load_path."""
-    options, saved = cfg.find_run(options), None
+    options, saved = from_first(cfg.find_run, options), None
     if options.run.load_path:
         saved = load_run(options.run.load_path)
         options = cfg.resumed(options, saved["options"])
@@ -64,7 +66,8 @@ def train_one(options):
     plan, device = training_plan(options, architecture), pick_device(options.run.device)
     plan.check(device)
     if options.run.dry_run:
-        resolved = {"script": "train_derived.py", "options": options.flat(), **plan.describe()}
+        resolved = {"script": "train_derived.py", "options": options.flat(), "processes": size()}
+        resolved |= plan.describe()
         print(json.dumps(resolved, indent=2))
         return
 
@@ -93,6 +96,8 @@ def train_one(options):
         total = plan.total_steps(materials.images.num_images)
         train_generator(state, plan, inputs, total, scorer, run, save_point)
 
+    if not is_first():  # the first process writes
+        return
     run.finish(training_results(plan, state, run))
     pictures = sorted(run.samples.glob("iteration_*.png"))
     run.log(f"samples {pictures[-1]}, their history {run.samples / 'training.gif'}")
@@ -112,6 +117,9 @@ def derive(options):
     The same command goes on where it stopped.
     """
     retrain, run_options = options.retrain, options.run
+    if size() > 1:
+        problem = f"torchrun's {size()} processes share one training, these are several"
+        raise UserError(f"--derive: {problem}; start it without torchrun, with --workers")
     for name in {"load_path", "resume"} & options.typed:
         cure = "the same command goes on by itself, and with another --exp_name it starts anew"
         raise UserError(f"--{name}: without effect beside --derive; {cure}")
@@ -184,4 +192,4 @@ def write_ranking(study, entries, seeds, tasks, results, options):
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(together(main))

@@ -18,6 +18,7 @@ from models_search.shared_gan.progress import (
     SCORED_ARCHITECTURES, is_scored_after, keep_scores, sample_grid, score_sampled, scores_generator,
 )  # fmt: skip
 from models_search.shared_gan.training import reset, steps_per_iteration, train_shared_gan
+from utils.distributed import from_first
 from utils.progress import Progress, progress_line
 from utils.randomness import random_generator
 from utils.run.save_point import SavePoint
@@ -62,7 +63,7 @@ def search_iteration(state, plan, images, reward, run, save_point):
     seconds, left = time.monotonic() - started, plan.iterations - iteration - 1
     run.log(progress_line(f"iteration {iteration + 1}", plan.iterations, figures, seconds, 1, left))
     following = iteration + 1
-    if run.seconds() > deadline:
+    if run.is_past(deadline):
         run.log(f"iteration {following}: the rest of --budget_hours is for the scores, so the training ends")
         following = plan.iterations
     if following == plan.iterations or following % plan.shared_gan.val_freq == 0:
@@ -88,7 +89,8 @@ def cheap_score_seconds(state, plan, reward):
     reward(generator, architecture, *timed, **plan.cheap_protocol())  # the first one also warms up
     started = time.monotonic()
     reward(generator, architecture, *timed, **plan.cheap_protocol())
-    return time.monotonic() - started
+    seconds = time.monotonic() - started
+    return from_first(lambda: seconds)
 
 
 def score_all(architectures, found, purpose, state, plan, reward, run, save_point, **protocol):

@@ -1,8 +1,12 @@
 """Score a generator: sample its images from fixed noise and compare them with real ones."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 
 from utils.cli import UserError
+from utils.distributed import own_order, size
 from utils.inception.feature_net import load_feature_net
 from utils.metrics.evaluate import evaluate, evaluate_both
 from utils.metrics.real_statistics import load_fid_stat, real_statistics
@@ -13,18 +17,54 @@ from utils.randomness import random_generator
 def noise_sampler(generate, latent_dim, seed, *purpose, device, stop_if_asked=None):
     """A function sample(n) -> generate(noise (n, latent_dim)), for `evaluate`.
 
-    The noise depends only on seed, purpose and the number of images sampled before.
+    The noise depends only on seed, purpose and the number of images sampled before, by other processes, too.
     stop_if_asked: called before every batch, because scoring can take long; raises if a signal has come.
+    Several processes call it together, see `evaluate`.
     """
-    noise = random_generator(seed, *purpose, device=device)
+    return _NoiseSampler(
+        generate, latent_dim, device, random_generator(seed, *purpose, device=device), stop_if_asked
+    )
 
-    def sample(count):
-        if stop_if_asked:
-            stop_if_asked()
-        with multiplying("float32", device):
-            return generate(torch.randn(count, latent_dim, generator=noise, device=device))
 
-    return sample
+@dataclass
+class _NoiseSampler:
+    generate: Callable
+    latent_dim: int
+    device: torch.device
+    random: torch.Generator
+    stop_if_asked: Callable | None
+
+    def __call__(self, count):
+        if self.stop_if_asked and size() == 1:
+            self.stop_if_asked()
+        with multiplying("float32", self.device):
+            return self.generate(self._noise(count))
+
+    def skip(self, count):
+        """Leave a batch to another process."""
+        self._noise(count)
+
+    def _noise(self, count):
+        return torch.randn(count, self.latent_dim, generator=self.random, device=self.device)
+
+
+@dataclass
+class StoredImages:
+    """A function sample(n) -> the next n images of ResizedImages in an order (int64), for `evaluate`."""
+
+    images: object
+    order: torch.Tensor
+    batch_size: int
+
+    def __post_init__(self):
+        own = own_order(self.order, self.batch_size)
+        self._batches = self.images.batches(own, self.batch_size)
+
+    def __call__(self, count):
+        return next(self._batches)
+
+    def skip(self, count):
+        """Nothing is read for another process."""
 
 
 def load_feature_nets(name, *, backend="torch", **options):

@@ -337,7 +337,7 @@ def test_recordings_survive_each_other_and_the_allocator():
 def test_recording_goes_on_after_a_state_was_loaded():
     gan = small_gan(device="cuda")
     for _ in range(2):
-        steps = [Batch(s, *(tensor.cuda() for tensor in rest)) for s, *rest in batches(6)]
+        steps = [Batch(s, *(tensor.cuda() for tensor in rest)) for s, *rest, _ in batches(6)]
         train_steps(
             gan, steps, lambda step: StepFunctions(gan.generator, gan.discriminator, key="same"), OPTIONS
         )

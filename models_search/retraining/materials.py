@@ -6,6 +6,7 @@ from functools import lru_cache
 from utils.data.image_set import ResizedImages
 from utils.data.load import DATASETS, load_images
 from utils.metrics.generator import load_feature_nets, load_real_statistics
+from utils.training.inputs import refuse_uneven_batches
 
 
 @dataclass
@@ -22,6 +23,7 @@ def find_materials(plan, device):
     feature_nets = load_feature_nets(**plan.scoring.network(), compiled=plan.run.compile, device=device)
     data = plan.data
     image_set = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2)
+    refuse_uneven_batches(plan.training, image_set.num_images)
     plan.refuse_single_values(image_set.num_images % plan.training.dis_batch_size)
     return feature_nets, image_set
 

@@ -7,7 +7,7 @@ from models.layers.fast_form import fast_form
 from utils.cli import UserError
 from utils.precision import check_precision
 from utils.run.machine import device_memory
-from utils.training.inputs import steps_per_epoch
+from utils.training.inputs import refuse_uneven_batches, steps_per_epoch
 from utils.training.memory import on_meta, training_memory
 from utils.training.sizes import network_sizes
 
@@ -58,6 +58,7 @@ class TrainingPlan:
     def check(self, device):
         """Raise UserError unless the device computes in the precision and has the memory."""
         check_precision("--precision", self.training.precision, device)
+        refuse_uneven_batches(self.training)
         self.refuse_single_values(self.training.gen_batch_size, self.training.dis_batch_size)
         self.memory().check(device_memory(device))
 

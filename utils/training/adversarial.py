@@ -8,6 +8,7 @@ from typing import Callable, Hashable, NamedTuple
 
 import torch
 
+from utils.distributed import add_up, size
 from utils.precision import in_precision
 from utils.training.gan import update_average
 from utils.training.losses import AdversarialLoss, hinge
@@ -32,12 +33,13 @@ class StepFunctions(NamedTuple):
         )
 
 
-def discriminator_step(gan, functions, real, noise, *random, max_grad_norm=0.0):
+def discriminator_step(gan, functions, real, noise, *random, max_grad_norm=0.0, share=1.0):
     """Update the discriminator once, on as many generated images as real ones.
 
     real (N, 3, R, R), noise (N, latent_dim), `random`: the tensors of functions.loss.draw(real). The
     gradient's norm is clipped to `max_grad_norm`; 0: never. Returns (loss, norm of the gradient before
     clipping) as a tensor (2,) on the device. ValueError if generated and real images differ in shape.
+    share: of several processes, how much of the batch this one has. Loss and gradient are those of the whole.
     """
     with torch.no_grad():
         fake = functions.generate(noise)
@@ -48,13 +50,13 @@ def discriminator_step(gan, functions, real, noise, *random, max_grad_norm=0.0):
     # None, not zeros, so Adam skips unused layers: one that goes out of use is never used again.
     gan.discriminator_optimizer.zero_grad(set_to_none=True)
     loss = functions.loss.discriminator(functions.discriminate, real, fake, *random)
-    return _minimise(loss, gan.discriminator_optimizer, max_grad_norm)
+    return _minimise(loss, gan.discriminator_optimizer, max_grad_norm, share)
 
 
 def generator_step(gan, functions, noise, *, max_grad_norm=0.0, ema_decay=0.999):
     """Update the generator once, then its moving average if there is one.
 
-    noise (M, latent_dim); the rest and the result as for `discriminator_step`.
+    noise (M, latent_dim), as many in each process; the rest and the result as for `discriminator_step`.
     """
     # Zeros, not None: as in the authors' search, Adam's averages also decay for weights that this
     # architecture does not use.
@@ -64,7 +66,7 @@ def generator_step(gan, functions, noise, *, max_grad_norm=0.0, ema_decay=0.999)
         parameter.requires_grad_(False)
     try:
         loss = functions.loss.generator(functions.discriminate, functions.generate(noise))
-        result = _minimise(loss, gan.generator_optimizer, max_grad_norm)
+        result = _minimise(loss, gan.generator_optimizer, max_grad_norm, 1 / size())
     finally:
         for parameter in frozen:
             parameter.requires_grad_(True)
@@ -73,12 +75,16 @@ def generator_step(gan, functions, noise, *, max_grad_norm=0.0, ema_decay=0.999)
     return result
 
 
-def _minimise(loss, optimizer, max_grad_norm):
+def _minimise(loss, optimizer, max_grad_norm, share):
+    if size() > 1:
+        loss = loss * share
     loss.backward()
+    loss = loss.detach()
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     trained = [parameter for parameter in parameters if parameter.grad is not None]
+    add_up([*(parameter.grad for parameter in trained), loss])
     norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in trained])
     if max_grad_norm:
         torch.nn.utils.clip_grads_with_norm_(trained, max_grad_norm, norm)
     optimizer.step()
-    return torch.stack([loss.detach(), norm])
+    return torch.stack([loss, norm])

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 
 import torch
 
+from utils.distributed import size
 from utils.precision import fast_memory_format
 from utils.run.schema import Each, Least, Some
 from utils.training.cuda_graphs import CudaRecorder, NoGraphs, StepGraphs
+from utils.training.whole_batch import share_batches
 
 
 @dataclass
@@ -90,12 +92,16 @@ def new_gan(generator, discriminator, device, training, *, with_average=False, f
     """A Gan of two networks, moved to the device, with Adam. The average generator starts as a copy.
 
     training: the training options; learning rates, Adam's betas and the precision are read here.
-    fast: use a faster memory format and fused Adam, and record steps on a GPU; equal up to rounding.
+    fast: use a faster memory format and fused Adam, and record steps on a GPU; equal up to rounding. Steps of
+    several processes are not recorded.
     """
+    if size() > 1:
+        share_batches(generator)
+        share_batches(discriminator)
     generator = place(generator, device, fast, training.precision)
     discriminator = place(discriminator, device, fast, training.precision)
     average = copy.deepcopy(generator).requires_grad_(False) if with_average else None
-    recorded = fast and device.type == "cuda"
+    recorded = fast and device.type == "cuda" and size() == 1
     optimizers = []
     for network, lr in ((generator, training.g_lr), (discriminator, training.d_lr)):
         group = {"params": list(network.parameters()), "initial_lr": lr}

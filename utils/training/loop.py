@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 
 from utils.cli import Ending
+from utils.distributed import own_rows, size
 from utils.precision import multiplying
 from utils.training.adversarial import discriminator_step, generator_step
 
@@ -94,8 +95,12 @@ def train_steps(gan, batches, functions_at, options, *, ema_decay=0.999, lr_fact
             steps.append(batch.step)
 
             # Update the discriminator.
-            update = partial(discriminator_step, gan, functions, max_grad_norm=max_grad_norm)
-            inputs = batch.real, batch.noise, *functions.loss.draw(batch.real)
+            rates = {
+                "max_grad_norm": max_grad_norm,
+                "share": len(batch.real) / (batch.count or len(batch.real)),
+            }
+            update = partial(discriminator_step, gan, functions, **rates)
+            inputs = batch.real, batch.noise, *draw_own(functions.loss, batch)
             name = _recording("D", key, gan.discriminator_optimizer)
             d_results.append(gan.graphs.run(name, update, *inputs))
 
@@ -114,6 +119,14 @@ def train_steps(gan, batches, functions_at, options, *, ema_decay=0.999, lr_fact
     for step, *figures in zip(steps, d_losses, d_norms, g_losses, g_norms):
         refuse_non_finite(dict(zip(FIGURES, figures)), f"step {step}")
     return d_losses, g_losses
+
+
+def draw_own(loss, batch):
+    """The random tensors of a step: drawn for the whole batch, of which this process takes its rows."""
+    if size() == 1:
+        return loss.draw(batch.real)
+    whole = batch.real[:1].expand(batch.count, *batch.real.shape[1:])  # only its shape and device are read
+    return tuple(tensor[own_rows(batch.count)] for tensor in loss.draw(whole))
 
 
 FIGURES = (

@@ -20,7 +20,8 @@ class AdversarialLoss(NamedTuple):
 
     discriminator: Callable  # (discriminate, real, fake, *random) -> scalar
     generator: Callable  # (discriminate, fake) -> scalar
-    # (real) -> the random tensors of a step; they are its inputs, so that it can be recorded
+    # (real) -> the random tensors of a step, a row for each image, whose values are not read; they are the
+    # step's inputs, so that it can be recorded
     draw: Callable = _draw_nothing
 
 

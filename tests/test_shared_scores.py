@@ -1,5 +1,6 @@
 """Scoring by several processes: scores equal those of one."""
 
+import importlib
 import os
 import sys
 
@@ -9,8 +10,6 @@ from running import TinyNet, write_pictures
 from several import in_group, run_together
 from test_metrics import ALL, LinearNet, figures, random_images, statistics_under
 
-import utils.fid_stats
-import utils.metrics.__main__
 from utils.cli import run_script
 from utils.data.load import load_images
 from utils.images import to_uint8
@@ -97,27 +96,27 @@ def test_statistics_of_real_images_do_not_depend_on_the_number_of_processes(tmp_
     assert (load_fid_stat(cached, 12).mu == torch.load(tmp_path / "0.pt")[0].numpy()).all()
 
 
-def type_scripts(folder):
-    """Type the two commands that score folders, with a network that costs nothing."""
-    for module in (utils.fid_stats, utils.metrics.__main__):
-        module.load_networks = lambda options: [TinyNet()]
-    (folder / "output.txt").touch()
+def type_script(folder, module, words):
+    """Type a command that scores folders, with a network that costs nothing."""
+    module = importlib.import_module(module)
+    module.load_networks = lambda options: [TinyNet()]
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
     for stream in (sys.stdout, sys.stderr):
-        os.dup2(os.open(folder / "output.txt", os.O_WRONLY | os.O_APPEND), stream.fileno())
-    data, device = f"{folder}/pictures", "--device cpu --num_workers 0 --batch_size 4"
-    sys.argv = f"fid_stats --dataset folder --data_path {data} --img_size 16 --output {folder}/real.npz {device}".split()
-    run_script(together(utils.fid_stats.main))
-    sys.argv = f"metrics --real {folder}/real.npz --fake {data} --metrics is fid --splits 2 {device}".split()
-    run_script(together(utils.metrics.__main__.main))
+        os.dup2(os.open(folder / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream.fileno())
+    sys.argv = ["", *words.split(), *"--device cpu --num_workers 0 --batch_size 4".split()]
+    run_script(together(module.main))
 
 
 def test_folders_are_scored_by_several_processes_and_one_of_them_speaks(tmp_path):
     found = []
     for count in (1, 2):
         folder = tmp_path / str(count)
-        (folder / "pictures").mkdir(parents=True)
-        write_pictures(folder / "pictures")
-        assert run_together(count, type_scripts, folder) == [0] * count
+        data, output = folder / "pictures", folder / "real.npz"
+        data.mkdir(parents=True)
+        write_pictures(data)
+        statistics = f"--dataset folder --data_path {data} --img_size 16 --output {output}"
+        scores = f"--real {output} --fake {data} --metrics is fid --splits 2"
+        for module, words in (("utils.fid_stats", statistics), ("utils.metrics.__main__", scores)):
+            assert run_together(count, type_script, folder, module, words) == [0] * count
         found.append((folder / "output.txt").read_text().replace(str(folder), ""))
     assert found[0] == found[1] and found[0].count("\n") == 2, found

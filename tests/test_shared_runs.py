@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from running import (
@@ -16,8 +17,10 @@ from running import (
     short_run,
     write_pictures,
 )
-from several import new_store, run_together, type_together
+from several import new_store, run_together, start_together, type_together
 
+import utils.distributed
+import utils.metrics.generator
 import utils.run.together
 from utils.cli import run_script
 from utils.run.checkpoint import load_checkpoint
@@ -114,6 +117,55 @@ def test_a_run_of_two_processes_goes_on_with_one_or_three(tmp_path, pictures, fi
     assert "3 processes share" in (run / "Log" / "log.txt").read_text()
 
 
+def stop_and_hang(command, folder):
+    utils.run.together.STUCK = 2
+    type_together(command, folder, (1, 4, signal.SIGSTOP))
+
+
+def test_a_process_that_waits_for_one_that_hangs_ends_after_a_signal(tmp_path, pictures):
+    started, store = start_together(2, stop_and_hang, command("search", pictures), tmp_path)
+    try:
+        waiting, hanging = started
+        until = time.monotonic() + 60
+        while Path(f"/proc/{hanging.pid}/stat").read_text().split()[2] != "T" and time.monotonic() < until:
+            time.sleep(0.1)
+        time.sleep(0.5)
+        waiting.terminate()
+        waiting.join(20)
+        assert waiting.exitcode == 1
+        assert "error: another of the processes hangs" in (tmp_path / "output.txt").read_text()
+    finally:
+        for process in started:
+            process.kill()
+
+
+def stop_in_a_score(command, folder):
+    """As `type_together`; the second process is asked to stop in the middle of a score."""
+    sampled = utils.metrics.generator._NoiseSampler.__call__
+    calls = []
+
+    def counted(self, count):
+        calls.append(count)
+        if len(calls) == 2 and os.environ["RANK"] == "1":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return sampled(self, count)
+
+    utils.metrics.generator._NoiseSampler.__call__ = counted
+    utils.distributed.SECONDS_PER_POLL = 0
+    type_together(command, folder)
+
+
+@pytest.mark.parametrize("name", ["search", "train_derived"])
+def test_all_leave_a_score_when_one_is_asked_to_stop_and_it_is_scored_again(tmp_path, pictures, name):
+    for folder in ("unbroken", "stopped"):
+        (tmp_path / folder).mkdir()
+    text = f"{command(name, pictures)} --eval_batch_size 2"  # two batches of each process
+    assert run_together(2, type_together, text, tmp_path / "unbroken") == [0, 0]
+    assert run_together(2, stop_in_a_score, text, tmp_path / "stopped") == [143, 143]
+    assert run_together(2, type_together, text, tmp_path / "stopped") == [0, 0]
+    assert_equal_runs(only_run(tmp_path / "stopped", name), only_run(tmp_path / "unbroken", name))
+
+
 # Mistakes
 
 
@@ -129,7 +181,7 @@ MISTAKES = {  # {options: what the line says}
     "search --random_seed RANK": "torchrun: process 1 was called with 1, process 0 with 0",
     "search --data_path differs": "--data_path: process 1 reads other images than process 0",
     "search --code": "torchrun: process 1 has another cfg.py than process 0",
-    "search --data_path missing_in_1": "--data_path: there is no folder",
+    "search --data_path missing_in_1": "--data_path: no folder or zip file missing_in_1",
     "test --load_path nothing --save_images pictures_of": "--save_images: one process draws, torchrun started 2",
 }
 

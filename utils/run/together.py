@@ -1,10 +1,13 @@
 """Scripts that torchrun starts as several processes: they begin together, one speaks, and all end alike."""
 
+import contextlib
 import datetime
 import hashlib
 import os
 import platform
+import signal
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -16,6 +19,7 @@ from utils.cli import process_count, report_by
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("library", "models", "models_search", "option_groups", "utils")  # what scripts import
+STUCK = 12  # seconds in one place
 PATIENCE = 3  # seconds that the first process to end waits for the others: torchrun kills those that are left
 
 
@@ -26,12 +30,19 @@ def together(main):
 
 def _run(main):
     store = distributed.begin()
-    report_by(Reporter(store, distributed.size(), sys.stderr))
+    reporter = Reporter(store, distributed.size(), sys.stderr)
+    report_by(reporter)
+    end_where_stuck(reporter)
     if not distributed.is_first():
         sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
     try:
         refuse_other_calls()
         main()
+    except distributed.Lost:  # whoever has gone may still say why
+        raise
+    except BaseException:
+        reporter.claim()
+        raise
     finally:
         distributed.end()
 
@@ -44,10 +55,18 @@ class Reporter:
 
     def __init__(self, store, size, stream):
         self.store, self.size, self.stream = store, size, stream
+        self.is_speaker = None  # not known yet
+
+    def claim(self):
+        """Make this process the one that prints, unless another one has come first."""
+        if self.is_speaker is None:
+            with contextlib.suppress(RuntimeError):  # torchrun has ended, and the store with it
+                self.is_speaker = self.store.add("reported", 1) == 1
 
     def __call__(self, line, code):
+        self.claim()
         try:
-            if self.store.add("reported", 1) == 1:
+            if self.is_speaker is not False:
                 print(line, file=self.stream, flush=True)
                 self.store.set("exit code", str(code))
             self.store.wait(["exit code"], datetime.timedelta(seconds=PATIENCE))
@@ -55,9 +74,33 @@ class Reporter:
             until = time.monotonic() + PATIENCE
             while self.store.add("reported", 0) < self.size and time.monotonic() < until:
                 time.sleep(0.05)
-        except RuntimeError:  # torchrun has ended, and the store with it
+        except RuntimeError:
             pass
         return code
+
+
+def end_where_stuck(reporter):
+    """End this process if a signal comes and its main thread then stays where it is.
+
+    It waits for a process that hangs or has died without its connection being closed, and would not hear of
+    the signal: Python's handlers run between two of its instructions.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    main_thread = threading.main_thread().ident
+
+    def watch():
+        os.read(reading, 1)
+        place, since = None, time.monotonic()
+        while time.monotonic() - since < STUCK:
+            time.sleep(STUCK / 10)
+            frame = sys._current_frames().get(main_thread)
+            now = frame and (id(frame), frame.f_lasti)
+            place, since = now, since if now == place else time.monotonic()
+        os._exit(reporter("error: another of the processes hangs; type the command again to go on", 1))
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def refuse_other_calls():

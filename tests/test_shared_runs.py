@@ -176,6 +176,7 @@ MISTAKES = {  # {options: what the line says}
     "search -dis_bs 19 -dis_bs 20 --data_path odd": "--dis_batch_size: the last of an epoch has 1 of 21 images",
     "dggan": "--method: torchrun's 2 processes share one network, dggan trains many",
     "asha": "--method: torchrun's 2 processes share one network, asha trains many",
+    "train_derived --compile": "--compile: the generator's batch norm needs all 2 processes",
     "derive": "--derive: torchrun's 2 processes share one training",
     "search --device cuda:0": "--device: there is no cuda:0 here",
     "search --random_seed RANK": "torchrun: process 1 was called with 1, process 0 with 0",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from models.families import family
 from models.layers.fast_form import fast_form
 from utils.cli import UserError
+from utils.distributed import size
 from utils.precision import check_precision
 from utils.run.machine import device_memory
 from utils.training.inputs import refuse_uneven_batches, steps_per_epoch
@@ -58,6 +59,9 @@ class TrainingPlan:
     def check(self, device):
         """Raise UserError unless the device computes in the precision and has the memory."""
         check_precision("--precision", self.training.precision, device)
+        if self.run.compile and size() > 1:
+            problem = f"the generator's batch norm needs all {size()} processes, so it cannot be compiled"
+            raise UserError(f"--compile: {problem}; leave it out")
         refuse_uneven_batches(self.training)
         self.refuse_single_values(self.training.gen_batch_size, self.training.dis_batch_size)
         self.memory().check(device_memory(device))

@@ -18,17 +18,19 @@ from models import architectures
 from models.autogan.architecture import PUBLISHED, Architecture
 from models.errors import ArchitectureError
 from option_groups.kinds import SEARCH, TEST, TRAIN
+from option_groups.recipe import AverageOptions, IndependentAverageOptions, RateOptions, RecipeOptions
+from option_groups.resolution import ExtensionOptions, extended
 from option_groups.searching import (
     AshaOptions, BeamOptions, ControllerOptions, DgganOptions, GrowthOptions, IndependentOptions,
-    MultiLevelOptions, RandomSharingOptions, SearchOptions, SharedGanOptions,
+    MultiLevelOptions, RandomSharingOptions, SearchOptions, SharedGanOptions, SpaceOptions,
 )  # fmt: skip
 from option_groups.shared import (
-    AuthorsOptions, CellOptions, DataOptions, EvaluationOptions, ModelOptions, NetworkOptions, ResumeOptions,
-    RunOptions, ScoringOptions, TestOptions,
+    AuthorsOptions, CellOptions, DataOptions, EstimateOptions, EvaluationOptions, ModelOptions,
+    NetworkOptions, ResumeOptions, RunOptions, ScoringOptions, TestOptions,
 )  # fmt: skip
 from option_groups.training import DeriveOptions, RetrainOptions, TrainingOptions, WeightOptions
 from utils.cli import UserError
-from utils.options import Script, refuse_other_size
+from utils.options import Script, refuse_halvings, refuse_other_size
 from utils.run.config import read_config
 from utils.run.derived import read_architecture
 from utils.run.resume import find_interrupted
@@ -53,13 +55,19 @@ class Options:
     cells: CellOptions = None
     weights: WeightOptions = None
     training: TrainingOptions = None
+    recipe: RecipeOptions = None
+    average: AverageOptions = None
+    rates: RateOptions = None
     scoring: ScoringOptions = None
     evaluation: EvaluationOptions = None
     run: RunOptions = None
     resuming: ResumeOptions = None
+    estimating: EstimateOptions = None
     search: SearchOptions = None
     beam: BeamOptions = None
+    space: SpaceOptions = None
     independent: IndependentOptions = None
+    independent_average: IndependentAverageOptions = None
     shared_gan: SharedGanOptions = None
     multi_level: MultiLevelOptions = None
     controller: ControllerOptions = None
@@ -68,6 +76,7 @@ class Options:
     growth: GrowthOptions = None
     dggan: DgganOptions = None
     derive: DeriveOptions = None
+    extension: ExtensionOptions = None
     retrain: RetrainOptions = None
     test: TestOptions = None
 
@@ -137,7 +146,8 @@ PROTOCOL_DEFAULTS = {"autogan": {}, "sngan": {"num_eval_imgs": 5000, "split": "t
 # Options that may change when a run goes on: where and by what means it computes, not what.
 FREE_ON_RESUME = {"data_path", "exp_name", "print_freq", "inception_path", "tf_python", "on_nan"}
 FREE_ON_RESUME |= {"device", "compile", "num_workers", "workers", "budget_hours"}
-THIS_CALL_ONLY = {"load_path", "resume", "dry_run", "folder_file", "config"}
+FREE_ON_RESUME |= {"engine", "gpus_per_task"}
+THIS_CALL_ONLY = {"load_path", "resume", "dry_run", "estimate", "folder_file", "config"}
 
 
 def parse(script, arguments=None):
@@ -268,7 +278,8 @@ def resumed(options, saved):
     SCRIPTS[script].check_saved(saved, source)
     free = FREE_ON_RESUME
     # Without decay of the learning rates, no step depends on the number of steps.
-    if script == TRAIN and not saved["lr_decay"] and saved["max_epoch"] is None:
+    is_constant = script == TRAIN and not saved["lr_decay"] and saved["lr_schedule"] == "constant"
+    if is_constant and saved["max_epoch"] is None:
         free = free | {"max_iter"} if options.derive.max_iter > saved["max_iter"] else free
     saved = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
     values = {**options.flat(), **saved, **_this_call(options)}
@@ -291,7 +302,7 @@ def with_run_options(options, saved):
     """
     names = {"dataset", "data_path", "feature_net", "inception_path", "feature_precision"}
     names |= {"random_seed", "fast"}
-    generators = {"img_size", "latent_dim", "gf_dim", "df_dim", "bottom_width"}
+    generators = {"img_size", "latent_dim", "gf_dim", "df_dim", "df_depth", "bottom_width", "d_halvings"}
     values = {name: saved[name] for name in names | generators if name in saved}
     values = _not_replaced(options.script, values, options.typed | options.configured - generators)
     SCRIPTS[options.script].check_saved(values, f"--load_path: {options.run.load_path}")
@@ -301,7 +312,7 @@ def with_run_options(options, saved):
 
 def _this_call(options):
     """{option: value} of THIS_CALL_ONLY, as far as the script has them."""
-    groups = filter(None, (options.run, options.resuming))
+    groups = filter(None, (options.run, options.resuming, options.estimating))
     values = {name: value for group in groups for name, value in vars(group).items()}
     return {name: values[name] for name in THIS_CALL_ONLY if name in values}
 
@@ -317,11 +328,12 @@ def find_run(options):
     auto finds the newest run of the same options that was interrupted: it has a checkpoint, but no results.
     """
     run, resume = options.run, options.resuming.resume
-    if run.load_path or run.dry_run or resume == "never":
+    if run.load_path or run.dry_run or options.estimating.estimate or resume == "never":
         return options
     path = resume
     if resume == "auto":
-        path = find_interrupted("logs", run.exp_name, options.flat(), FREE_ON_RESUME)
+        later = SCRIPTS[options.script].later_defaults()
+        path = find_interrupted("logs", run.exp_name, options.flat(), FREE_ON_RESUME, later)
     return dataclasses.replace(options, run=dataclasses.replace(run, load_path=path))
 
 
@@ -330,7 +342,8 @@ def refuse_unread(options, method=None):
 
     method: the family of a checkpoint's architecture, if it is known.
     """
-    SCRIPTS[options.script].refuse_unread(options.typed, method or _method(options.flat()))
+    values = options.flat()
+    SCRIPTS[options.script].refuse_unread(options.typed, method or _method(values), values)
 
 
 def command(script, options, **values):
@@ -343,7 +356,9 @@ def command(script, options, **values):
     left_out |= {"is_splits", "feature_precision"} if options.script == SEARCH else set()
     ours, target = options.flat(), SCRIPTS[script]
     method = _method(ours | values)
-    shared = target.known("data", "network", "cells", "weights", "training", "scoring", "evaluation")
+    shared = target.known(
+        "data", "network", "cells", "weights", "training", "recipe", "scoring", "evaluation"
+    )
     shared |= {name: found for name, found in target.known().items() if name == "ema_decay"}
     carried = {
         name: ours[name]
@@ -400,11 +415,16 @@ def generator_architecture(options, file_option="--arch_file"):
         problem = f"{gen_model} is not the architecture of {source}, {architecture}"
         raise UserError(f"--gen_model: {problem}; leave one of them out")
     if isinstance(architecture, Architecture):
+        if options.extension and options.extension.extend:
+            architecture = extended(architecture, options, source)
         levels, width = architecture.levels, options.cells.bottom_width
         maker = f"{levels} cells ({source}) on --bottom_width {width}"
         cure = " or change the cells or --bottom_width"
+        if options.extension and options.data.img_size > width << levels:
+            cure = ", change the cells or --bottom_width, or add --extend"
         refuse_other_size(options.data.img_size, width << levels, maker, cure)
         refuse_single_pixel(architecture, width, "--bottom_width")
+        refuse_halvings(options.cells.d_halvings, levels)
     else:
         refuse_other_size(options.data.img_size, architecture.resolution, f"the layers of {source}")
     return architecture

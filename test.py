@@ -27,6 +27,7 @@ from utils.metrics.generator import load_feature_nets, load_real_statistics, sco
 from utils.metrics.scores import fewest_images
 from utils.metrics.sliced_wasserstein import PATCH_SIZE
 from utils.metrics.sums import FEATURE_SAMPLE
+from utils.options import refuse_halvings
 from utils.randomness import random_generator
 from utils.run.folder import new_run
 from utils.run.machine import device_memory, pick_device
@@ -51,6 +52,7 @@ def load(options):
     cfg.refuse_unread(options, generator.architecture.family)
     if generator.architecture.family == "autogan":
         cfg.refuse_single_pixel(generator.architecture, generator.bottom_width, "--load_path")
+        refuse_halvings(options.cells.d_halvings, generator.architecture.levels)
     for name, value in generator.widths().items():
         if name in options.typed and typed[name] != value:
             raise UserError(f"--{name}: the checkpoint has {value}, not {typed[name]}; leave the option out")
@@ -192,7 +194,7 @@ def score(loaded, options, device):
     # Draw and score.
     generator = placed(loaded, options, device)
     run.log(loaded_line(loaded))
-    picture = draw_samples(generator, options.run.random_seed, run, device)
+    picture = draw_samples(generator, options.run.random_seed, run, device, scoring.eval_batch_size)
     scores, differences = score_generator(
         generator, feature_nets, reals, num_images=options.evaluation.num_eval_imgs, metrics=metrics,
         batch_size=scoring.eval_batch_size, splits=scoring.is_splits, seed=options.run.random_seed,
@@ -209,11 +211,12 @@ def score(loaded, options, device):
     run.log(f"samples {picture}, results {run.folder / 'results.json'}")
 
 
-def draw_samples(generator, seed, run, device):
+def draw_samples(generator, seed, run, device, batch_size):
     """Write a grid of the images of 100 fixed noise vectors, and return its path."""
     fixed = random_generator(seed, "grid")
     with torch.inference_mode():
-        images = generator(torch.randn(100, generator.latent_dim, generator=fixed).to(device))
+        noise = torch.randn(100, generator.latent_dim, generator=fixed).to(device)
+        images = torch.cat([generator(part) for part in noise.split(batch_size)])
     return run.grid("samples", images, 0)
 
 

@@ -17,9 +17,10 @@ class Family(NamedTuple):
     """What the scripts need to know of a family."""
 
     networks: Callable
-    """(architecture, latent_dim, cells) -> (generator, discriminator), with weights from torch's global
-    generator. `cells` has the widths of AutoGAN's cells: gf_dim, df_dim and bottom_width. A growing
-    architecture contains its widths, so this family does not read them."""
+    """(architecture, latent_dim, cells, outputs=1) -> (generator, discriminator), with weights from torch's
+    global generator. `cells` has the sizes of AutoGAN's networks: gf_dim, df_dim, df_depth, d_halvings and
+    bottom_width. A growing architecture contains its widths, so this family does not read them. outputs: of
+    the discriminator; a growing one has one."""
 
     initialise: Callable
     """(generator, discriminator, weights) -> (generator, discriminator), changed in place. `weights` has
@@ -37,11 +38,12 @@ class Family(NamedTuple):
     """The options that decide on the networks' sizes."""
 
 
-def _autogan_networks(architecture, latent_dim, cells):
+def _autogan_networks(architecture, latent_dim, cells, outputs=1):
     generator = Generator.of(
         architecture, latent_dim=latent_dim, gf_dim=cells.gf_dim, bottom_width=cells.bottom_width
     )
-    return generator, Discriminator(architecture.levels, cells.df_dim)
+    form = {"halvings": cells.d_halvings, "outputs": outputs, "deeper": cells.df_depth}
+    return generator, Discriminator(architecture.levels, cells.df_dim, **form)
 
 
 def _initialise_autogan(generator, discriminator, weights):
@@ -49,7 +51,7 @@ def _initialise_autogan(generator, discriminator, weights):
     return generator, prepare(discriminator, weights.init_type, weights.d_spectral_norm)
 
 
-def _growing_networks(architecture, latent_dim, cells):
+def _growing_networks(architecture, latent_dim, cells, outputs=1):
     return GrowingGenerator(architecture, latent_dim), GrowingDiscriminator(architecture)
 
 

@@ -1,5 +1,6 @@
 """What several scripts read: data, networks, scoring and the run; and test.py."""
 
+from models.autogan.architecture import MOST_CELLS
 from option_groups.kinds import (
     ALL, CELL_METHODS, DATASETS, GENERATORS, PRECISIONS, SCORING, TEST, TRAINING, images, processes, size,
     width,
@@ -36,7 +37,19 @@ class NetworkOptions:
 class CellOptions:
     gf_dim: int = width(256, "base width of the generator")
     df_dim: int = width(128, "base width of the discriminator")
+    df_depth: int = option(
+        0, "further residual blocks of the discriminator, at its lowest resolution", at_least=0, at_most=100,
+        later=True,
+    )  # fmt: skip
     bottom_width: int = size(4, "resolution before the first cell", at_least=1)
+    d_halvings: int = option(
+        2,
+        "blocks of the discriminator that halve its images: the authors' 2 leave a quarter of --img_size, 4 "
+        "a sixteenth; at most one a cell",
+        later=True,
+        at_least=1,
+        at_most=MOST_CELLS,
+    )
 
 
 @group(scripts=ALL)
@@ -95,6 +108,15 @@ class ResumeOptions:
         "auto",
         "auto: go on with the run of the same command that was interrupted; never; or a run's folder",
         instead_of=("load_path",),
+    )
+
+
+@group(scripts=TRAINING)
+class EstimateOptions:
+    estimate: bool = option(
+        False,
+        "print what the run will take, reckoned from a few real steps: time by phase, memory, disk; and stop "
+        "(with --dry_run: as JSON)",
     )
 
 

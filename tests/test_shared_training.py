@@ -21,6 +21,7 @@ from utils.training.adversarial import StepFunctions
 from utils.training.inputs import StepInputs
 from utils.training.loop import train
 from utils.training.losses import loss_schedule
+from utils.training.recipe import recipe_schedule
 
 STEPS = 20
 COMMON = "--img_size 8 --latent_dim 8 --device cpu --n_critic 2 -gen_bs 6 -dis_bs 6 --print_freq 5"
@@ -32,6 +33,7 @@ CASES = {  # 27 images in batches of 6: an epoch's last one has 3, of which two 
     "search, plain code, WGAN-GP": f"search {SEARCH} --fast off --loss wgan-gp",
     "batch norm": f"train {CELLS} --arch 1 1 1 1 0 1 2 1 1",
     "batch norm in bfloat16": f"train {CELLS} --arch 1 1 1 1 0 1 2 1 1 --precision bfloat16",
+    "R1": f"train {CELLS} --arch 1 1 1 1 0 1 2 1 1 --loss non-saturating --r1_gamma 1",
     "instance norm": f"train {CELLS} --arch 0 2 0 1 1 2 1 1 0 --max_grad_norm 0.01",
     "no norm, spectral norm in both": f"train {CELLS} --arch 1 0 1 1 0 0 2 1 1 --g_spectral_norm true",
     "growing": f"train {GROWING} 4:_G_3x4_D_3x6_|_8:_G_3x6_3x4_D_3x4",
@@ -74,10 +76,13 @@ def train_case(command):
         state = new_state(plan, torch.device("cpu"))
         inputs = StepInputs(SomeImages(8), 1, plan.training, plan.network.latent_dim)
         loss_at, gan = loss_schedule(plan.training.loss, 1, device="cpu"), state.gan
-        looks = train(
-            gan, inputs, lambda step: StepFunctions(gan.generator, gan.discriminator, loss_at(step)), [5, STEPS],
-            plan.training, ema_decay=0.9, lr_factor=lambda step: 1 - step / STEPS,
-        )  # fmt: skip
+        recipe_at = recipe_schedule(plan.recipe, plan.training, 1, steps_per_epoch=inputs.steps_per_epoch)
+
+        def functions_at(step):
+            return StepFunctions(gan.generator, gan.discriminator, loss_at(step), recipe=recipe_at(step))
+
+        schedules = {"ema_decay": 0.9, "lr_factor": lambda step: 1 - step / STEPS}
+        looks = train(gan, inputs, functions_at, [5, STEPS], plan.training, **schedules)
         losses = [[look.d_losses, look.g_losses] for look in looks]
         return {"losses": losses, "gan": gan.state_dict()}
 

@@ -1,4 +1,4 @@
-"""Parameters and MACs of the generator of an architecture, counted on the meta device."""
+"""Parameters and MACs of a run's generator, as scored.jsonl counts them."""
 
 import json
 from functools import lru_cache
@@ -20,10 +20,7 @@ def generator_sizes(text, options):
 
 @lru_cache(maxsize=4096)
 def _sizes(text, widths):
-    import torch
-
-    from models.families import family
-    from utils.training.sizes import count_macs, count_parameters
+    from models_search.sizes import generator_sizes as count_sizes  # torch, which takes seconds
 
     given = {name: value for name, value in json.loads(widths).items() if value}
     try:
@@ -34,6 +31,4 @@ def _sizes(text, widths):
     latent_dim = given.pop(
         "latent_dim", cfg.GROWING_DEFAULTS["latent_dim"] if growing else cfg.NetworkOptions().latent_dim
     )
-    with torch.device("meta"):
-        generator, _ = family(architecture).networks(architecture, latent_dim, cfg.CellOptions(**given))
-        return count_parameters(generator), count_macs(generator, torch.zeros(1, latent_dim))
+    return count_sizes(str(architecture), latent_dim, cfg.CellOptions(**given))

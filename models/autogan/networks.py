@@ -96,28 +96,31 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Residual discriminator. The first two blocks halve the resolution, the others keep it.
+    """Residual discriminator. The first `halvings` blocks halve the resolution, the others keep it.
 
-    At level 0 the first and the last block run. Each further level adds one block between them.
+    At level 0 the first and the last block run. Each further level adds one block between them. The authors'
+    has two halvings, whatever the resolution. outputs: how many the loss needs. deeper: further blocks before
+    the last one, at every level.
     """
 
-    def __init__(self, levels=3, df_dim=128):
+    def __init__(self, levels=3, df_dim=128, *, halvings=2, outputs=1, deeper=0):
         super().__init__()
         growing = [FirstDiscriminatorBlock(3, df_dim)]
-        growing += [DiscriminatorBlock(df_dim, downsample=level == 1) for level in range(1, levels)]
+        growing += [DiscriminatorBlock(df_dim, downsample=level < halvings) for level in range(1, levels)]
         self.growing = nn.ModuleList(growing)
+        self.deeper = nn.ModuleList(DiscriminatorBlock(df_dim) for _ in range(deeper))
         self.last = DiscriminatorBlock(df_dim)
-        self.linear = nn.Linear(df_dim, 1, bias=False)
+        self.linear = nn.Linear(df_dim, outputs, bias=False)
 
     def forward(self, images, level=None):
-        """(N, 3, R, R) -> logits (N, 1), by the blocks of `level` (0-based); None: by all blocks."""
-        with joint_weights(self._blocks(level), self.last, self.linear):
+        """(N, 3, R, R) -> logits (N, outputs), by the blocks of `level` (0-based); None: by all blocks."""
+        with joint_weights(self._blocks(level), self.deeper, self.last, self.linear):
             return self.logits(images, level)
 
     def logits(self, images, level=None):
         """`forward` without updating the spectral norms. It changes nothing, so it can be compiled."""
         h = images
-        for block in self._blocks(level):
+        for block in (*self._blocks(level), *self.deeper):
             h = block(h)
         h = F.relu(self.last(h))
         return self.linear(h.sum(dim=(2, 3)))

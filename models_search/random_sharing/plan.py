@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from models_search.restrictions import restricted_space
+from models_search.search_space import number_of_architectures, random_architecture
 from models_search.shared_gan.checks import CELL_BYTES, check_machine, check_options, number_of_cells
 from models_search.shared_gan.network import shared_gan_memory, shared_network_sizes
 from models_search.shared_gan.progress import SCORED_ARCHITECTURES
@@ -17,6 +19,7 @@ class Plan:
     cells: object
     weights: object
     training: object
+    recipe: object
     scoring: object
     run: object
     search: object
@@ -24,11 +27,16 @@ class Plan:
     shared_gan: object
     random_sharing: object
     levels: int  # number of cells
+    space: object  # the RestrictedSpace, or None
 
     @property
     def iterations(self):
         """Number of search iterations."""
         return self.shared_gan.max_search_iter
+
+    def random_architecture(self, generator):
+        """An architecture, all equally likely. generator: a torch.Generator on the CPU."""
+        return random_architecture(self.levels, generator, self.space)
 
     def cheap_protocol(self):
         """How a candidate is scored cheaply: one part, since few images in ten parts say little."""
@@ -61,6 +69,7 @@ class Plan:
             "architecture": "searched",
             "resolution": self.data.img_size,
             "resolutions": [self.data.img_size],
+            "architectures_in_space": number_of_architectures(self.levels, self.space),
             **shared_network_sizes(self),
             "memory_bytes": self.memory().total,
             "search_iterations": self.iterations,
@@ -68,8 +77,8 @@ class Plan:
         }
 
 
-GROUPS = ("data", "network", "cells", "weights", "training", "scoring", "run", "search", "beam", "shared_gan")
-GROUPS += ("random_sharing",)
+GROUPS = ("data", "network", "cells", "weights", "training", "recipe", "scoring", "run", "search", "beam")
+GROUPS += ("shared_gan", "random_sharing")
 
 
 def make_plan(options):
@@ -79,7 +88,8 @@ def make_plan(options):
     if in_full > candidates:
         problem = f"cannot score {in_full} of --random_candidates {candidates} in full"
         raise UserError(f"--num_candidate: {problem}; lower it or draw more")
-    groups = {name: getattr(options, name) for name in GROUPS}
-    plan = Plan(**groups, levels=number_of_cells(options))
+    groups, levels = {name: getattr(options, name) for name in GROUPS}, number_of_cells(options)
+    space = restricted_space(levels, options.space, options.network.latent_dim, options.cells)
+    plan = Plan(**groups, levels=levels, space=space)
     check_machine(plan)
     return plan

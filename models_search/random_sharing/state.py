@@ -57,6 +57,8 @@ class SearchState:
                 raise UserError(f"{source} holds no scores in {name}; use another one") from None
             if any(architecture.levels != plan.levels for architecture, _ in found):
                 raise UserError(f"{source} holds architectures of other sizes; use another one")
+            if plan.space is not None and not all(plan.space.has(architecture) for architecture, _ in found):
+                raise UserError(f"{source} holds architectures outside --only or the caps; use another one")
             setattr(state, name, found)
         return state
 

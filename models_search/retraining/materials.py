@@ -25,6 +25,7 @@ def find_materials(plan, device):
     image_set = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2)
     refuse_uneven_batches(plan.training, image_set.num_images)
     plan.refuse_single_values(image_set.num_images % plan.training.dis_batch_size)
+    plan.refuse_late_decay(plan.total_iterations(image_set.num_images))
     return feature_nets, image_set
 
 

@@ -19,6 +19,8 @@ from utils.training.compiled import compile_discriminator, compile_generator, co
 from utils.training.gan import Gan, new_gan
 from utils.training.loop import MOST_ROLLBACKS, look_steps, train
 from utils.training.losses import loss_schedule
+from utils.training.recipe import recipe_schedule
+from utils.training.schedules import average_decay, rate_factors
 
 SECONDS_PER_LINE = 60  # of the log
 
@@ -104,10 +106,12 @@ def train_generator(state, plan, inputs, total, scorer, run, save_point):
     """
     gan, schedule, n_critic, epoch = state.gan, plan.schedule, plan.training.n_critic, inputs.steps_per_epoch
     loss_at = loss_schedule(plan.training.loss, plan.run.random_seed, device=inputs.images.device)
-    lr_factor = (lambda step: 1 - step / total) if schedule.lr_decay else None
+    seed = plan.run.random_seed
+    recipe_at = recipe_schedule(plan.recipe, plan.training, seed, steps_per_epoch=epoch)
+    first_factor, lr_factor = rate_factors(schedule.lr_decay, plan.rates, total, n_critic)
 
     def functions_at(step):
-        return StepFunctions(gan.generator, gan.discriminator, loss_at(step), key="derived")
+        return StepFunctions(gan.generator, gan.discriminator, loss_at(step), "derived", recipe_at(step))
 
     def is_due(epochs):
         return state.step == total or (state.step > 0 and state.step % (epochs * epoch) == 0)
@@ -120,6 +124,7 @@ def train_generator(state, plan, inputs, total, scorer, run, save_point):
 
     if state.step == 0:
         sample_grid(state, plan, run)
+        gan.scale_learning_rates(first_factor)
     score_if_due()
     gan.generator.train()
     gan.discriminator.train()
@@ -128,18 +133,21 @@ def train_generator(state, plan, inputs, total, scorer, run, save_point):
     with Progress(total, "training", "iteration", first, n_critic, stays=True) as progress:
         looks = train(
             gan, inputs, functions_at, steps, plan.training, first=first, rollbacks=state.rollbacks,
-            log=run.log, ema_decay=schedule.ema_decay, lr_factor=lr_factor, progress=progress,
+            log=run.log, ema_decay=average_decay(schedule.ema_decay, plan.average, plan.training),
+            lr_factor=lr_factor, progress=progress,
         )  # fmt: skip
         for look in looks:
             state.step, state.rollbacks = look.step, look.rollbacks
-            figures = {**look.figures(), "g_lr": float(gan.generator_optimizer.param_groups[0]["lr"])}
+            rate = float(gan.generator_optimizer.param_groups[0]["lr"])
+            figures = {**look.figures(), "g_lr": rate, **gan.figures()}
             run.record(state.step, figures, "train", state.step // n_critic)
             progress.show(figures)
             if time.monotonic() - last_line > SECONDS_PER_LINE:
                 last_line = time.monotonic()
                 position, total_iterations = f"iteration {state.step // n_critic}", total // n_critic
                 done, left = state.step - first, total - state.step
-                run.log(progress_line(position, total_iterations, figures, last_line - started, done, left))
+                seconds, most = last_line - started, save_point.seconds_left()
+                run.log(progress_line(position, total_iterations, figures, seconds, done, left, most=most))
             if is_due(schedule.sample_freq):
                 sample_grid(state, plan, run)
             save_point.reached()
@@ -147,12 +155,13 @@ def train_generator(state, plan, inputs, total, scorer, run, save_point):
 
 
 def sample_grid(state, plan, run):
-    """The average generator's images of 100 fixed noise vectors."""
+    """The average generator's images of 100 fixed noise vectors, as many at once as in scoring."""
     average = state.gan.average.eval()
     device = next(average.parameters()).device
     fixed = random_generator(plan.run.random_seed, "grid")
     with torch.inference_mode():
-        images = average(torch.randn(100, average.latent_dim, generator=fixed).to(device))
+        noise = torch.randn(100, average.latent_dim, generator=fixed).to(device)
+        images = torch.cat([average(part) for part in noise.split(plan.scoring.eval_batch_size)])
     run.grid(f"iteration_{state.step // plan.training.n_critic:06d}", images, state.step)
 
 
@@ -163,10 +172,14 @@ def new_state(plan, device):
         generator, discriminator = family(architecture).initialise(*plan.new_networks(), plan.weights)
     if is_fast:
         generator, discriminator = fast_form(generator), fast_form(discriminator)
-    gan = new_gan(generator, discriminator, device, plan.training, with_average=True, fast=is_fast)
+    form = {"recipe": plan.recipe, "with_average": True, "fast": is_fast}
+    gan = new_gan(generator, discriminator, device, plan.training, **form)
     if run.compile and not plan.weights.g_spectral_norm:
         compile_generator(gan.generator)
-    if compiles_discriminator(run, plan.training) and family(architecture).compiles_discriminator:
+    if (
+        compiles_discriminator(run, plan.training, plan.recipe)
+        and family(architecture).compiles_discriminator
+    ):
         compile_discriminator(gan.discriminator)
     return TrainingState(architecture, gan)
 

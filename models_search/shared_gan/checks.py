@@ -6,9 +6,10 @@ import torch
 
 from models_search.shared_gan.training import steps_per_iteration
 from utils.cli import UserError
-from utils.options import refuse_other_size
+from utils.options import refuse_halvings, refuse_other_size
 from utils.precision import check_precision
 from utils.run.machine import device_memory, pick_device
+from utils.training.checks import check_recipe
 from utils.training.inputs import refuse_uneven_batches
 from utils.training.memory import Memory
 
@@ -37,8 +38,11 @@ def check_options(options):
 def check_machine(plan):
     """Raise UserError unless the device is there, computes in the precision and has the memory.
 
-    plan: of any search that shares weights; `memory` and the option groups training and run are read here.
+    And if the discriminator cannot halve as often as it should. plan: of any search that shares weights;
+    `memory`, `levels` and the option groups cells, training, recipe and run are read here.
     """
+    refuse_halvings(plan.cells.d_halvings, plan.levels)
+    check_recipe(plan.training, plan.recipe, "autogan")
     device = pick_device(plan.run.device)
     check_precision("--precision", plan.training.precision, device)
     refuse_uneven_batches(plan.training)

@@ -1,6 +1,7 @@
 """What a search in a shared GAN shows and keeps of its architectures: grids, scores, the line at the end."""
 
 import torch
+
 from models_search.scored import keep_score
 from utils.progress import Progress
 from utils.randomness import random_generator

@@ -1,6 +1,7 @@
 """When a run is saved, and how a signal stops it: at the next save point, after saving."""
 
 import contextlib
+import math
 import os
 import signal
 import time
@@ -34,15 +35,16 @@ class StopSignal:
     the log.
     """
 
+    caught = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
     number = None
 
     def __init__(self, hint, note=None):
         self.hint, self.note = hint, note
 
     def __enter__(self):
-        numbers = [signal.SIGINT, signal.SIGTERM]
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-            numbers.append(signal.SIGHUP)
+        numbers = set(self.caught)
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+            numbers.discard(signal.SIGHUP)
         self._process = os.getpid()
         self._previous = {number: signal.signal(number, self._receive) for number in numbers}
         return self
@@ -105,6 +107,10 @@ class SavePoint:
             raise StopRequested(number, self.hint)
         if is_late:
             raise OutOfTime
+
+    def seconds_left(self):
+        """Until the deadline; infinite without one."""
+        return math.inf if self.deadline is None else self.deadline - time.time()
 
     def stop_if_asked(self):
         """Save and raise StopRequested if a signal has come. Cheap, so it can be called often.

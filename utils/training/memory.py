@@ -56,12 +56,15 @@ def on_meta(options):
         raise UserError(f"{options}: no memory holds networks of these sizes; give smaller ones") from None
 
 
-def training_memory(networks, training, eval_batch_size, resolution, *, widths, averages=0, **call):
+def training_memory(
+    networks, training, eval_batch_size, resolution, *, widths, averages=0, parts=1, **call
+):  # fmt: skip
     """The Memory of training two networks, given on the meta device in the form in which they run, and of
     sampling images to score.
 
     training: the training options. widths: the options that decide on the networks' sizes. averages: number
-    of moving average generators. call: further arguments of a call of the generator.
+    of moving average generators. parts: that a batch is computed in. call: further arguments of a call of the
+    generator.
     """
     generator, discriminator = networks
     parameters = [count_parameters(network) for network in networks]
@@ -69,10 +72,12 @@ def training_memory(networks, training, eval_batch_size, resolution, *, widths, 
     made = _bytes_per_image(lambda noise: generator(noise, **call), networks, latent_dim)
     judged = _bytes_per_image(discriminator, networks, 3, resolution, resolution)
     noise = NOISE_BLOCK * latent_dim * FLOAT_BYTES
+    real_and_fake = 2 * sum(judged) // share
     batches = {
-        "--gen_batch_size": training.gen_batch_size * (sum(made) // share + noise),
-        "--dis_batch_size": training.dis_batch_size
-        * (2 * sum(judged) // share + noise),  # real and fake ones
+        "--gen_batch_size": -(-training.gen_batch_size // parts) * (sum(made) // share)
+        + training.gen_batch_size * noise,
+        "--dis_batch_size": -(-training.dis_batch_size // parts) * real_and_fake
+        + training.dis_batch_size * noise,
         "--eval_batch_size": eval_batch_size * max(made),
     }
     for option in ("--gen_batch_size", "--dis_batch_size"):  # of each process

@@ -63,7 +63,10 @@ def train_case(command):
             plan = make_plan(cfg.parse("search", arguments))
             state = SearchState.start(plan, torch.device("cpu"))
             run = SimpleNamespace(
-                record=lambda *line: losses.append(line[1]), log=print, is_past=lambda at: False
+                record=lambda *line: losses.append(line[1]),
+                log=print,
+                seconds=lambda: 0.0,
+                is_past=lambda at: False,
             )
             save_point = SimpleNamespace(reached=lambda: None)
             train_shared(state, plan, SomeImages(4), run, save_point)

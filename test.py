@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 
 import cfg
-from utils.cli import UserError, run_script
+from utils.cli import UserError, answer_first, run_script
 
-if __name__ == "__main__":  # answers --help and mistakes before torch is loaded, which takes seconds
-    run_script(partial(cfg.parse, "test"))
+if __name__ == "__main__":
+    answer_first(partial(cfg.parse, "test"))
 
 import torch
 
@@ -25,6 +25,7 @@ from models.conditioning import Conditioning
 from models.families import family
 from models.layers.fast_form import fast_form
 from utils.data.load import DATASETS, load_images
+from utils.distributed import size
 from utils.images import save_images
 from utils.data.labels import write_label_file
 from utils.metrics import intra_fid
@@ -34,9 +35,9 @@ from utils.metrics.sliced_wasserstein import PATCH_SIZE
 from utils.metrics.sums import FEATURE_SAMPLE
 from utils.options import refuse_halvings
 from utils.randomness import random_generator
-from utils.run.files import write_text
-from utils.run.folder import Run
+from utils.run.folder import new_run
 from utils.run.machine import device_memory, pick_device
+from utils.run.together import together
 from utils.training.gan import place
 from utils.training.memory import on_meta, sampling_memory
 from utils.training.samples import sample_rows
@@ -88,10 +89,16 @@ def refuse_unused(options):
     for name in sorted(options.typed & {"intra_fid_imgs", "labels"}):
         if "intra_fid" not in options.test.metrics:
             raise UserError(f"--{name}: without effect without --metrics intra_fid; leave it out")
+    if size() > 1 and "intra_fid" in options.test.metrics:
+        cure = f"torchrun started {size()}; start it without torchrun"
+        raise UserError(f"--metrics: one process scores by class (intra_fid), {cure}")
     if options.test.export and not options.test.export.endswith(".safetensors"):
         raise UserError(f"--export: {options.test.export} must end in .safetensors; give such a name")
     if not draws_only(options):
         return
+    if size() > 1:
+        option = "--save_images" if options.test.save_images else "--interpolate"
+        raise UserError(f"{option}: one process draws, torchrun started {size()}; start it without torchrun")
     read = {"eval_batch_size"} | ({"exp_name", "folder_file"} if options.test.interpolate else set())
     known = cfg.SCRIPTS["test"].known("data", "scoring", "evaluation").keys() - {"img_size"}
     unread = known | {"metrics", "protocol", "split", "compile", "exp_name", "folder_file"}
@@ -131,6 +138,7 @@ def describe(options, architecture, loaded=None):
         "options": options.flat(),
         "architecture": str(architecture),
         "checkpoint": loaded and loaded.describe(),
+        "processes": size(),
         "resolution": options.data.img_size,
         **({"classes": list(classes.names)} if classes else {}),
         **sizes,
@@ -184,10 +192,7 @@ def check(options, architecture, classes, device):
 
 def start_run(options, device):
     """A new Run in logs_eval. --folder_file gets its path."""
-    run = Run.create("logs_eval", options.run.exp_name, options.flat(), device)
-    if options.run.folder_file:
-        write_text(options.run.folder_file, f"{run.folder}\n")
-    return run
+    return new_run("logs_eval", options.run, options.flat(), device)
 
 
 def draw(loaded, options, classes, device):
@@ -332,4 +337,4 @@ def main():
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(together(main))

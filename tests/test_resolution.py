@@ -150,9 +150,11 @@ def test_a_grid_takes_no_more_memory_than_scoring():
     average, seen, shown = Generator.of(Architecture.parse("1 0 1 1"), latent_dim=3, gf_dim=2), [], []
     average.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
     options = {"run": {"random_seed": 1}, "scoring": {"eval_batch_size": 30}, "training": {"n_critic": 1}}
-    plan = SimpleNamespace(classes=None, **{name: SimpleNamespace(**values) for name, values in options.items()})
-    run = SimpleNamespace(classes=None, grid=lambda name, images, step: shown.append(images))
-    sample_grid(SimpleNamespace(classes=None, gan=SimpleNamespace(average=average), step=0), plan, run)
+    plan = SimpleNamespace(
+        classes=None, **{name: SimpleNamespace(**values) for name, values in options.items()}
+    )
+    run = SimpleNamespace(grid=lambda name, images, step, rows: shown.append(images))
+    sample_grid(SimpleNamespace(gan=SimpleNamespace(average=average), step=0), plan, run)
     assert seen == [30, 30, 30, 10] and len(shown[0]) == 100
 
 

@@ -6,6 +6,7 @@ from functools import lru_cache
 from utils.data.image_set import ResizedImages
 from utils.data.load import DATASETS, load_images
 from utils.metrics.generator import load_feature_nets, load_real_statistics
+from utils.training.inputs import refuse_uneven_batches
 
 
 @dataclass
@@ -24,6 +25,7 @@ def find_materials(plan, device):
     image_set = load_images(
         data.dataset, data.data_path, image_size=data.img_size, fewest=2, labels=plan.label_source
     )
+    refuse_uneven_batches(plan.training, image_set.num_images)
     plan.refuse_single_values(image_set.num_images % plan.training.dis_batch_size)
     plan.refuse_late_decay(plan.total_iterations(image_set.num_images))
     return feature_nets, image_set

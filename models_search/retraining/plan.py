@@ -8,10 +8,11 @@ from models.layers.fast_form import fast_form
 from utils.cli import UserError
 from utils.data.labels import Classes
 from utils.data.load import load_classes
+from utils.distributed import size
 from utils.precision import check_precision
 from utils.run.machine import device_memory
 from utils.training.checks import check_recipe
-from utils.training.inputs import steps_per_epoch
+from utils.training.inputs import refuse_uneven_batches, steps_per_epoch
 from utils.training.losses import LOSSES
 from utils.training.memory import on_meta, training_memory
 from utils.training.sizes import network_sizes
@@ -92,6 +93,10 @@ class TrainingPlan:
     def check(self, device):
         """Raise UserError unless the device computes in the precision and has the memory."""
         check_precision("--precision", self.training.precision, device)
+        if self.run.compile and size() > 1:
+            problem = f"the generator's batch norm needs all {size()} processes, so it cannot be compiled"
+            raise UserError(f"--compile: {problem}; leave it out")
+        refuse_uneven_batches(self.training)
         check_recipe(self.training, self.recipe, self.architecture.family)
         self.refuse_single_values(self.training.gen_batch_size, self.training.dis_batch_size)
         if self.iterations is not None:

@@ -132,7 +132,7 @@ def train_shared_gan(
             progress.show(figures)
             run.record(iteration * total + look.step, figures, "shared_gan", iteration + 1)
             save_point.reached()
-            if shared.collapsed or run.seconds() > deadline:
+            if shared.collapsed or run.is_past(deadline):
                 break
             before = gan.snapshot(before)
     return figures

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import functional
 
 from utils.cli import Killed, UserError, warn
+from utils.distributed import highest, processes_here, refuse_differences, size
 from utils.progress import Progress
 
 CHUNK_BYTES = 1 << 22  # of resized images that a worker passes on at once while all images are read
@@ -56,16 +57,34 @@ class ImageSet:
         If they take at most `max_resident_bytes` (default: half of the free memory of `device`), they are
         resized now and kept there as one tensor. Otherwise each batch is read from the source again.
         `num_workers` processes read, but no more than there are cores; 0 means that this process reads.
-        Raises UserError, which names the file, if one cannot be read.
+        Raises UserError, which names the file, if one cannot be read; and, of several processes, in all of
+        them if they have read other images.
         """
         device = torch.device(device)
-        limit = _free_bytes(device) // 2 if max_resident_bytes is None else max_resident_bytes
-        resident = self.num_images * 3 * resolution * resolution <= limit
-        num_workers = min(num_workers, len(os.sched_getaffinity(0)))
-        images = ResizedImages(self, resolution, device, resident, num_workers)
+        shared_by = processes_here()
+        limit = _free_bytes(device) // 2 // shared_by if max_resident_bytes is None else max_resident_bytes
+        is_large = highest(self.num_images * 3 * resolution * resolution > limit)
+        num_workers = min(num_workers, max(1, len(os.sched_getaffinity(0)) // shared_by))
+        images = ResizedImages(self, resolution, device, not is_large, num_workers)
+        _refuse_other_images(images)
         for line in self.warnings:
             warn(line)
         return images
+
+
+def _refuse_other_images(images):
+    """Raise UserError unless all processes have read the same. Those that fit no memory are sampled."""
+    if size() == 1:
+        return
+    count = images.num_images
+    some = torch.linspace(0, count - 1, min(count, 1000), dtype=torch.float64).long()
+    digest = images.sha256() if images.tensor is not None else _sha256(images, some)
+
+    def problem(number, found, first):
+        stated = f"process {number} reads other images than process 0 ({found[0]} and {first[0]} of them)"
+        return f"--data_path: {stated}; give all of them the same data"
+
+    refuse_differences((count, digest), problem)
 
 
 class ResizedImages:
@@ -174,9 +193,11 @@ class _Subset:
         return _sha256(self)
 
 
-def _sha256(images):
+def _sha256(images, order=None):
+    """Hexadecimal sha256 of the bytes of the images `order` (int64), by default of all."""
+    order = torch.arange(images.num_images) if order is None else order
     digest = hashlib.sha256()
-    for batch in images.batches(torch.arange(images.num_images), images.chunk):
+    for batch in images.batches(order, images.chunk):
         digest.update(batch.cpu().numpy())
     return digest.hexdigest()
 

@@ -5,6 +5,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from utils.cli import UserError
+from utils.distributed import size
 from utils.data.folders import image_folder
 from utils.data.labels import Classes, count_classes
 from utils.data.published import CLASS_NAMES, NAMES, cifar10, digits, fashion_mnist, mnist, stl10
@@ -56,6 +57,9 @@ def load_classes(data, labels, reads_no_data=False):
                 cure = "leave it out or give that too"
                 raise UserError(f"--{option}: without effect without --conditional; {cure}")
         return None
+    if size() > 1:
+        cure = "leave it out, or start one process without torchrun"
+        raise UserError(f"--conditional: {size()} processes that share a batch do not have it; {cure}")
     if reads_no_data and data.dataset in CLASS_NAMES and not labels.labels:
         names = CLASS_NAMES[data.dataset]
         return Classes(names, (0,) * len(names))

@@ -10,6 +10,7 @@ from typing import Callable, Hashable, NamedTuple
 import torch
 import torch.nn.functional as F
 
+from utils.distributed import add_up, size
 from utils.precision import in_precision
 from utils.training.gan import update_average
 from utils.training.heads import Heads
@@ -49,7 +50,9 @@ class StepFunctions(NamedTuple):
         )
 
 
-def discriminator_step(gan, functions, real, noise, *random, max_grad_norm=0.0, labelled=False):
+def discriminator_step(
+    gan, functions, real, noise, *random, max_grad_norm=0.0, labelled=False, share=1.0
+):  # fmt: skip
     """Update the discriminator once, on as many generated images as real ones.
 
     real (N, 3, R, R), noise (N, latent_dim), `random`: the tensors of functions.loss.draw(real), then those
@@ -57,6 +60,7 @@ def discriminator_step(gan, functions, real, noise, *random, max_grad_norm=0.0, 
     generated images are of the same classes; where a label is missing, of that which the discriminator
     predicts. The gradient's norm is clipped to `max_grad_norm`; 0: never. Returns (loss, norm of the gradient
     before clipping) as a tensor (2,) on the device. ValueError if generated and real images differ in shape.
+    share: of several processes, how much of the batch this one has. Loss and gradient are those of the whole.
     """
     recipe, loss_of, labels = functions.recipe, partial(discriminator_loss, gan, functions), []
     if labelled:
@@ -74,7 +78,8 @@ def discriminator_step(gan, functions, real, noise, *random, max_grad_norm=0.0, 
     # None, not zeros, so Adam skips unused layers: one that goes out of use is never used again.
     gan.discriminator_optimizer.zero_grad(set_to_none=True)
     inputs = [real, *made, *labels, *random]
-    loss = backward(partial(loss_of, labelled=labelled), inputs, recipe.parts, [gan.discriminator])
+    loss_of = _weighted(partial(loss_of, labelled=labelled), share)
+    loss = backward(loss_of, inputs, recipe.parts, [gan.discriminator])
     return _update(loss, gan.discriminator_optimizer, max_grad_norm)
 
 
@@ -110,9 +115,9 @@ def discriminator_loss(gan, functions, real, fake, *more, labelled=False):
 def generator_step(gan, functions, noise, *more, max_grad_norm=0.0, ema_decay=0.999, labelled=False):
     """Update the generator once, then its moving average if there is one.
 
-    noise (M, latent_dim). more: labels (M,) if `labelled`, real images where the loss reads some, the tensors
-    of functions.recipe.draw, then, if `ema_decay` is None, the decay of the average as a tensor. The rest and
-    the result as for `discriminator_step`.
+    noise (M, latent_dim), as many in each process. more: labels (M,) if `labelled`, real images where the
+    loss reads some, the tensors of functions.recipe.draw, then, if `ema_decay` is None, the decay of the
+    average as a tensor. The rest and the result as for `discriminator_step`.
     """
     # Zeros, not None: as in the authors' search, Adam's averages also decay for weights that this
     # architecture does not use.
@@ -124,7 +129,7 @@ def generator_step(gan, functions, noise, *more, max_grad_norm=0.0, ema_decay=0.
     for parameter in frozen:
         parameter.requires_grad_(False)
     try:
-        loss_of = partial(generator_loss, gan, functions, labelled=labelled)
+        loss_of = _weighted(partial(generator_loss, gan, functions, labelled=labelled), 1 / size())
         networks = [gan.generator, gan.discriminator]
         loss = backward(loss_of, [noise, *more], functions.recipe.parts, networks)
         result = _update(loss, gan.generator_optimizer, max_grad_norm)
@@ -154,6 +159,11 @@ def generator_loss(gan, functions, noise, *more, labelled=False):
     return loss + functions.heads.generator_term(fake)
 
 
+def _weighted(loss_of, share):
+    """A loss by its share of the batch, so that the losses of all processes add up to that of the whole."""
+    return loss_of if size() == 1 else lambda *inputs: share * loss_of(*inputs)
+
+
 def _near(recipe, noise, numbers):
     """Noise near `noise`, for zCR."""
     return noise + recipe.zcr.radius * numbers["near"][: len(noise)]
@@ -163,6 +173,7 @@ def _update(loss, optimizer, max_grad_norm):
     """Take a step along the gradients that are there. Returns (loss, norm of the gradient)."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     trained = [parameter for parameter in parameters if parameter.grad is not None]
+    add_up([*(parameter.grad for parameter in trained), loss])
     norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in trained])
     if max_grad_norm:
         torch.nn.utils.clip_grads_with_norm_(trained, max_grad_norm, norm)

@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import torch
 
+from utils.cli import UserError
 from utils.data.image_set import epoch_order
+from utils.distributed import own_rows, size
 from utils.images import from_uint8
 from utils.randomness import random_generator, seed_after
 
@@ -24,6 +26,7 @@ class Batch(NamedTuple):
     generator_noise: torch.Tensor | None  # (m, latent_dim); None where the generator is not trained
     labels: torch.Tensor | None = None  # (n,) of `real`, and of the images from `noise`; None without classes
     generator_labels: torch.Tensor | None = None  # (m,) of the images from `generator_noise`
+    count: int | None = None  # where processes share the batch: the images of all of them together
 
 
 class StepInputs:
@@ -43,20 +46,25 @@ class StepInputs:
         """Yield the Batch of each step, first <= step < last.
 
         The last batch of an epoch has the images that are left, as in the authors' code. After a rollback the
-        noise is different.
+        noise is different. Several processes get the rows of distributed.own_rows of each batch.
         """
         batch_size, generator_batch_size = self.training.dis_batch_size, self.training.gen_batch_size
         for step in range(first, last):
-            real = from_uint8(self._images(step))
-            noise = self._noise("discriminator", step, batch_size, rollbacks)[: len(real)]
-            labels = self._labels(step) if self.classes else None
+            real, count = from_uint8(self._images(step)), self._count(step)
+            noise = self._noise("discriminator", step, batch_size, rollbacks)[own_rows(count)]
+            labels = self._labels(step)[own_rows(count)] if self.classes else None
             generator_noise = generator_labels = None
             if step % self.training.n_critic == 0:
-                update = step // self.training.n_critic
-                generator_noise = self._noise("generator", update, generator_batch_size, rollbacks)
+                update, own = step // self.training.n_critic, own_rows(generator_batch_size)
+                generator_noise = self._noise("generator", update, generator_batch_size, rollbacks)[own]
                 if self.classes:
-                    generator_labels = self._drawn_labels(update, generator_batch_size, rollbacks)
-            yield Batch(step, real, noise, generator_noise, labels, generator_labels)
+                    generator_labels = self._drawn_labels(update, generator_batch_size, rollbacks)[own]
+            yield Batch(step, real, noise, generator_noise, labels, generator_labels, count)
+
+    def _count(self, step):
+        """The number of images of a step, those of all processes together."""
+        position, batch_size = step % self.steps_per_epoch, self.training.dis_batch_size
+        return min(batch_size, self.images.num_images - position * batch_size)
 
     def _images(self, step):
         """The uint8 images of a step.
@@ -67,7 +75,9 @@ class StepInputs:
         batch_size = self.training.dis_batch_size
         if step != self._next_step or position == 0:
             self._order = epoch_order(self.images.num_images, self.seed, epoch)
-            self._batches = self.images.batches(self._order[position * batch_size :], batch_size)
+            left = self._order[position * batch_size :]
+            own = torch.cat([part[own_rows(len(part))] for part in left.split(batch_size)])
+            self._batches = self.images.batches(own, batch_size // size())
         self._next_step = step + 1
         return next(self._batches)
 
@@ -108,3 +118,20 @@ class StepInputs:
 def steps_per_epoch(num_images, training):
     """Discriminator steps of one pass over the images; the last one may have fewer images."""
     return math.ceil(num_images / training.dis_batch_size)
+
+
+def refuse_uneven_batches(training, num_images=None):
+    """Raise UserError if the processes cannot share the batches of a training.
+
+    num_images: if it is known, so that of the last batch of an epoch each process has an image at least.
+    """
+    count = size()
+    for name in ("gen_batch_size", "dis_batch_size"):
+        batch = getattr(training, name)
+        if batch % count:
+            cure = f"give a multiple of {count}, or start another number of them"
+            raise UserError(f"--{name}: {count} processes cannot share {batch} evenly; {cure}")
+    left = num_images % training.dis_batch_size if num_images else 0
+    if 0 < left < count:
+        problem = f"the last of an epoch has {left} of {num_images} images, too few for {count} processes"
+        raise UserError(f"--dis_batch_size: {problem}; give another size, or start fewer processes")

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 
 from utils.cli import Ending
+from utils.distributed import own_rows, size
 from utils.precision import multiplying
 from utils.training.adversarial import discriminator_step, generator_step
 
@@ -96,9 +97,10 @@ def train_steps(gan, batches, functions_at, options, *, ema_decay=0.999, lr_fact
 
             # Update the discriminator.
             labels = _if_any(batch.labels)
-            rates = {"max_grad_norm": max_grad_norm, "labelled": bool(labels)}
+            share = len(batch.real) / (batch.count or len(batch.real))
+            rates = {"max_grad_norm": max_grad_norm, "labelled": bool(labels), "share": share}
             update = partial(discriminator_step, gan, functions, **rates)
-            inputs = [batch.real, batch.noise, *labels, *functions.loss.draw(batch.real)]
+            inputs = [batch.real, batch.noise, *labels, *draw_own(functions.loss, batch)]
             inputs += functions.recipe.draw("discriminator", batch.noise, batch.real)
             name = _recording("D", key, gan.discriminator_optimizer)
             d_results.append(gan.graphs.run(name, update, *inputs))
@@ -125,6 +127,14 @@ def train_steps(gan, batches, functions_at, options, *, ema_decay=0.999, lr_fact
     for step, *figures in zip(steps, d_losses, d_norms, g_losses, g_norms):
         refuse_non_finite(dict(zip(FIGURES, figures)), f"step {step}")
     return d_losses, g_losses
+
+
+def draw_own(loss, batch):
+    """The random tensors of a step: drawn for the whole batch, of which this process takes its rows."""
+    if size() == 1:
+        return loss.draw(batch.real)
+    whole = batch.real[:1].expand(batch.count, *batch.real.shape[1:])  # only its shape and device are read
+    return tuple(tensor[own_rows(batch.count)] for tensor in loss.draw(whole))
 
 
 def generator_inputs(batch, functions):

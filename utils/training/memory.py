@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from utils.cli import UserError
+from utils.distributed import size
 from utils.training.inputs import NOISE_BLOCK
 from utils.training.sizes import count_parameters, example_labels
 
@@ -79,6 +80,8 @@ def training_memory(
         + training.dis_batch_size * noise,
         "--eval_batch_size": eval_batch_size * max(made),
     }
+    for option in ("--gen_batch_size", "--dis_batch_size"):  # of each process
+        batches[option] //= size()
     weights = PARAMETER_BYTES * sum(parameters) + FLOAT_BYTES * averages * parameters[0]
     return Memory({widths: weights}, batches)
 

@@ -74,7 +74,7 @@ def test_the_time_left_in_the_log_follows_from_the_steps_of_this_session_alone(d
     stated = []
     monkeypatch.setattr(models_search.retraining.training, "SECONDS_PER_LINE", -1)
     monkeypatch.setattr(
-        models_search.retraining.training, "progress_line", lambda *words: stated.append(words) or ""
+        models_search.retraining.training, "progress_line", lambda *words, most: stated.append(words) or ""
     )
     train("--max_iter 4 --print_freq 2", digits, first=2)
     assert [(position, total, done, left) for position, total, _, _, done, left in stated] == [

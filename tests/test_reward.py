@@ -124,10 +124,8 @@ def test_a_reward_is_labelled_with_the_networks_name_unless_that_is_inception(me
 def asked_by(command, ask):
     """The (architecture, purpose) that `ask(state, plan, reward, run)` scores, and the state."""
     state, plan = search_at_level(0, first_beam(8), command)
-    state.controller_steps, state.shared = (
-        0,
-        SimpleNamespace(gan=SimpleNamespace(generator=None), rollbacks=0),
-    )
+    state.controller_steps, state.rewards = 0, {}
+    state.shared = SimpleNamespace(gan=SimpleNamespace(generator=None), rollbacks=0)
     policy = state.policy
     policy.optimizer, policy.baseline = torch.optim.SGD(policy.controller.parameters(), 0.1), None
     asked, figures = [], []

@@ -6,9 +6,10 @@ from test_inputs import inputs_of, numbered_images, numbers_of
 
 import cfg
 from models_search.random_sharing.plan import make_plan
-from models_search.random_sharing.search import distinct_architectures, draw_architectures
+from models_search.random_sharing.search import draw_architectures
+from models_search.search_space import distinct_architectures
 from utils.data.image_set import epoch_order
-from utils.randomness import derived_seed, seed_after
+from utils.randomness import derived_seed, random_generator, seed_after
 from utils.training.losses import loss_schedule
 
 # step: images, noise of the discriminator's step, noise of the generator's. 64 updates' noise is drawn at once.
@@ -41,13 +42,12 @@ def test_seeds_orders_and_places_are_those_they_always_were():
 
 
 def test_random_architectures_are_those_they_always_were():
-    plan = make_plan(cfg.parse("search", "--method random_sharing".split()))
-    assert list(map(str, distinct_architectures(plan, 2))) == [
-        "0 2 1 0 | 0 2 1 1 1 | 1 2 0 0 3",
-        "0 0 0 0 | 1 1 2 1 1 | 1 0 0 0 1",
+    drawn = distinct_architectures(3, 2, random_generator(12345, "candidates"))
+    assert list(map(str, drawn)) == ["0 2 1 0 | 0 2 1 1 1 | 1 2 0 0 3", "0 0 0 0 | 1 1 2 1 1 | 1 0 0 0 1"]
+    plans = [
+        make_plan(cfg.parse("search", f"--method random_sharing {seed}".split()))
+        for seed in ("", "--random_seed 6")
     ]
-    timed = ["0 1 0 0 | 1 2 0 0 0 | 1 1 0 1 2", "1 0 1 1 | 0 0 1 0 1 | 0 1 0 1 2"]
-    assert list(map(str, draw_architectures(plan, 2, "timed", 3))) == timed
-    other = make_plan(cfg.parse("search", "--method random_sharing --random_seed 6".split()))
-    assert str(distinct_architectures(other, 1)[0]) == "0 0 1 1 | 1 0 1 1 1 | 1 1 2 0 2"
-    assert draw_architectures(other, 2, "timed", 3) != draw_architectures(plan, 2, "timed", 3)
+    first, other = (draw_architectures(plan, 2, "timed", 3) for plan in plans)
+    assert list(map(str, first)) == ["0 1 0 0 | 1 2 0 0 0 | 1 1 0 1 2", "1 0 1 1 | 0 0 1 0 1 | 0 1 0 1 2"]
+    assert first != other

@@ -3,6 +3,7 @@ it learns.
 """
 
 import dataclasses
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -53,6 +54,9 @@ class NoSavePoint:
         pass
 
     stop_if_asked = reached
+
+    def seconds_left(self):
+        return math.inf
 
 
 class PretendImages:

@@ -18,17 +18,20 @@ from models import architectures
 from models.autogan.architecture import PUBLISHED, Architecture
 from models.errors import ArchitectureError
 from option_groups.kinds import SEARCH, TEST, TRAIN
+from option_groups.labels import LabelOptions
+from option_groups.recipe import AverageOptions, IndependentAverageOptions, RateOptions, RecipeOptions
+from option_groups.resolution import ExtensionOptions, extended
 from option_groups.searching import (
     AshaOptions, BeamOptions, ControllerOptions, DgganOptions, GrowthOptions, IndependentOptions,
-    MultiLevelOptions, RandomSharingOptions, SearchOptions, SharedGanOptions,
+    MultiLevelOptions, RandomSharingOptions, SearchOptions, SharedGanOptions, SpaceOptions,
 )  # fmt: skip
 from option_groups.shared import (
-    AuthorsOptions, CellOptions, DataOptions, EvaluationOptions, ModelOptions, NetworkOptions, ResumeOptions,
-    RunOptions, ScoringOptions, TestOptions,
+    AuthorsOptions, CellOptions, DataOptions, EstimateOptions, EvaluationOptions, ModelOptions,
+    NetworkOptions, ResumeOptions, RunOptions, ScoringOptions, TestOptions,
 )  # fmt: skip
 from option_groups.training import DeriveOptions, RetrainOptions, TrainingOptions, WeightOptions
 from utils.cli import UserError
-from utils.options import Script, refuse_other_size
+from utils.options import Script, refuse_halvings, refuse_other_size
 from utils.run.config import read_config
 from utils.run.derived import read_architecture
 from utils.run.resume import find_interrupted
@@ -47,19 +50,26 @@ class Options:
     configured: frozenset
     unread: dict
     data: DataOptions = None
+    labels: LabelOptions = None
     authors: AuthorsOptions = None
     model: ModelOptions = None
     network: NetworkOptions = None
     cells: CellOptions = None
     weights: WeightOptions = None
     training: TrainingOptions = None
+    recipe: RecipeOptions = None
+    average: AverageOptions = None
+    rates: RateOptions = None
     scoring: ScoringOptions = None
     evaluation: EvaluationOptions = None
     run: RunOptions = None
     resuming: ResumeOptions = None
+    estimating: EstimateOptions = None
     search: SearchOptions = None
     beam: BeamOptions = None
+    space: SpaceOptions = None
     independent: IndependentOptions = None
+    independent_average: IndependentAverageOptions = None
     shared_gan: SharedGanOptions = None
     multi_level: MultiLevelOptions = None
     controller: ControllerOptions = None
@@ -68,8 +78,14 @@ class Options:
     growth: GrowthOptions = None
     dggan: DgganOptions = None
     derive: DeriveOptions = None
+    extension: ExtensionOptions = None
     retrain: RetrainOptions = None
     test: TestOptions = None
+
+    @property
+    def reads_no_data(self):
+        """Whether the run is only described, so that no data set is read."""
+        return self.run.dry_run and not self.estimating.estimate
 
     def flat(self):
         """{option: value}, plain data for config.json and checkpoints.
@@ -137,7 +153,8 @@ PROTOCOL_DEFAULTS = {"autogan": {}, "sngan": {"num_eval_imgs": 5000, "split": "t
 # Options that may change when a run goes on: where and by what means it computes, not what.
 FREE_ON_RESUME = {"data_path", "exp_name", "print_freq", "inception_path", "tf_python", "on_nan"}
 FREE_ON_RESUME |= {"device", "compile", "num_workers", "workers", "budget_hours"}
-THIS_CALL_ONLY = {"load_path", "resume", "dry_run", "folder_file", "config"}
+FREE_ON_RESUME |= {"engine", "gpus_per_task"}
+THIS_CALL_ONLY = {"load_path", "resume", "dry_run", "estimate", "folder_file", "config"}
 
 
 def parse(script, arguments=None):
@@ -191,13 +208,13 @@ def _configured(script, typed):
 def _searched(chosen, given):
     """{option: value} of what a search hands on if --arch_file or --derive is its folder.
 
-    Without what is given. These are the data set, the resolution and the feature network.
+    Without what is given. These are the data set and its labels, the resolution and the feature network.
     """
     option = "derive" if chosen.get("derive") else "arch_file"
     folder = chosen.get(option)
     if folder is None or not os.path.isdir(folder):  # Path.is_dir raises OSError for a long name
         return {}
-    names = ("dataset", "data_path", "img_size", "bottom_width")
+    names = ("dataset", "data_path", "labels", "conditional", "img_size", "bottom_width")
     names += ("feature_net", "inception_path", "inception_backend", "tf_python")
     saved = read_config(folder, f"--{option}")
     saved = {name: saved[name] for name in names if name in saved}
@@ -207,7 +224,8 @@ def _searched(chosen, given):
 
 # {given options: what is not taken from another run then}
 REPLACED = {
-    ("dataset",): ("data_path",),
+    ("dataset",): ("data_path", "labels"),
+    ("data_path",): ("labels",),
     ("feature_net", "inception_path", "inception_backend"):
         ("feature_net", "inception_path", "inception_backend", "tf_python", "feature_precision"),
     ("arch", "arch_file", "gen_model", "derive"): ("arch", "arch_file", "rank", "gen_model", "derive"),
@@ -268,7 +286,8 @@ def resumed(options, saved):
     SCRIPTS[script].check_saved(saved, source)
     free = FREE_ON_RESUME
     # Without decay of the learning rates, no step depends on the number of steps.
-    if script == TRAIN and not saved["lr_decay"] and saved["max_epoch"] is None:
+    is_constant = script == TRAIN and not saved["lr_decay"] and saved["lr_schedule"] == "constant"
+    if is_constant and saved["max_epoch"] is None:
         free = free | {"max_iter"} if options.derive.max_iter > saved["max_iter"] else free
     saved = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
     values = {**options.flat(), **saved, **_this_call(options)}
@@ -283,15 +302,15 @@ def resumed(options, saved):
     return options
 
 
-def with_run_options(options, saved):
+def with_run_options(options, saved, also=()):
     """test.py's Options for a run: its widths, seed, images and feature network, from `saved`.
 
-    Typed options stay, and those of --config. If a data set or a feature network is typed, the options that
-    belong to it are not taken from the run either.
+    also: names of further options to take from there. Typed options stay, and those of --config. If a data
+    set or a feature network is typed, the options that belong to it are not taken from the run either.
     """
-    names = {"dataset", "data_path", "feature_net", "inception_path", "feature_precision"}
-    names |= {"random_seed", "fast"}
-    generators = {"img_size", "latent_dim", "gf_dim", "df_dim", "bottom_width"}
+    names = {"dataset", "data_path", "labels", "feature_net", "inception_path", "feature_precision"}
+    names |= {"random_seed", "fast", *also}
+    generators = {"img_size", "latent_dim", "gf_dim", "df_dim", "df_depth", "df_halvings", "bottom_width"}
     values = {name: saved[name] for name in names | generators if name in saved}
     values = _not_replaced(options.script, values, options.typed | options.configured - generators)
     SCRIPTS[options.script].check_saved(values, f"--load_path: {options.run.load_path}")
@@ -301,7 +320,7 @@ def with_run_options(options, saved):
 
 def _this_call(options):
     """{option: value} of THIS_CALL_ONLY, as far as the script has them."""
-    groups = filter(None, (options.run, options.resuming))
+    groups = filter(None, (options.run, options.resuming, options.estimating))
     values = {name: value for group in groups for name, value in vars(group).items()}
     return {name: values[name] for name in THIS_CALL_ONLY if name in values}
 
@@ -317,11 +336,12 @@ def find_run(options):
     auto finds the newest run of the same options that was interrupted: it has a checkpoint, but no results.
     """
     run, resume = options.run, options.resuming.resume
-    if run.load_path or run.dry_run or resume == "never":
+    if run.load_path or run.dry_run or options.estimating.estimate or resume == "never":
         return options
     path = resume
     if resume == "auto":
-        path = find_interrupted("logs", run.exp_name, options.flat(), FREE_ON_RESUME)
+        later = SCRIPTS[options.script].later_defaults()
+        path = find_interrupted("logs", run.exp_name, options.flat(), FREE_ON_RESUME, later)
     return dataclasses.replace(options, run=dataclasses.replace(run, load_path=path))
 
 
@@ -330,7 +350,8 @@ def refuse_unread(options, method=None):
 
     method: the family of a checkpoint's architecture, if it is known.
     """
-    SCRIPTS[options.script].refuse_unread(options.typed, method or _method(options.flat()))
+    values = options.flat()
+    SCRIPTS[options.script].refuse_unread(options.typed, method or _method(values), values)
 
 
 def command(script, options, **values):
@@ -343,7 +364,10 @@ def command(script, options, **values):
     left_out |= {"is_splits", "feature_precision"} if options.script == SEARCH else set()
     ours, target = options.flat(), SCRIPTS[script]
     method = _method(ours | values)
-    shared = target.known("data", "network", "cells", "weights", "training", "scoring", "evaluation")
+    titles = (
+        "data", "labels", "network", "cells", "weights", "training", "recipe", "scoring", "evaluation",
+    )  # fmt: skip
+    shared = target.known(*titles)
     shared |= {name: found for name, found in target.known().items() if name == "ema_decay"}
     carried = {
         name: ours[name]
@@ -400,11 +424,16 @@ def generator_architecture(options, file_option="--arch_file"):
         problem = f"{gen_model} is not the architecture of {source}, {architecture}"
         raise UserError(f"--gen_model: {problem}; leave one of them out")
     if isinstance(architecture, Architecture):
+        if options.extension and options.extension.extend:
+            architecture = extended(architecture, options, source)
         levels, width = architecture.levels, options.cells.bottom_width
         maker = f"{levels} cells ({source}) on --bottom_width {width}"
         cure = " or change the cells or --bottom_width"
+        if options.extension and options.data.img_size > width << levels:
+            cure = ", change the cells or --bottom_width, or add --extend"
         refuse_other_size(options.data.img_size, width << levels, maker, cure)
         refuse_single_pixel(architecture, width, "--bottom_width")
+        refuse_halvings(options.cells.df_halvings, levels)
     else:
         refuse_other_size(options.data.img_size, architecture.resolution, f"the layers of {source}")
     return architecture

@@ -7,31 +7,42 @@ python train_derived.py --derive RUN/derived.json --topk 5 --seeds 3
 """
 
 import dataclasses
-import json
 from functools import partial
 
 import cfg
-from utils.cli import UserError, run_script
+from utils.cli import UserError, answer_first, run_script
 
-if __name__ == "__main__":  # answers --help and mistakes before torch is loaded, which takes seconds
-    run_script(partial(cfg.parse, "train_derived"))
+if __name__ == "__main__":
+    answer_first(partial(cfg.parse, "train_derived"))
 
 from models.architectures import family_name
+from models_search.estimate import print_plan
+from models_search.retraining.costs import estimate
 from models_search.retraining.materials import find_materials, read_materials
 from models_search.retraining.plan import training_plan
 from models_search.retraining.study import name_after, open_study
 from models_search.retraining.table import (
-    architecture_row, best_training, ranked_rows, training_row, write_table
+    architecture_row,
+    best_training,
+    ranked_rows,
+    training_row,
+    write_table,
 )  # fmt: skip
 from models_search.retraining.task import TrainingTask, train_task
 from models_search.retraining.training import (
-    Scorer, new_state, start_from, train_generator, training_results
+    Scorer,
+    new_state,
+    start_from,
+    train_generator,
+    training_results,
 )  # fmt: skip
+from utils.distributed import from_first, is_first, size
 from utils.run.derived import read_derived
 from utils.run.folder import load_run, open_run
-from utils.run.machine import pick_device, worker_devices
+from utils.run.machine import pick_device
 from utils.run.save_point import SavePoint, StopSignal
-from utils.run.workers import workers
+from utils.run.together import together
+from utils.run.workers import check_workers, find_workers, first_device, workers
 from utils.training.inputs import StepInputs
 from utils.training.loop import Diverged
 from utils.training.sizes import count_parameters
@@ -53,7 +64,7 @@ def main():
 
 def train_one(options):
     """Train the architecture that the options name, or go on with --load_path."""
-    options, saved = cfg.find_run(options), None
+    options, saved = from_first(cfg.find_run, options), None
     if options.run.load_path:
         saved = load_run(options.run.load_path)
         options = cfg.resumed(options, saved["options"])
@@ -63,9 +74,12 @@ def train_one(options):
         raise UserError(f"--arch: no architecture to train; give {ways}")
     plan, device = training_plan(options, architecture), pick_device(options.run.device)
     plan.check(device)
-    if options.run.dry_run:
-        resolved = {"script": "train_derived.py", "options": options.flat(), **plan.describe()}
-        print(json.dumps(resolved, indent=2))
+    if size() > 1 and options.estimating.estimate:
+        raise UserError("--estimate: one process measures; start it without torchrun")
+    if options.run.dry_run or options.estimating.estimate:
+        resolved = {"script": "train_derived.py", "options": options.flat(), "processes": size()}
+        found = options.estimating.estimate and estimate([plan], device)
+        print_plan(resolved | plan.describe(), found, options.run)
         return
 
     # Where the training stands.
@@ -82,10 +96,14 @@ def train_one(options):
     run = open_run(options.run, options.flat(), saved, device)
     parameters, count = count_parameters(state.gan.generator), image_set.num_images
     run.log(f"architecture {architecture}, {parameters:,} parameters, {count} images of {image_set.name}")
+    if plan.classes:
+        run.log(plan.classes.text())
     with run.removed_if_refused():
         materials = read_materials(feature_nets, image_set, plan.data, plan.fid_stat, device)
 
-    inputs = StepInputs(materials.images, plan.run.random_seed, plan.training, plan.network.latent_dim)
+    inputs = StepInputs(
+        materials.images, plan.run.random_seed, plan.training, plan.network.latent_dim, plan.classes
+    )
     hint = f"go on with --load_path {run.folder}"
     with StopSignal(hint, run.note) as stop:
         save_point = SavePoint(lambda: run.save(state.to_saved(), state.step), stop, hint)
@@ -93,6 +111,8 @@ def train_one(options):
         total = plan.total_steps(materials.images.num_images)
         train_generator(state, plan, inputs, total, scorer, run, save_point)
 
+    if not is_first():  # the first process writes
+        return
     run.finish(training_results(plan, state, run))
     pictures = sorted(run.samples.glob("iteration_*.png"))
     run.log(f"samples {pictures[-1]}, their history {run.samples / 'training.gif'}")
@@ -112,6 +132,9 @@ def derive(options):
     The same command goes on where it stopped.
     """
     retrain, run_options = options.retrain, options.run
+    if size() > 1:
+        problem = f"torchrun's {size()} processes share one training, these are several"
+        raise UserError(f"--derive: {problem}; start it without torchrun, with --workers")
     for name in {"load_path", "resume"} & options.typed:
         cure = "the same command goes on by itself, and with another --exp_name it starts anew"
         raise UserError(f"--{name}: without effect beside --derive; {cure}")
@@ -131,28 +154,38 @@ def derive(options):
         pair: training_plan(each, cfg.generator_architecture(each, "--derive"))
         for pair, each in trainings.items()
     }
-    devices = worker_devices(pick_device(run_options.device), retrain.workers)
+    check_workers(retrain, run_options.device)
+    device = first_device(run_options.device)
     for plan in plans.values():
-        plan.check(devices[0])
-    if run_options.dry_run:
+        plan.check(device)
+    if run_options.dry_run or options.estimating.estimate:
         described = [{"rank": rank, "seed": seed, **plans[rank, seed].describe()} for rank, seed in pairs]
         resolved = {"script": "train_derived.py", "options": options.flat(), "trainings": described}
-        print(json.dumps(resolved, indent=2))
+        found = options.estimating.estimate and estimate(plans.values(), device, retrain.workers)
+        print_plan(resolved, found, run_options)
         return
 
-    find_materials(plans[1, run_options.random_seed], devices[0])  # the same for all
+    find_workers(retrain, run_options.device)
+    find_materials(plans[1, run_options.random_seed], device)  # the same for all
 
     # The file may have been written again since, so its architectures are compared, not its path.
     values = {**options.flat(), "derive": [entry["architecture"] for entry in entries]}
-    study = open_study(run_options, name_after(retrain.derive), values, FREE_IN_DERIVATION, devices[0])
+    study = open_study(run_options, name_after(retrain.derive), values, FREE_IN_DERIVATION, device)
     hint = f"the same command goes on in {study.folder}"
     tasks = {
         pair: TrainingTask(plans[pair], study.folder / "rank_{:02d}_seed_{}".format(*pair), each.flat(), hint)
         for pair, each in trainings.items()
     }
-    with StopSignal(hint, study.note) as stop, workers(devices, SavePoint(None, stop, hint)) as pool:
-        results = dict(zip(pairs, pool.in_order(train_task, tasks.values())))
-    write_ranking(study, entries[:wanted], seeds, tasks, results, options)
+    with StopSignal(hint, study.note) as stop:
+        save_point = SavePoint(None, stop, hint)
+        with workers(retrain, run_options.device, study.folder, save_point, study.log) as pool:
+            results = dict(zip(pairs, pool.in_order(train_task, tasks.values())))
+    # With --extend what was trained has more cells than what was searched.
+    entries = [
+        {**entry, "architecture": str(plans[rank, run_options.random_seed].architecture)}
+        for rank, entry in enumerate(entries[:wanted], 1)
+    ]
+    write_ranking(study, entries, seeds, tasks, results, options)
 
 
 def options_of_training(options, rank, seed):
@@ -184,4 +217,4 @@ def write_ranking(study, entries, seeds, tasks, results, options):
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(together(main))

@@ -29,13 +29,12 @@ from utils.metrics.correlation import rank_correlations  # noqa: E402
 from utils.metrics.evaluate import NonFiniteImages, evaluate  # noqa: E402
 from utils.metrics.generator import noise_sampler  # noqa: E402
 from utils.metrics.scores import figure_name  # noqa: E402
-from utils.option_types import number  # noqa: E402
+from utils.option_types import engine, number  # noqa: E402
 from utils.randomness import random_generator  # noqa: E402
 from utils.run.files import write_json  # noqa: E402
 from utils.run.folder import find_run, load_run  # noqa: E402
-from utils.run.machine import pick_device, worker_devices  # noqa: E402
 from utils.run.save_point import SavePoint, StopSignal  # noqa: E402
-from utils.run.workers import workers  # noqa: E402
+from utils.run.workers import check_workers, find_workers, first_device, workers  # noqa: E402
 from utils.training.inputs import steps_per_epoch  # noqa: E402
 
 # Searches whose checkpoint holds a shared GAN: {--method: its make_plan}.
@@ -96,7 +95,15 @@ def parse_command_line():
     parser.add_argument(
         "--epochs", type=number(int, at_least=1), default=30, help="passes over the data to train each for"
     )
-    parser.add_argument("--workers", type=number(int, at_least=1), default=1, help="trainings at once")
+    parser.add_argument(
+        "--workers", type=number(int, at_least=1, at_most=1024), default=1, help="trainings at once"
+    )
+    parser.add_argument(
+        "--engine", type=engine, default="local", help="local, ray or ray:HOST:PORT, see docs/SCALE.md"
+    )
+    parser.add_argument(
+        "--gpus_per_task", type=number(float, above=0, at_most=1), help="GPUs that a training gets"
+    )
     ours, words = parser.parse_known_args()
     for option in sorted(WITHOUT_EFFECT & {word.split("=")[0] for word in words}):
         raise UserError(f"{option}: without effect in this script; leave it out or see --epochs")
@@ -129,7 +136,8 @@ def score_in_shared_gan(searched, architectures, plan, file, device, save_point)
     gan = new_shared_gan(searched.plan, device)
     gan.load_state_dict(searched.gan)
     generator = gan.generator.eval()
-    materials = materials_of_process(plan.data, plan.scoring, plan.fid_stat, plan.run.compile, device)
+    protocol = plan.label_source, plan.scoring, plan.fid_stat, plan.run.compile
+    materials = materials_of_process(plan.data, *protocol, device)
     for architecture in architectures:
         save_point.reached()
         if str(architecture) in scores:
@@ -137,7 +145,7 @@ def score_in_shared_gan(searched, architectures, plan, file, device, save_point)
         started = time.monotonic()
         sample = noise_sampler(
             partial(generator, architecture=architecture), generator.latent_dim, plan.run.random_seed,
-            "proxy", device=device, stop_if_asked=save_point.stop_if_asked,
+            "proxy", device=device, stop_if_asked=save_point.stop_if_asked, classes=plan.classes,
         )  # fmt: skip
         try:
             found = evaluate(
@@ -212,10 +220,13 @@ def save_scatter(path, pairs, correlations, feature_net):
 def main():
     searched, ours, options = parse_command_line()
     data, seed = options.data, options.run.random_seed
-    device = pick_device(options.run.device)
+    check_workers(ours, options.run.device)
+    device = first_device(options.run.device)
     random = random_generator(seed, "proxy correlation")
     try:
-        architectures = stratified_architectures(searched.plan.levels, ours.architectures, random)
+        architectures = stratified_architectures(
+            searched.plan.levels, ours.architectures, random, searched.plan.space
+        )
     except ValueError as error:
         raise UserError(f"--architectures: {error}; give fewer") from None
     count = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2).num_images
@@ -227,6 +238,7 @@ def main():
         described = {"architectures": list(map(str, architectures)), **plans[0].describe()}
         print(json.dumps({"script": Path(__file__).name, "options": options.flat(), **described}, indent=2))
         return
+    find_workers(ours, options.run.device)
     for plan in plans:
         find_materials(plan, device)
 
@@ -243,7 +255,7 @@ def main():
             searched, architectures, plans[0], folder / "proxies.json", device, save_point
         )
         study.log(f"scored {len(architectures)} architectures in the shared GAN of {searched.folder}")
-        with workers(worker_devices(device, ours.workers), save_point) as pool:
+        with workers(ours, options.run.device, folder, save_point, study.log) as pool:
             reals = list(map(real_scores, pool.in_order(train_task, tasks)))
 
     pairs = [

@@ -1,13 +1,8 @@
 """scored.jsonl: a line for every architecture that a search scores (docs/SEARCHES.md)."""
 
 import json
-from functools import lru_cache
 
-import torch
-
-from models import architectures
-from models.families import family
-from utils.training.sizes import count_macs, count_parameters
+from models_search.sizes import generator_sizes
 
 
 def keep_score(run, plan, architecture, *, level, iteration, purpose, images, is_mean, fid, swd=None):
@@ -18,22 +13,11 @@ def keep_score(run, plan, architecture, *, level, iteration, purpose, images, is
     level, iteration: from 1 on. purpose: one of those that docs/SEARCHES.md lists.
     """
     text = str(architecture)
-    parameters, macs = generator_sizes(text, plan.network.latent_dim, getattr(plan, "cells", None))
+    widths = plan.network.latent_dim, getattr(plan, "cells", None)
+    parameters, macs = generator_sizes(text, *widths, plan.conditioning)
     scores = {"is": is_mean, "fid": fid} | ({} if swd is None else {"swd": swd})
     place = {"architecture": text, "level": level, "iteration": iteration, "purpose": purpose}
     run.keep_score({**place, **scores, "images": images, "parameters": parameters, "macs": macs})
-
-
-@lru_cache(maxsize=4096)
-def generator_sizes(text, latent_dim, cells):
-    """(parameters, MACs) of the finished generator of an architecture, counted without allocating it.
-
-    cells: the option group of this name; a growing architecture does not read it.
-    """
-    architecture = architectures.parse(text)
-    with torch.device("meta"):
-        generator, _ = family(architecture).networks(architecture, latent_dim, cells)
-        return count_parameters(generator), count_macs(generator, torch.zeros(1, latent_dim))
 
 
 def log_cost(run, resets=None):

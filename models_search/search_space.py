@@ -26,22 +26,47 @@ def every_architecture(levels):
         yield Architecture(cells)
 
 
-def random_architecture(levels, generator):
-    """An architecture with `levels` cells, all equally likely.
+def number_of_architectures(levels, space=None):
+    """How many architectures have `levels` cells, and are of a RestrictedSpace; None: too many to count."""
+    return math.prod(len(every_cell(level)) for level in range(levels)) if space is None else space.count()
+
+
+def random_architecture(levels, generator, space=None):
+    """An architecture with `levels` cells, all of them, or of a RestrictedSpace, equally likely.
 
     `generator`: a torch.Generator on the CPU.
     """
+    if space is not None:
+        return space.random_architecture(generator)
     sizes = [len(every_cell(level)) for level in range(levels)]
     drawn = [int(torch.randint(size, (), generator=generator)) for size in sizes]
     return Architecture(tuple(every_cell(level)[index] for level, index in enumerate(drawn)))
 
 
-def stratified_architectures(levels, count, generator):
+def distinct_architectures(levels, count, generator, space=None):
+    """`count` distinct random architectures, in the order drawn; fewer if 20 times as many draws hold no
+    more. The arguments are those of `random_architecture`.
+    """
+    found = {}
+    for _ in range(20 * count):
+        if len(found) == count:
+            break
+        found.setdefault(random_architecture(levels, generator, space))
+    return list(found)
+
+
+def stratified_architectures(levels, count, generator, space=None):
     """`count` distinct architectures in which the values of each token occur equally often (up to one).
 
-    So they cover the space evenly: no choice is left out, whatever is good. ValueError if the space holds
-    fewer. `generator`: a torch.Generator on the CPU.
+    So they cover the space evenly: no choice is left out, whatever is good. Those of a RestrictedSpace are
+    uniform instead: caps tie the tokens together. ValueError if the space holds fewer. `generator`: a
+    torch.Generator on the CPU.
     """
+    if space is not None:
+        found = distinct_architectures(levels, count, generator, space)
+        if len(found) < count:
+            raise ValueError(f"the search's --only and caps leave {len(found)} architectures, not {count}")
+        return found
     sizes = [size for level in range(levels) for size in head_sizes(level)]
     if count > math.prod(sizes):
         raise ValueError(f"{levels} cells make {math.prod(sizes)} architectures, not {count}")

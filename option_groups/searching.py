@@ -4,15 +4,9 @@ import math
 
 from models.growing.architecture import LARGEST_KERNEL, MOST_FILTERS
 from option_groups.kinds import (
-    CELL_METHODS,
-    SEARCH,
-    SHARED_GAN_METHODS,
-    images,
-    million,
-    processes,
-    size,
+    CELL_METHODS, SEARCH, SHARED_GAN_METHODS, choice, engines, gpu_shares, images, million, processes, size,
     width,
-)
+)  # fmt: skip
 from utils.options import count, group, option, share
 
 
@@ -47,14 +41,46 @@ class BeamOptions:
     topk: int = count(5, "architectures kept at the end of a level, search or growing step (K)")
 
 
+@group(scripts=(SEARCH,), methods=CELL_METHODS)
+class SpaceOptions:
+    """What a search may draw. Architectures outside never are: nothing is begun that cannot end inside."""
+
+    only: tuple[str, ...] = option(
+        None,
+        "choices of the cells to draw from, such as norm=none,batch up=nearest; the others stay free: conv, "
+        "norm, up, shortcut",
+        kind=choice,
+        nargs="+",
+        repeats=True,
+        later=True,
+    )
+    max_params: int = count(
+        None,
+        "most parameters of the whole generator, with all its cells, at the width --cap_gf_dim",
+        at_most=10**15,
+        later=True,
+    )
+    max_macs: int = count(
+        None, "most multiply-accumulates of it for one image, counted likewise", at_most=10**15, later=True
+    )
+    cap_gf_dim: int = width(
+        None,
+        "width at which both caps count, such as the one to train with afterwards; by default the search's "
+        "--gf_dim, as in scored.jsonl",
+        later=True,
+    )
+
+
 @group(scripts=(SEARCH,), methods=("asha", "dggan", "proggan"))
 class IndependentOptions:
     ema_decay: float = share(0.999, "decay of the average generator per generator step")
     workers: int = processes(
         1,
-        "processes that train networks at once, each GPU in turn; the same result, but asha's order",
+        "networks that are trained at once, each GPU in turn; the same result, but asha's order",
         at_least=1,
     )
+    engine: str = engines()
+    gpus_per_task: float = gpu_shares()
 
 
 @group(scripts=(SEARCH,), methods=("asha",))
@@ -111,6 +137,12 @@ class ControllerOptions:
     hid_size: int = width(100, "hidden size of the controller")
     entropy_coeff: float = option(1e-4, "weight of the entropy in the reward", at_least=0)
     baseline_decay: float = share(0.9, "decay of the reward's moving average")
+    reuse_rewards: bool = option(
+        False,
+        "an architecture that is drawn again while the controller trains for an iteration keeps its reward "
+        "instead of being scored on other images (docs/SEARCHES.md)",
+        later=True,
+    )
 
 
 @group(scripts=(SEARCH,), methods=("random_sharing",))

@@ -1,5 +1,6 @@
 """What several scripts read: data, networks, scoring and the run; and test.py."""
 
+from models.autogan.architecture import MOST_CELLS
 from option_groups.kinds import (
     ALL, CELL_METHODS, DATASETS, GENERATORS, PRECISIONS, SCORING, TEST, TRAINING, images, processes, size,
     width,
@@ -36,7 +37,19 @@ class NetworkOptions:
 class CellOptions:
     gf_dim: int = width(256, "base width of the generator")
     df_dim: int = width(128, "base width of the discriminator")
+    df_depth: int = option(
+        0, "further residual blocks of the discriminator, at its lowest resolution", at_least=0, at_most=100,
+        later=True,
+    )  # fmt: skip
     bottom_width: int = size(4, "resolution before the first cell", at_least=1)
+    df_halvings: int = option(
+        2,
+        "blocks of the discriminator that halve its images: the authors' 2 leave a quarter of --img_size, 4 "
+        "a sixteenth; at most one a cell",
+        later=True,
+        at_least=1,
+        at_most=MOST_CELLS,
+    )
 
 
 @group(scripts=ALL)
@@ -98,6 +111,15 @@ class ResumeOptions:
     )
 
 
+@group(scripts=TRAINING)
+class EstimateOptions:
+    estimate: bool = option(
+        False,
+        "print what the run will take, reckoned from a few real steps: time by phase, memory, disk; and stop "
+        "(with --dry_run: as JSON)",
+    )
+
+
 @group(scripts=(TEST,))
 class TestOptions:
     arch: tuple[str, ...] = option(None, "architecture, if neither the checkpoint nor --gen_model names it")
@@ -106,9 +128,25 @@ class TestOptions:
         None, "write single images into this new folder, and score nothing", kind=new_folder
     )
     num_images: int = count(64, "how many images --save_images writes", at_most=10**8)
+    export: str = option(
+        None,
+        "score, and write this .safetensors file: weights, what they are, their score; beside it a .png of 8 "
+        "samples",
+        kind=output_file,
+    )
+    half: bool = option(False, "write it in float16, half as large", needs="export")
     interpolate: bool = option(False, "draw walks between noise vectors as a grid, and score nothing")
+    class_name: str = option(
+        None, "of a conditional generator: draw this class alone, by name or number", flags=("--class",)
+    )
     metrics: tuple[str, ...] = option(
-        (), "scores besides is and fid", ("kid", "precision_recall", "swd"), nargs="*"
+        (), "scores besides is and fid", ("kid", "precision_recall", "swd", "intra_fid"), nargs="*"
+    )
+    intra_fid_imgs: int = images(5000, "generated images of each class for intra_fid", needs="metrics")
+    labels: str = option(
+        None,
+        "file of labels (JSON or CSV) of --data_path, for intra_fid; by default as in training",
+        needs="metrics",
     )
     protocol: str = option(
         "autogan",

@@ -1,6 +1,8 @@
 """How networks are trained, in every search and by train_derived.py."""
 
-from option_groups.kinds import CELL_METHODS, PRECISIONS, TRAIN, TRAINING, million, processes
+from option_groups.kinds import (
+    CELL_METHODS, PRECISIONS, TRAIN, TRAINING, engines, gpu_shares, million, processes
+)  # fmt: skip
 from utils.option_types import boolean
 from utils.options import count, group, option, share
 
@@ -23,7 +25,11 @@ class TrainingOptions:
     beta1: float = option(0.0, "Adam's first decay rate", at_least=0, at_most=0.999999)
     beta2: float = option(0.9, "Adam's second decay rate", at_least=0, at_most=0.999999)
     n_critic: int = count(5, "discriminator steps per generator step")
-    loss: str = option("hinge", "adversarial loss", ("hinge", "wgan-gp"))
+    loss: str = option(
+        "hinge",
+        "adversarial loss (docs/RECIPES.md)",
+        ("hinge", "wgan-gp", "non-saturating", "relativistic-hinge", "r3gan", "mmd"),
+    )
     max_grad_norm: float = option(0.0, "clip the gradients' norm; 0: never; 50 helps on STL-10", at_least=0)
     on_nan: str = option(
         "stop",
@@ -74,5 +80,7 @@ class RetrainOptions:
     seeds: int = million(1, "trainings of each, with --random_seed and the numbers after it", needs="derive")
     rank_by: str = option("is", "rank by the mean of the last of these scores", ("is", "fid"), needs="derive")
     workers: int = processes(
-        1, "processes that train at once, each GPU in turn; same result", at_least=1, needs="derive"
+        1, "trainings at once, each GPU in turn; same result", at_least=1, needs="derive"
     )
+    engine: str = engines(needs="derive")
+    gpus_per_task: float = gpu_shares(needs="derive")

@@ -1,5 +1,6 @@
 """Every test runs on one CPU thread, with a cache folder of its own and the project on the path."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from running import (  # noqa: E402
 
 import utils.progress  # noqa: E402
 from utils.cli import run_script  # noqa: E402
+from utils.run.save_point import StopSignal  # noqa: E402
 
 torch.set_num_threads(1)  # the networks here are tiny, and test processes share the machine
 
@@ -42,6 +44,17 @@ def private_cache(tmp_path_factory):
     """Statistics of real images are cached for the whole test session, never in the user's folder."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def end_at_sigterm():
+    """SIGTERM ends pytest at once, as `timeout N pytest` expects, also inside a test whose code saves first.
+
+    Scripts in processes of their own catch it as ever.
+    """
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(StopSignal, "caught", (signal.SIGINT, signal.SIGHUP))
         yield
 
 

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 import cfg
+import models_search.dggan.costs
 import models_search.dggan.pair
 import models_search.dggan.search
 import models_search.retraining.materials
@@ -92,7 +93,7 @@ def use_tiny_net(monkeypatch):
     for module in (models_search.shared_gan.materials, utils.metrics.generator):
         monkeypatch.setattr(module, "load_feature_net", lambda *arguments, **options: TinyNet())
     models_search.retraining.materials.materials_of_process.cache_clear()
-    for module in (models_search.dggan.pair, models_search.dggan.search):
+    for module in (models_search.dggan.pair, models_search.dggan.search, models_search.dggan.costs):
         monkeypatch.setattr(module, "load_net", lambda *arguments: TinyNet())
 
 

@@ -23,6 +23,7 @@ import utils.training.loop
 from models_search.asha import rungs
 from models_search.asha.plan import make_plan
 from models_search.asha.rungs import Trial
+from models_search.asha.search import reward_of
 from models_search.asha.trial import trial_task
 import utils.run.save_point
 from utils.run.checkpoint import load_checkpoint, save_checkpoint
@@ -30,6 +31,14 @@ from utils.run.folder import Run
 
 
 # The rule
+
+
+@pytest.mark.parametrize("is_mean, fid", [(2.5, 30.0), (float("nan"), float("nan"))])
+def test_a_trials_score_is_its_is_or_minus_its_fid_and_none_if_that_is_not_finite(is_mean, fid):
+    result = {"final": {"is_mean": is_mean, "fid": fid}}
+    expected = [2.5, -30.0] if fid == 30 else [None, None]
+    assert [reward_of(result, reward) for reward in ("is", "fid")] == expected
+    assert reward_of({"failure": "NaN"}, "is") is None
 
 
 class PublishedRule:

@@ -24,7 +24,7 @@ from utils.metrics.real_statistics import load_fid_stat
 from utils.option_types import LARGEST, number
 from utils.run.files import open_regular
 from utils.run.machine import pick_device
-from utils.training.memory import Memory, on_meta, scoring_memory, training_memory
+from utils.training.memory import Memory, on_meta, sampling_memory, scoring_memory, training_memory
 
 DRY = {"search": "search --dry_run", "train": "train_derived --gen_model sngan --dry_run"}
 DRY |= {"dggan": "search --method dggan --dry_run", "test": "test --gen_model sngan --dry_run"}
@@ -171,6 +171,34 @@ def test_the_estimate_counts_weights_gradients_moments_and_averages():
     (generator, discriminator), memory = architecture_and_memory(1)
     sizes = [sum(each.numel() for each in network.parameters()) for network in (generator, discriminator)]
     assert memory.networks == {"--x": 20 * sizes[0] + 16 * sizes[1]}
+
+
+class SmallGenerator(torch.nn.Sequential):
+    """For each image it keeps its noise (4 floats) and what tanh makes (12), which is also the image."""
+
+    latent_dim = 4
+
+    def __init__(self):
+        super().__init__(torch.nn.Linear(4, 12), torch.nn.Tanh(), torch.nn.Unflatten(1, (3, 2, 2)))
+
+
+@pytest.mark.parametrize("precision, share", [("float32", 1), ("tf32", 1), ("bfloat16", 2)])
+def test_the_estimate_is_the_sum_of_what_small_networks_keep(precision, share):
+    """The discriminator keeps its image (12 floats), what tanh makes (5) and its logit."""
+    with on_meta("--x"):
+        judge = torch.nn.Flatten(), torch.nn.Linear(12, 5), torch.nn.Tanh(), torch.nn.Linear(5, 1)
+        networks = SmallGenerator(), torch.nn.Sequential(*judge)
+    training = cfg.TrainingOptions(gen_batch_size=7, dis_batch_size=11, precision=precision)
+    memory = training_memory(networks, training, 10, 2, widths="--w", averages=1)
+    generator, discriminator, noise = 4 * 12 + 12, 12 * 5 + 5 + 5 + 1, 64 * 4 * 4
+    assert memory.networks == {"--w": 16 * (generator + discriminator) + 4 * generator}
+    assert memory.batches == {
+        "--gen_batch_size": 7 * (4 * (4 + 12 + 12) // share + noise),
+        "--dis_batch_size": 11 * (2 * 4 * (12 + 5 + 1) // share + noise),
+        "--eval_batch_size": 10 * 4 * 12,
+    }
+    sampling = sampling_memory(networks[0], 10, widths="--w")
+    assert (sampling.networks, sampling.batches) == ({"--w": 4 * generator}, {"--eval_batch_size": 480})
 
 
 def test_the_estimate_grows_with_the_batch_and_is_half_in_bfloat16():

@@ -5,6 +5,8 @@ import pickle
 import sys
 from collections import OrderedDict
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -23,6 +25,7 @@ from utils.run.checkpoint import (
     save_checkpoint,
 )
 from utils.cli import UserError
+from utils.run.files import write_json
 
 STATE = {
     "network": {"weight": torch.randn(40, 9)},
@@ -73,6 +76,73 @@ def test_a_changed_value_is_noticed(tmp_path):
         load_checkpoint(tmp_path / "a.pth")
 
 
+# Pairs of states of the same bytes, or nearly: what tells them apart is part of the digest.
+LIKE = [
+    (torch.zeros(2, 6), torch.zeros(6, 2)),
+    (torch.zeros(4), torch.zeros(2, 2)),
+    (torch.zeros(4), torch.zeros(4, dtype=torch.int32)),
+    (torch.zeros(4), torch.zeros(2, dtype=torch.float64)),
+    (torch.zeros(0), torch.zeros(0, 3)),
+    (torch.tensor([0.0]), torch.tensor([-0.0])),
+    ([1, 2], (1, 2)),
+    ([[1], 2], [[1, 2]]),
+    ([], ()),
+    ([], {}),
+    ({"a": {"b": 1}, "c": 2}, {"a": {"b": 1, "c": 2}}),
+    ({"a": 1, "b": 1}, {"a": 1, "c": 1}),
+    ({"1": 2}, {1: 2}),
+    (1, 1.0),
+    (1, True),
+    (None, "None"),
+    ("1", 1),
+]
+
+
+@pytest.mark.parametrize("first, second", LIKE)
+def test_states_that_are_alike_have_other_digests(tmp_path, first, second):
+    for written, read in ((first, second), (second, first)):
+        save_checkpoint(tmp_path / "a.pth", {"part": written})
+        content = torch.load(tmp_path / "a.pth", weights_only=True)
+        load_checkpoint(tmp_path / "a.pth")
+        content["state"]["part"] = read
+        torch.save(content, tmp_path / "a.pth")
+        with pytest.raises(DamagedCheckpoint, match="sha256"):
+            load_checkpoint(tmp_path / "a.pth")
+
+
+def save_small(path):
+    save_checkpoint(path, {"step": 1})
+
+
+@pytest.mark.parametrize("write", [save_small, lambda path: write_json(path, {"step": 1})])
+def test_a_file_is_whole_on_the_disk_before_it_gets_its_name_and_its_name_before_the_end(
+    tmp_path, monkeypatch, write
+):
+    """A power cut keeps what was synchronised, so the order of these calls is what a whole file depends on."""
+    calls, path = [], tmp_path / "checkpoint.pth"
+    names = {path: "file", path.with_name("checkpoint_previous.pth"): "previous"}
+    replace = os.replace
+
+    def synchronised(descriptor):
+        place = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        calls.append(("sync", "folder" if place == tmp_path else place.stat().st_size))
+
+    def renamed(source, target):
+        calls.append((names.get(Path(source), "part"), names[Path(target)]))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synchronised)
+    monkeypatch.setattr(os, "replace", renamed)
+    write(path)
+    write(path)
+    whole = ("sync", path.stat().st_size)
+    first, second = (
+        [("part", "file"), ("sync", "folder")],
+        [("file", "previous"), ("part", "file"), ("sync", "folder")],
+    )
+    assert calls == [whole, *first, whole, *(second if write is save_small else first)]
+
+
 def test_another_format_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(utils.run.checkpoint, "FORMAT", 1)
     save_checkpoint(tmp_path / "a.pth", STATE)
@@ -93,6 +163,18 @@ def test_the_previous_checkpoint_stands_in_for_a_damaged_one(tmp_path):
         save_checkpoint(path, {"step": step})
     path.write_bytes(path.read_bytes()[:100])
     assert load_latest(tmp_path) == ({"step": 2}, tmp_path / "checkpoint_previous.pth")
+
+
+def test_where_no_checkpoint_is_whole_the_newest_ones_damage_is_told_by_the_options_name(tmp_path):
+    with pytest.raises(UserError) as error:
+        load_latest(tmp_path, "--x")
+    cure = "give the folder of a run that wrote one"
+    assert str(error.value) == f"--x: no checkpoint in {tmp_path}; {cure}"
+    (tmp_path / "checkpoint_previous.pth").write_bytes(b"previous")
+    (tmp_path / "checkpoint.pth").write_bytes(b"newest")
+    with pytest.raises(DamagedCheckpoint) as error:
+        load_latest(tmp_path, "--x")
+    assert str(error.value).startswith(f"--x: {tmp_path / 'checkpoint.pth'} ")
 
 
 def test_a_full_disk_leaves_the_old_checkpoint_and_no_rest(tmp_path, monkeypatch):

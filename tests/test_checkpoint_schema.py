@@ -49,6 +49,24 @@ def test_the_part_that_is_wrong_is_named():
         refuse_other_parts({"a": {"b": [1, -1]}}, {"a": {"b": Each(COUNT)}}, "--load_path: x")
 
 
+WORDS = [
+    ({"a": torch.zeros(3)}, {"a": WEIGHT}, "a is a tensor (3,) of float32, not a tensor (2, 3) of float32"),
+    ({"a": 7}, {"a": range(2, 5)}, "a is 7, not one of 2 to 4"),
+    ({"a": "x"}, {"a": (None, int)}, "a is 'x', not of type int"),
+    ({"a": [1, "x"]}, {"a": Each(int)}, "a[1] is 'x', not of type int"),
+    ({"a": [1]}, {"a": Each(int, length=2)}, "a is no list of 2"), ({"a": 1}, {"a": Each(int)}, "a is no list"),
+    (3, {"a": int}, "the file is 3, not named parts"), ({"a": [1, 2]}, {"a": {"b": int}}, "a is a list of 2, not named parts"),
+    ({}, {"b": int, "a": int}, "a is missing"), ({"a": {"c": 1}}, {"a": Some(b=int)}, "a/c does not belong there"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("saved, schema, words", WORDS)
+def test_what_is_wrong_is_said_in_words(saved, schema, words):
+    with pytest.raises(UserError) as error:
+        refuse_other_parts(saved, schema, "--load_path: x")
+    assert str(error.value).startswith(f"--load_path: x is no checkpoint to go on from: {words}; use another")
+
+
 def containing_itself():
     cycle = {"list": []}
     cycle["list"].append(cycle)
@@ -211,7 +229,8 @@ def test_no_part_of_a_checkpoint_may_be_missing_or_of_another_type(stopped_run, 
     good = {part: value for part, value in good.items() if part not in POSITION}
     tried = [(at, kind) for at in places(good) if at for kind in REPLACED]
     taken = []
-    for at, kind in tried[:: max(1, len(tried) // 60)]:
+    whole = [(at, kind) for at, kind in tried if len(at) == 1]
+    for at, kind in [*whole, *tried[:: max(1, len(tried) // 60)]]:
         try:
             restore(replaced(good, at, REPLACED[kind]))
         except UserError as error:
@@ -221,6 +240,15 @@ def test_no_part_of_a_checkpoint_may_be_missing_or_of_another_type(stopped_run, 
     harmless = HARMLESS | ({"state"} if name == "search" else set())  # not all of a shared GAN is trained yet
     assert [(at, kind) for at, kind in taken if not harmless & set(at)] == []
     assert len(taken) < 12
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_an_lstm_state_of_other_than_two_tensors_is_refused(stopped_run, length):
+    folder, good = stopped_run("search")
+    restore = restorer("search", folder, good)
+    (hidden, _) = good["beam"][0]["state"]
+    with pytest.raises(UserError, match="beam"):
+        restore(replaced(good, ("beam", 0, "state"), (hidden,) * length))
 
 
 @pytest.mark.parametrize("part", [*POSITION, "gan"])

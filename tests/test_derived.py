@@ -6,7 +6,7 @@ import os
 import pytest
 
 from utils.cli import UserError
-from utils.run.derived import read_architecture, write_derived
+from utils.run.derived import read_architecture, read_derived, write_derived
 
 RANKED = [
     {"architecture": "1 0 1 1", "reward": 8.5, "weights": "Model/node_001.pth"},
@@ -55,3 +55,10 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UserError, match="^--arch_file: .*pipe is not a regular file"):
         read_architecture(tmp_path / "pipe", 1)
+
+
+def test_an_entry_keeps_what_else_it_holds_and_its_architecture_is_text(tmp_path):
+    entries = [{"architecture": 1011, "reward": 2.5}, {"architecture": "0 2 2 0", "weights": "w.pth"}]
+    (tmp_path / "derived.json").write_text(json.dumps({"architectures": entries}))
+    expected = [{"architecture": "1011", "reward": 2.5}, entries[1]]
+    assert read_derived(tmp_path) == read_derived(tmp_path / "derived.json") == expected

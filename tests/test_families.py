@@ -17,7 +17,14 @@ TEXTS = {
     "growing": "4: G 3x4 D 3x4 | 8: G 3x4 D 3x4 | 16: G 3x4 7x2 D 3x4",
 }
 OPTIONS = SimpleNamespace(
-    gf_dim=6, df_dim=5, bottom_width=4, init_type="orth", g_spectral_norm=False, d_spectral_norm=True
+    gf_dim=6,
+    df_dim=5,
+    df_depth=0,
+    df_halvings=2,
+    bottom_width=4,
+    init_type="orth",
+    g_spectral_norm=False,
+    d_spectral_norm=True,
 )
 TORCH_FREE = [ROOT / "models/architectures.py", *sorted(ROOT.glob("models/*/architecture.py"))]
 

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+import utils.metrics.real_statistics
 from utils.cli import UserError, run_script, warn
 from utils.fid_stats import main
+from utils.metrics.generator import load_real_statistics
 from utils.metrics.real_statistics import RealStatistics, load_fid_stat, real_statistics, save_statistics
 
 
@@ -118,6 +120,64 @@ def test_written_statistics_are_read_back_with_their_provenance(tmp_path):
     )
     with pytest.raises(UserError, match="made with the network counting"):
         load_fid_stat(tmp_path / "new" / "stat.npz", 6, "inception")
+
+
+class InterruptedNet(CountingNet):
+    """Ctrl-C at its fourth call."""
+
+    def __call__(self, images):
+        if self.calls == 3:
+            raise KeyboardInterrupt
+        return super().__call__(images)
+
+
+@pytest.mark.parametrize("batch_size, calls", [(10, 2), (5, 10)])
+def test_interrupted_statistics_go_on_unless_their_batches_have_another_size(
+    tmp_path, monkeypatch, batch_size, calls
+):
+    monkeypatch.setattr(utils.metrics.real_statistics, "SECONDS_PER_SAVE", -1)
+    folder, net = tmp_path / "not yet" / "there", CountingNet()
+    with pytest.raises(KeyboardInterrupt):
+        real_statistics(StoredImages(), InterruptedNet(), cache_dir=folder, batch_size=10, sample_size=20)
+    assert [path.name.endswith("-20-partial.pth") for path in folder.glob("real-*partial.pth")] == [True]
+    found = real_statistics(StoredImages(), net, cache_dir=folder, batch_size=batch_size, sample_size=20)
+    assert net.calls == calls
+    whole = real_statistics(StoredImages(), CountingNet(), cache_dir=tmp_path, batch_size=10, sample_size=20)
+    np.testing.assert_allclose(found.mu, whole.mu, rtol=1e-14)
+    np.testing.assert_allclose(found.sigma, whole.sigma, rtol=1e-12, atol=1e-15)
+    assert np.array_equal(found.sample, whole.sample)
+    assert [path.suffix for path in folder.iterdir()] == [".npz"]
+
+
+def test_statistics_of_a_file_are_refused_for_another_network(tmp_path):
+    statistics = real_statistics(StoredImages(), CountingNet(), cache_dir=tmp_path / "cache")
+    save_statistics(statistics, tmp_path / "stat.npz")
+    other = CountingNet()
+    (found,) = load_real_statistics([other], None, fid_stat=tmp_path / "stat.npz")
+    assert np.array_equal(found.mu, statistics.mu)
+    other.name = "other"
+    with pytest.raises(UserError, match="made with the network counting, the images are scored with other"):
+        load_real_statistics([other], None, fid_stat=tmp_path / "stat.npz")
+    for asked in ({"data": "other"}, {"split": "test"}, {"resolution": 99}):
+        with pytest.raises(UserError, match="^--fid_stat: .* was made with"):
+            load_real_statistics([CountingNet()], None, fid_stat=tmp_path / "stat.npz", **asked)
+    with pytest.raises(UserError, match="holds no features"):
+        load_real_statistics([CountingNet()], None, fid_stat=tmp_path / "stat.npz", sample_size=5)
+
+
+@pytest.mark.parametrize(
+    "name, words", [("data", "data set"), ("split", "split"), ("resolution", "resolution")]
+)
+def test_statistics_of_what_is_not_asked_for_are_refused(tmp_path, name, words):
+    statistics = real_statistics(StoredImages(), CountingNet(), cache_dir=tmp_path / "cache")
+    save_statistics(statistics, tmp_path / "stat.npz")
+    own = {each: getattr(statistics, each) for each in ("data", "split", "resolution")}
+    assert None not in own.values()
+    load_fid_stat(tmp_path / "stat.npz", 6, "counting", **own)
+    other = 99 if name == "resolution" else "other"
+    message = f"made with the {words} {own[name]}, the images are scored with {other}; make a file with the same {words}"
+    with pytest.raises(UserError, match=message):
+        load_fid_stat(tmp_path / "stat.npz", 6, "counting", **own | {name: other})
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])

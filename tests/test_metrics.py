@@ -1,6 +1,5 @@
 """Scores against independent references, and what `evaluate` promises its callers."""
 
-import datetime
 import json
 
 import numpy as np
@@ -184,6 +183,15 @@ def test_kid_is_the_mean_over_all_pairs_of_different_images():
     )
 
 
+def test_kid_takes_two_images_of_each_kind_and_no_fewer():
+    two, five = random_features(2, 6, seed=0), random_features(5, 6, seed=1)
+    mean, deviation = kernel_inception_distance(two, five, subsets=3)
+    assert np.isfinite(mean) and deviation > 0
+    for first, second in ((two[:1], five), (five, two[:1])):
+        with pytest.raises(ValueError, match="two images"):
+            kernel_inception_distance(first, second)
+
+
 def test_precision_and_recall_equal_torch_fidelitys_on_the_same_features():
     prc = pytest.importorskip("torch_fidelity.metric_prc")
     fake, real = random_features(1100, 6, seed=1), random_features(1300, 6, seed=2, shift=0.3)
@@ -334,42 +342,6 @@ def test_a_generator_that_returns_too_few_images_is_noticed():
         evaluate(lambda count: random_images(count - 1), 20, LinearNet())
 
 
-def score_a_share(index, images, real, folder):
-    """One of two processes scores its half of the images, then again with a NaN in the first half."""
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/rendezvous", rank=index, world_size=2,
-        timeout=datetime.timedelta(seconds=120),
-    )  # fmt: skip
-    count, share = len(images), (index, 2)
-    first, last = index * count // 2, (index + 1) * count // 2
-    half = reader(images[first:last])
-    scores = evaluate(half, count, LinearNet(), real=real, batch_size=10, metrics=ALL, share=share)
-    broken = images.clone()
-    broken[0, 0, 0, 0] = torch.nan
-    try:
-        evaluate(reader(broken[first:last]), count, LinearNet(), share=share)
-        refused = False
-    except NonFiniteImages:
-        refused = True
-    torch.distributed.destroy_process_group()
-    torch.save({"figures": figures(scores), "refused": refused}, f"{folder}/{index}.pt")
-
-
-def test_scores_do_not_depend_on_the_number_of_processes(tmp_path):
-    images, real = random_images(83), statistics_under(LinearNet(), random_images(120, seed=2))
-    other = torch.multiprocessing.get_context("spawn").Process(
-        target=score_a_share, args=(1, images, real, tmp_path)
-    )
-    other.start()
-    score_a_share(0, images, real, tmp_path)
-    other.join()
-    expected = figures(evaluate(reader(images), 83, LinearNet(), real=real, metrics=ALL))
-    for index in range(2):
-        found = torch.load(tmp_path / f"{index}.pt")
-        assert found["figures"] == pytest.approx(expected, rel=1e-10)
-        assert found["refused"]
-
-
 def test_the_text_of_a_score_names_any_network_but_inception():
     score = dict(backend="torch", weights_sha256="", num_fake=100, is_mean=8.551, is_std=0.1, fid=12.42)
     assert Scores(feature_net="inception", **score).text() == "IS 8.55 +- 0.10, FID 12.42"
@@ -393,7 +365,8 @@ def test_two_backends_that_agree_are_compared_and_others_refused():
     close.weights = close.weights * (1 + 1e-6)
     far.weights = far.weights * (1 + 1e-3)
     first, second, differences = evaluate_both(reader(images), 60, (LinearNet(), close), reals=(real, real))
-    assert 5e-7 < differences["features"] < 2e-6
+    assert 5e-7 < differences["features"] < 2e-6 and differences.keys() == {"features", "is", "fid"}
+    assert differences["is"] == pytest.approx(abs(first.is_mean / second.is_mean - 1), rel=1e-9) != 0
     expected = abs(first.fid - second.fid) / max(first.fid, 1)
     assert first.fid != second.fid and differences["fid"] == pytest.approx(expected, rel=1e-3)
     options = dict(reals=(real, real), metrics=("kid",))

@@ -132,6 +132,32 @@ def test_initialisation_touches_conv2d_and_batch_norm_only():
     assert changed == expected
 
 
+INITIAL = {
+    "normal": lambda weight: weight.normal_(0, 0.02),
+    "xavier_uniform": lambda weight: weight.uniform_(*[s * (6 / (9 * 5 + 9 * 2)) ** 0.5 for s in (-1, 1)]),
+    "orth": torch.nn.init.orthogonal_,
+    "false": lambda weight: weight,
+}
+
+
+@pytest.mark.parametrize("init_type", INITIAL)
+def test_weights_start_with_the_published_distributions(in_float64, init_type):
+    """Convolutions as --init_type says, by default xavier_uniform; batch norm around 1 with a deviation of 0.02."""
+    network = torch.nn.Sequential(torch.nn.Conv2d(2, 5, 3), torch.nn.BatchNorm2d(5), torch.nn.Linear(5, 5))
+    before = copy.deepcopy(network.state_dict())
+    torch.nn.init.ones_(network[1].bias)
+    torch.manual_seed(3)
+    initialise(network, **({} if init_type == "xavier_uniform" else {"init_type": init_type}))
+    torch.manual_seed(3)
+    with torch.no_grad():
+        expected = before | {
+            "0.weight": INITIAL[init_type](before["0.weight"].clone()),
+            "1.weight": torch.empty(5).normal_(1, 0.02), "1.bias": torch.zeros(5),
+        }  # fmt: skip
+    for name, value in network.state_dict().items():
+        assert torch.allclose(value.double(), expected[name].double(), rtol=0, atol=1e-15), name
+
+
 @pytest.mark.parametrize(
     "build",
     [

@@ -48,6 +48,17 @@ def test_the_coefficients_are_those_of_ranks_and_the_interval_holds_the_true_one
     assert 0.85 * trials <= held < trials
 
 
+def test_an_interval_depends_on_the_seed_alone_and_grows_with_the_confidence():
+    x, y = np.random.default_rng(0).multivariate_normal([0, 0], [[1, 0.7], [0.7, 1]], 30).T
+
+    def interval(**options):
+        return rank_correlations(x.tolist(), y.tolist(), resamples=200, **options)["kendall"]
+
+    assert interval() == interval(seed=0) == interval(confidence=0.95) != interval(seed=1)
+    narrow, wide = interval(confidence=0.5), interval()
+    assert wide["low"] < narrow["low"] < narrow["value"] < narrow["high"] < wide["high"]
+
+
 def test_scores_that_are_all_equal_have_no_coefficient():
     assert rank_correlations([1, 1, 1], [1, 2, 3], resamples=20)["spearman"] == dict(
         value=None, low=None, high=None

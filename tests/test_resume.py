@@ -1,5 +1,6 @@
 """Typing the command of an interrupted run again goes on with it."""
 
+import json
 import shutil
 
 import pytest
@@ -15,6 +16,7 @@ from running import (
 
 from utils.run.checkpoint import load_checkpoint
 from utils.run.folder import Run
+from utils.run.resume import find_interrupted
 
 
 @pytest.fixture(scope="module")
@@ -112,9 +114,25 @@ def test_a_run_whose_configuration_cannot_be_read_is_passed_over(type_command, t
     assert count_runs(tmp_path) == 2
 
 
-def test_runs_of_names_with_brackets_are_found(tmp_path):
-    from utils.run.resume import find_interrupted
+def test_the_newest_of_several_interrupted_runs_is_taken_whichever_checkpoint_it_has(tmp_path):
+    options = {"g_lr": 1.0, "betas": (0.0, 0.9), "device": "cpu"}
+    for stamp, name in (("2026_01_03", "checkpoint_previous.pth"), ("2026_01_01", "checkpoint.pth")):
+        folder = tmp_path / f"run_{stamp}"
+        (folder / "Model").mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps({"options": options}))
+        (folder / "Model" / name).touch()
+    newest, oldest = (str(tmp_path / f"run_2026_01_0{day}") for day in (3, 1))
+    assert find_interrupted(tmp_path, "run", options, {"device"}) == newest
+    assert find_interrupted(tmp_path, "run", options | {"device": "cuda"}, {"device"}) == newest
+    assert find_interrupted(tmp_path, "run", options | {"g_lr": 2.0}, {"device"}) is None
+    assert find_interrupted(tmp_path, "other", options, {"device"}) is None
+    (tmp_path / "run_2026_01_03" / "results.json").touch()
+    assert find_interrupted(tmp_path, "run", options, {"device"}) == oldest
+    (tmp_path / "run_2026_01_01" / "Model" / "checkpoint.pth").unlink()
+    assert find_interrupted(tmp_path, "run", options, {"device"}) is None
 
+
+def test_runs_of_names_with_brackets_are_found(tmp_path):
     run = Run.create(tmp_path, "a[1]", {"g_lr": 1.0})
     run.save({}, 1)
     run._lock.close()

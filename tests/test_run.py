@@ -5,12 +5,14 @@ cut short.
 import io
 import json
 import os
+import re
 import resource
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -25,7 +27,7 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
 from utils.run.checkpoint import load_latest, save_checkpoint
-from utils.cli import run_script
+from utils.cli import UserError, run_script
 from models_search.dggan.picture import save_growth_picture
 from utils.metrics.real_statistics import RealStatistics, save_statistics
 from utils.run.files import write_text
@@ -150,6 +152,28 @@ def test_tensorboard_shows_figures_and_the_very_pictures_at_once(tmp_path):
     shown = Image.open(io.BytesIO(picture.image.encoded_image_string))
     assert step == 3 and np.array_equal(np.asarray(shown), np.asarray(Image.open(saved)))
     assert not any("unknown" in tag for tag in values)
+    (file,) = run.logs.glob("events*")
+    times = [event.wall_time for event in events_of(file)]
+    assert all(abs(each - time.time()) < 600 for each in times)
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError) as error:
+        Run.create(tmp_path / "file" / "logs", "run", {})
+    assert re.fullmatch(
+        rf"--exp_name: cannot write {tmp_path}/file/logs/run_[\d_]+ \(Not a directory\); "
+        "run in a folder you may write to",
+        str(error.value),
+    )
+
+
+def test_a_grid_is_enlarged_until_an_image_has_64_pixels(tmp_path):
+    run = Run.create(tmp_path, "run", {})
+    for resolution, zoom in ((8, 8), (16, 4), (48, 1), (64, 1), (128, 1)):
+        path = run.grid(f"grid_{resolution}", torch.rand(10, 3, resolution, resolution), 1)
+        assert path == run.folder / "Samples" / f"grid_{resolution}.png"
+        assert Image.open(path).width == zoom * (10 * (resolution + 1) + 1)
 
 
 def test_tensorboard_has_the_command_and_the_hyperparameters_and_knows_the_end(tmp_path, monkeypatch):
@@ -199,6 +223,18 @@ def test_a_signal_is_answered_at_once_and_a_stopped_run_says_so_in_its_log(tmp_p
         save_point.reached()
     assert ending.value.exit_code == 130 and load_run(run.folder)["step"] == 1
     assert (run.logs / "log.txt").read_text().endswith(" stopped by SIGINT; go on with --load_path RUN\n")
+
+
+def test_sigterm_ends_pytest_at_once_inside_a_run_that_would_save_first():
+    child = os.fork()
+    if not child:
+        try:
+            with StopSignal("go on"):
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.01)
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
 
 
 def test_whatever_fails_once_a_signal_has_come_is_a_stop_in_one_line(tmp_path, capsys):

@@ -74,7 +74,7 @@ def test_every_experiment_script_passes_options_that_exist(script, type_command,
 def test_the_searches_defaults_are_the_papers(type_command, capsys):
     type_command("search --dry_run")
     resolved = json.loads(capsys.readouterr().out)
-    assert resolved["resolutions"] == [8, 16, 32] and resolved["growing_iterations"] == [25, 55]
+    assert resolved["resolutions"] == [8, 16, 32] and resolved["grow_steps"] == [25, 55]
     assert resolved["scored_images"] == 90 * 30 * 5000 + 3 * 10 * 5000
     type_command("search --dry_run --bottom_width 6 --img_size 48")
     assert json.loads(capsys.readouterr().out)["resolutions"] == [12, 24, 48]
@@ -235,7 +235,7 @@ def test_a_stop_while_images_are_scored_is_heard_there_and_they_are_scored_again
     def asked(self):
         calls.append(self)
         if len(calls) == call:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)  # SIGTERM ends pytest
         original(self)
 
     monkeypatch.setattr(SavePoint, "stop_if_asked", asked)

@@ -1,11 +1,14 @@
 """Controller, beam and dynamic reset, without a GAN."""
 
 from collections import deque
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+import cfg
+import models_search.autogan.search
 from models.autogan.architecture import Architecture
 from models_search.autogan.controller import (
     BeamEntry,
@@ -15,6 +18,8 @@ from models_search.autogan.controller import (
     reinforce,
     sample_architectures,
 )
+from models_search.autogan.plan import make_plan
+from models_search.autogan.search import sample_distinct
 from models_search.candidates import top_k
 from models_search.shared_gan.dynamic_reset import CollapseDetector
 from models_search.search_space import random_architecture
@@ -103,6 +108,88 @@ def test_a_levels_controller_starts_from_a_beam_entry_and_extends_its_architectu
     assert sum(shares) == 1 and shares[0] == pytest.approx(0.5, abs=0.1)
     assert all(architecture.levels == 2 for architecture in architectures)
     assert rollout.state[0].shape == (400, 8)
+
+
+def replayed(controller, beam, architectures):
+    """(log probabilities, state) by the equations of the LSTM, for one architecture after the other."""
+    offsets = np.cumsum([0, *controller.heads])
+    log_probs, states = [], []
+    for architecture in architectures:
+        cells = controller.first_cell
+        (parent,) = [each for each in beam if each.architecture.cells == architecture.cells[:cells]]
+        tokens = architecture.tokens[len(parent.architecture.tokens) :]
+        token_input, (hidden, cell), row = torch.zeros(controller.hidden_size), parent.lstm_state, []
+        for head, token in enumerate(tokens):
+            lstm, decoder = controller.lstm, controller.decoders[head]
+            gates = lstm.weight_ih @ token_input + lstm.bias_ih + lstm.weight_hh @ hidden + lstm.bias_hh
+            enter, forget, new, leave = gates.chunk(4)
+            cell = forget.sigmoid() * cell + enter.sigmoid() * new.tanh()
+            hidden = leave.sigmoid() * cell.tanh()
+            row.append((decoder.weight @ hidden + decoder.bias).log_softmax(0)[token])
+            token_input = controller.encoder.weight[offsets[head] + token]
+        log_probs.append(torch.stack(row))
+        states.append((hidden, cell))
+    return torch.stack(log_probs), [torch.stack(part) for part in zip(*states)]
+
+
+def random_beam(texts, hidden_size):
+    """A beam of these architectures, each with an LSTM state of its own."""
+    states = torch.randn(len(texts), 2, hidden_size)
+    return [BeamEntry(Architecture.parse(text), 1.0, tuple(state)) for text, state in zip(texts, states)]
+
+
+@pytest.mark.parametrize("first_cell", [1, 0])
+def test_a_sample_follows_from_its_own_parents_lstm_state_and_each_token_from_those_before(
+    in_float64, first_cell
+):
+    controller = Controller(1, 8, first_cell)
+    if first_cell:
+        beam = random_beam(["1 0 1 1", "0 2 2 0", "1 1 0 0"], 8)
+    else:
+        beam = first_beam(8)
+    architectures, rollout = sample_architectures(controller, beam, 12, torch.Generator().manual_seed(0))
+    log_probs, state = replayed(controller, beam, architectures)
+    assert torch.allclose(rollout.log_probs, log_probs, rtol=0, atol=1e-12)
+    for mine, expected in zip(rollout.state, state):
+        assert torch.allclose(mine, expected, rtol=0, atol=1e-12)
+    assert len({each.cells[:first_cell] for each in architectures}) == len(beam)
+
+
+def search_at_level(level, beam, command=""):
+    """(what sample_distinct reads of a state, a plan) of a search with controllers of 8 units."""
+    plan = make_plan(cfg.parse("search", f"--hid_size 8 {command}".split()))
+    policy = SimpleNamespace(controller=Controller(level, 8))
+    return SimpleNamespace(policy=policy, beam=beam, iteration=3), plan
+
+
+def test_candidates_are_drawn_until_there_are_enough_and_each_keeps_its_own_lstm_state(in_float64):
+    state, plan = search_at_level(1, random_beam(["1 0 1 1", "0 2 2 0"], 8))
+    found = sample_distinct(state, plan, 100)  # of 144, so a hundred draws are never enough
+    assert len(found) == 100
+    _, (hidden, cell) = replayed(state.policy.controller, state.beam, found)
+    for mine, expected in zip(zip(*found.values()), (hidden, cell)):
+        assert torch.allclose(torch.stack(mine), expected, rtol=0, atol=1e-12)
+    assert list(sample_distinct(state, plan, 100)) == list(found)
+    state.iteration = 4
+    assert list(sample_distinct(state, plan, 100)) != list(found)
+
+
+def test_candidates_are_fewer_where_twenty_times_as_many_samples_hold_no_more(monkeypatch):
+    state, plan = search_at_level(0, first_beam(8))
+    for decoder in state.policy.controller.decoders:
+        torch.nn.init.constant_(decoder.bias, -1e9)
+        torch.nn.init.zeros_(decoder.bias[1:2])
+    draws = []
+
+    def counted(controller, beam, count, generator):
+        draws.append(count)
+        return sample_architectures(controller, beam, count, generator)
+
+    monkeypatch.setattr(models_search.autogan.search, "sample_architectures", counted)
+    assert list(map(str, sample_distinct(state, plan, 3))) == ["1 1 1 1"]
+    assert draws == [3] * 20
+    draws.clear()
+    assert len(sample_distinct(state, plan, 1)) == 1 and draws == [1]
 
 
 def test_the_surrogate_of_reinforce_has_the_gradient_of_reward_and_entropy():

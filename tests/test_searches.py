@@ -7,7 +7,14 @@ import json
 import pytest
 import torch
 from running import (
-    assert_equal_states, only_run, read_metrics, scored_lines, short_run, stop_at, use_tiny_net, write_pictures,
+    assert_equal_states,
+    only_run,
+    read_metrics,
+    scored_lines,
+    short_run,
+    stop_at,
+    use_tiny_net,
+    write_pictures,
 )  # fmt: skip
 
 import cfg
@@ -15,9 +22,10 @@ from models.autogan.architecture import Architecture
 from models.autogan.networks import Generator
 from models_search.autogan.controller import Controller, first_beam, sample_architectures
 from models_search.autogan.plan import make_plan
-from models_search.random_sharing.plan import make_plan as make_random_plan
-from models_search.random_sharing.search import distinct_architectures
-from models_search.scored import generator_sizes
+from models_search.autogan.search import iteration_line
+from models_search.search_space import distinct_architectures
+from models_search.sizes import generator_sizes
+from utils.progress import Progress, progress_line
 from utils.run.checkpoint import load_checkpoint, save_checkpoint
 from utils.run.save_point import SavePoint, StopRequested
 
@@ -65,7 +73,7 @@ def test_the_controller_of_the_single_level_search_has_the_heads_of_all_cells_in
 
 def test_a_single_level_search_has_one_level_at_the_final_resolution():
     plan = make_plan(cfg.parse("search", "--method slas --img_size 64".split()))
-    assert (plan.levels, plan.resolutions, plan.growing_iterations) == (4, [64], ())
+    assert (plan.levels, plan.resolutions, plan.grow_steps) == (4, [64], ())
     assert {plan.level_at(iteration) for iteration in range(plan.iterations)} == {3}
     assert plan.describe()["scored_images"] == 90 * 30 * 5000 + 10 * 5000
 
@@ -85,10 +93,9 @@ def test_a_single_level_search_scores_and_keeps_whole_architectures_alone(type_c
 
 
 def test_random_candidates_are_distinct_and_all_of_a_small_space_are_found():
-    plan = make_random_plan(cfg.parse("search", "--method random_sharing --img_size 8".split()))
-    assert len(set(distinct_architectures(plan, 1000))) == 36
-    plan = make_random_plan(cfg.parse("search", "--method random_sharing".split()))
-    found = distinct_architectures(plan, 300)
+    drawn = torch.Generator().manual_seed(0)
+    assert len(set(distinct_architectures(1, 1000, drawn))) == 36
+    found = distinct_architectures(3, 300, drawn)
     assert len(set(found)) == len(found) == 300 and {each.levels for each in found} == {3}
 
 
@@ -227,6 +234,46 @@ def test_a_spent_budget_leaves_out_children_but_the_first_and_goes_on_with_doubl
     run = only_run(tmp_path, "dggan")
     tree = json.loads((run / "growth_tree.json").read_text())
     assert [node["action"] for node in tree] == [None, "double"]
+
+
+@pytest.mark.parametrize("name", ["search", "random_sharing"])
+def test_a_search_that_has_ended_takes_no_further_budget(
+    type_command, fail_command, tmp_path, short, name, capsys
+):
+    type_command(f"{short(name)} --budget_hours 1e-9")
+    run = only_run(tmp_path, name)
+    capsys.readouterr()
+    line = fail_command(f"search --load_path {run} --budget_hours 9")
+    assert f"--budget_hours: the search of {run} has ended" in line and "start a new run" in line
+    type_command(f"search --load_path {run}")  # says again what it found
+
+
+def test_a_search_by_growth_that_a_budget_has_ended_goes_on_with_a_larger_one(type_command, tmp_path, short):
+    type_command(f"{short('dggan')} --growing_steps 3 --action_probability 1 --budget_hours 1e-9")
+    run = only_run(tmp_path, "dggan")
+    scored = len(scored_lines(run))
+    type_command(f"search --load_path {run} --budget_hours 9")
+    assert len(scored_lines(run)) > scored and derived(run)
+
+
+def test_an_asha_search_that_has_ended_may_be_given_more_time(type_command, tmp_path, short):
+    type_command(short("asha").replace("--max_trials 5", "--max_trials 2 --budget_hours 9"))
+    run = only_run(tmp_path, "asha")
+    type_command(f"search --load_path {run} --budget_hours 10")
+    assert derived(run)
+
+
+def test_the_time_left_is_at_most_what_the_budget_leaves():
+    line = progress_line("iteration 1", 9, {}, 10, 1, 8, most=30)
+    assert line == "iteration 1 of 9: about 00:30 left"
+    assert progress_line("iteration 1", 9, {}, 10, 1, 8) == "iteration 1 of 9: about 01:20 left"
+    assert progress_line("iteration 1", 9, {}, 10, 1, 8, most=-3) == "iteration 1 of 9: about 00:00 left"
+    with Progress(1000, "GAN", seconds_left=0) as progress:
+        progress.update(1)
+        assert progress.line().endswith("about 00:00 left")
+    plan = make_plan(cfg.parse("search", []))
+    assert "about 00:07 left at 8 px" in iteration_line(plan, 0, {}, 60, seconds_left=7)
+    assert "about 24:00 left at 8 px" in iteration_line(plan, 0, {}, 60)
 
 
 def test_the_budget_counts_the_time_of_all_sessions(type_command, tmp_path, monkeypatch, short):

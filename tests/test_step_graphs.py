@@ -10,6 +10,7 @@ import torch
 from running import training_options
 from test_fast import losses_of
 
+import cfg
 from models.growing.networks import growing_networks
 from models_search.search_space import random_architecture
 from utils.training.adversarial import StepFunctions
@@ -18,6 +19,7 @@ from utils.training.gan import new_gan
 from utils.training.inputs import Batch
 from utils.training.loop import train_steps
 from utils.training.losses import wasserstein_gradient_penalty
+from utils.training.recipe import recipe_schedule
 
 OPTIONS = training_options(g_lr=1e-3, d_lr=1e-3)
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -185,6 +187,41 @@ def test_a_loss_that_draws_random_numbers_is_recorded_with_new_ones_for_every_st
     assert losses[0] == losses[1] and recorder.recorded > 0
 
 
+RECIPES = {
+    "augmentation and penalties": {"augment": "color,translation,cutout", "r1_gamma": 0.1, "r1_interval": 3},
+    "ada": {"ada_target": -0.9, "ada_kimg": 1, "ada_interval": 2},
+    "consistency": {"bcr": 1.0, "zcr": 1.0},
+    "top-k": {"generator_topk": 0.5, "generator_topk_decay": 0.5},
+    "parts": {"accumulate": 2, "augment": "color"},
+}
+
+
+@pytest.mark.parametrize("options", RECIPES.values(), ids=RECIPES)
+def test_steps_of_a_recipe_are_recorded_with_their_own_numbers_weights_and_decays(options):
+    losses, averages, recorder = [], [], ReplayingRecorder()
+    recipe = cfg.RecipeOptions(**options)
+    for graphs in (NoGraphs(), StepGraphs(recorder)):
+        torch.manual_seed(0)
+        generator = torch.nn.Sequential(torch.nn.Linear(4, 3 * 16), torch.nn.Unflatten(1, (3, 4, 4)))
+        discriminator = torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.Linear(48, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1)
+        )
+        gan = new_gan(
+            generator, discriminator, torch.device("cpu"), OPTIONS, recipe=recipe, with_average=True
+        )
+        gan.graphs = graphs
+        recipe_at = recipe_schedule(recipe, training_options(gen_batch_size=2), 1, steps_per_epoch=5)
+
+        def functions_at(step, gan=gan, recipe_at=recipe_at):
+            return StepFunctions(gan.generator, gan.discriminator, key="same", recipe=recipe_at(step))
+
+        decay = lambda step: 1 - 1 / (step + 2)  # noqa: E731
+        losses.append(train_steps(gan, batches(12), functions_at, OPTIONS, ema_decay=decay))
+        averages.append([parameter.clone() for parameter in gan.average.parameters()])
+    assert losses[0] == losses[1] and recorder.replayed >= 12
+    assert all(map(torch.equal, *averages))
+
+
 def test_a_growth_that_fades_in_is_recorded_once_for_all_its_steps():
     """The recording reads how far it has faded in from the device."""
     losses = []
@@ -337,7 +374,7 @@ def test_recordings_survive_each_other_and_the_allocator():
 def test_recording_goes_on_after_a_state_was_loaded():
     gan = small_gan(device="cuda")
     for _ in range(2):
-        steps = [Batch(s, *(tensor.cuda() for tensor in rest)) for s, *rest in batches(6)]
+        steps = [Batch(s, *(tensor.cuda() for tensor in rest[:3])) for s, *rest in batches(6)]
         train_steps(
             gan, steps, lambda step: StepFunctions(gan.generator, gan.discriminator, key="same"), OPTIONS
         )

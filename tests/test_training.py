@@ -3,6 +3,7 @@ it learns.
 """
 
 import dataclasses
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -42,6 +43,7 @@ def run_that_records(figures):
         grid=lambda *images: None,
         keep_score=lambda entry: None,
         seconds=lambda: 0.0,
+        is_past=lambda deadline: False,
     )
 
 
@@ -52,6 +54,9 @@ class NoSavePoint:
         pass
 
     stop_if_asked = reached
+
+    def seconds_left(self):
+        return math.inf
 
 
 class PretendImages:
@@ -146,13 +151,14 @@ def test_after_a_dynamic_reset_both_networks_have_other_weights_and_both_optimis
 # Length and learning rate
 
 
-def train(command, images, score=lambda state: None):
-    """A training by a train_derived command: its Gan and the figures it recorded."""
+def train(command, images, score=lambda state: None, first=0):
+    """A training by a train_derived command, from step `first` on: its Gan and the figures it recorded."""
     figures = []
     length = "" if "--max_epoch" in command else "--max_iter 3"
     options = cfg.parse("train_derived", f"{NETWORKS} --arch 1 0 1 1 {length} {command}".split())
     plan = training_plan(options, cfg.generator_architecture(options))
     state = new_state(plan, CPU)
+    state.step = first
     inputs = StepInputs(images, options.run.random_seed, options.training, options.network.latent_dim)
     total = plan.total_steps(images.num_images)
     run, scorer = run_that_records(figures), PretendScorer(score)
@@ -184,6 +190,26 @@ def test_learning_rates_fall_linearly_from_generator_step_to_generator_step(digi
         [0.004 * (1 - step / 8) for step in (0, 0, 2, 2, 4, 4, 6, 6)]
     )
     assert gan.discriminator_optimizer.param_groups[0]["lr"] == pytest.approx(0.008 * (1 - 6 / 8))
+
+
+def test_a_schedule_sets_the_rates_before_the_first_step_and_after_every_iteration(digits):
+    _, figures = train("--max_iter 4 --print_freq 1 --lr_schedule cosine --lr_warmup 2 --g_lr 0.004", digits)
+    rates = [(1 + 0.5**0.5) / 2, 0.5, (1 - 0.5**0.5) / 2, 0.0]  # of the iteration after steps 0, 2, 4, 6
+    assert [found["g_lr"] for found in figures] == pytest.approx([0.004 * rates[s // 2] for s in range(8)])
+    first, _ = train("--max_iter 1 --print_freq 1 --lr_warmup 1000000", digits)
+    still, _ = train("--max_iter 1 --print_freq 1 --g_lr 1e-12 --d_lr 1e-12", digits)
+    assert torch.allclose(first.generator.linear.weight, still.generator.linear.weight, atol=1e-6)
+
+
+def test_a_rate_that_is_a_tensor_falls_in_place_because_a_recorded_step_reads_it(digits):
+    gan, _ = train("--g_lr 0.004 --d_lr 0.008", digits)
+    rates = []
+    for adam in gan.optimizers().values():
+        adam.param_groups[0]["lr"] = torch.tensor(adam.param_groups[0]["lr"], dtype=torch.float64)
+        rates.append(adam.param_groups[0]["lr"])
+    gan.scale_learning_rates(0.25)
+    assert [rate.item() for rate in rates] == pytest.approx([0.001, 0.002])
+    assert [adam.param_groups[0]["lr"] for adam in gan.optimizers().values()] == rates
 
 
 def test_without_decay_learning_rates_stay(digits):
@@ -247,6 +273,17 @@ def test_the_average_forgets_as_fast_as_asked(digits):
 
     assert_equal_states(*averages(ema_decay=0))
     assert_equal_states(averages(ema_decay=1, max_iter=1)[0], averages(ema_decay=1)[0])
+
+
+@pytest.mark.parametrize(
+    "options, is_copy", [("--ema_start 2", [True, True]), ("--ema_start 1", [True, False]),
+                         ("--ema_halflife 4 --ema_rampup 0", [False, False])],
+)  # fmt: skip
+def test_half_life_and_start_reach_the_average(digits, options, is_copy):
+    for max_iter, copies in zip((1, 2), is_copy):
+        gan, _ = train(f"{options} --max_iter {max_iter}", digits)
+        pairs = zip(gan.average.parameters(), gan.generator.parameters())
+        assert all(torch.allclose(mine, theirs) for mine, theirs in pairs) == copies
 
 
 # Learning

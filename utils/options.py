@@ -32,7 +32,7 @@ def group(scripts, methods=None):
 
 def option(
     default, help, choices=None, *, kind=None, flags=(), nargs=None, instead_of=(), needs=None, later=False,
-    **bounds,
+    repeats=False, **bounds,
 ):  # fmt: skip
     """A field of a group. Its annotation is its type.
 
@@ -40,10 +40,12 @@ def option(
     enough. flags: further spellings. instead_of: options that this one replaces and that have no effect
     beside it. needs: an option without which this one has no effect. later: the option came after the
     present format of checkpoints; a run that does not know it has its default, which changes nothing.
+    repeats: typed several times, its values add up instead of the last ones counting.
     bounds: see utils.option_types.number.
     """
     details = {"help": help, "choices": choices, "kind": kind, "nargs": nargs, "bounds": bounds}
     details |= {"flags": flags, "instead_of": instead_of, "needs": needs, "later": later}
+    details["repeats"] = repeats
     return dataclasses.field(default=default, metadata=details)
 
 
@@ -191,7 +193,8 @@ class Script:
         choices = self.choices.get(field.name, details["choices"])
         metavar = None if choices else kind.__name__.upper()
         kind = number(kind, **details["bounds"]) if kind in LARGEST else kind
-        return {"type": kind, "choices": choices, "metavar": metavar, "nargs": nargs}
+        repeated = {"action": "extend"} if details["repeats"] else {}
+        return {"type": kind, "choices": choices, "metavar": metavar, "nargs": nargs, **repeated}
 
     def _help(self, field, group_class, default):
         """What --help says about an option."""
@@ -220,12 +223,14 @@ class Script:
         }
         return groups, {name: values[name] for name in self.tolerated + self.refused}
 
-    def refuse_unread(self, typed, method):
+    def refuse_unread(self, typed, method, values):
         """Raise UserError if one of the `typed` options (names) has no effect.
 
-        The script does not read it at all or not with this method, or another typed option replaces it.
+        The script does not read it at all or not with this method, another typed option replaces it, or one
+        that it needs is not set in `values`, {option: value} of the call.
         """
-        for name, (group_class, field) in self.known().items():
+        known = self.known()
+        for name, (group_class, field) in known.items():
             if name not in typed:
                 continue
             if name in self.refused:
@@ -234,7 +239,7 @@ class Script:
                 cure = f" or set {self.switch} {group_class.methods[0]}" if self.switch else ""
                 raise UserError(f"--{name}: without effect with {method}; leave it out{cure}")
             needed = field.metadata["needs"]
-            if needed and needed not in typed:
+            if needed and values[needed] == known[needed][1].default:
                 raise UserError(f"--{name}: without effect without --{needed}; leave it out or give that too")
             for other in field.metadata["instead_of"]:
                 if other in typed:
@@ -260,3 +265,13 @@ def refuse_other_size(img_size, made, maker, cure=""):
         raise UserError(
             f"--img_size: {maker} make {made} px images, not {img_size}; set --img_size {made}{cure}"
         )
+
+
+def refuse_halvings(halvings, cells):
+    """Raise UserError if --df_halvings is more than the discriminator of so many cells can do.
+
+    The default, 2, never is: with a single cell it means 1.
+    """
+    if halvings > max(cells, 2):
+        blocks = f"{cells} cell{'' if cells == 1 else 's'} bring as many blocks that can halve"
+        raise UserError(f"--df_halvings: {blocks}, not {halvings}; give {cells} or less")

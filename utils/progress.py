@@ -1,5 +1,6 @@
 """How far work has come: a bar in a terminal, a line now and then in a pipe or a file."""
 
+import math
 import sys
 import time
 
@@ -19,11 +20,15 @@ class Progress:
     Use it as a context manager. Lines go to stderr, so that stdout keeps results.
     """
 
-    def __init__(self, total, name, unit="step", first=0, steps_per_unit=1, stays=False):
-        """total, first: steps in all and steps done before. stays: whether the bar is left at the end."""
+    def __init__(
+        self, total, name, unit="step", first=0, steps_per_unit=1, stays=False, seconds_left=math.inf
+    ):  # fmt: skip
+        """total, first: steps in all and steps done before. stays: whether the bar is left at the end.
+        seconds_left: when the work ends at the latest.
+        """
         self.name, self.unit, self.steps_per_unit = name.strip(), unit, steps_per_unit
         self.total, self.first, self.done = (step // steps_per_unit for step in (total, first, first))
-        self.figures, self._started = {}, time.monotonic()
+        self.figures, self._started, self._seconds_left = {}, time.monotonic(), seconds_left
         self._bar = tqdm(
             total=self.total, desc=name, unit=unit, initial=self.first, leave=stays,
             delay=0 if stays else 1,  # seconds; short work needs no bar
@@ -61,7 +66,8 @@ class Progress:
         """The position as text: "GAN 8 px: 300 of 11,730 steps: d_loss 1.21, about 03:20 left"."""
         seconds, done, left = time.monotonic() - self._started, self.done - self.first, self.total - self.done
         position, total = f"{self.name}: {self.done:,}", f"{self.total:,} {self.unit}s"
-        return progress_line(position, total, self.figures, seconds, done, left)
+        most = self._seconds_left - seconds
+        return progress_line(position, total, self.figures, seconds, done, left, most=most)
 
 
 class _Words:
@@ -95,14 +101,15 @@ def say(message):
     spoken()
 
 
-def progress_line(position, total, figures, seconds, done, left, place=""):
+def progress_line(position, total, figures, seconds, done, left, place="", most=math.inf):
     """A line such as "iteration 3 of 90: d_loss 1.21, g_loss 0.33, about 1:02:40 left".
 
     figures: {name: number, or None for an unknown one}. The time left is that of `left` units of work where
     `done` units took so many seconds; None: not stated. place: what the time is for, if not for the whole
-    run, such as " at 8 px".
+    run, such as " at 8 px". most: seconds after which the work ends at the latest.
     """
     parts = [f"{name} {value:.4g}" for name, value in figures.items() if value is not None]
     if left is not None and done:
-        parts.append(f"about {tqdm.format_interval(seconds / done * left)} left{place}")
+        seconds_left = max(0, min(seconds / done * left, most))
+        parts.append(f"about {tqdm.format_interval(seconds_left)} left{place}")
     return f"{position} of {total}" + (f": {', '.join(parts)}" if parts else "")

@@ -1,4 +1,4 @@
-"""Parameters and MACs of the generator of an architecture, counted on the meta device."""
+"""Parameters and MACs of a run's generator, as scored.jsonl counts them."""
 
 import json
 from functools import lru_cache
@@ -8,22 +8,20 @@ from models import architectures
 from models.errors import ArchitectureError
 
 
-def generator_sizes(text, options):
+def generator_sizes(text, options, num_classes=0):
     """(parameters, MACs of an image) with a run's options; None if the text is no architecture.
 
-    options: {option: value}; what is missing is the default of train_derived.py.
+    options: {option: value}; what is missing is the default of train_derived.py. num_classes: of a
+    conditional generator.
     """
-    return _sizes(
-        text, json.dumps({name: options.get(name) for name in ("latent_dim", "gf_dim", "bottom_width")})
-    )
+    widths = {name: options.get(name) for name in ("latent_dim", "gf_dim", "bottom_width")}
+    return _sizes(text, json.dumps(widths), num_classes)
 
 
 @lru_cache(maxsize=4096)
-def _sizes(text, widths):
-    import torch
-
-    from models.families import family
-    from utils.training.sizes import count_macs, count_parameters
+def _sizes(text, widths, num_classes):
+    from models.conditioning import Conditioning
+    from models_search.sizes import generator_sizes as count_sizes  # torch, which takes seconds
 
     given = {name: value for name, value in json.loads(widths).items() if value}
     try:
@@ -34,6 +32,4 @@ def _sizes(text, widths):
     latent_dim = given.pop(
         "latent_dim", cfg.GROWING_DEFAULTS["latent_dim"] if growing else cfg.NetworkOptions().latent_dim
     )
-    with torch.device("meta"):
-        generator, _ = family(architecture).networks(architecture, latent_dim, cfg.CellOptions(**given))
-        return count_parameters(generator), count_macs(generator, torch.zeros(1, latent_dim))
+    return count_sizes(str(architecture), latent_dim, cfg.CellOptions(**given), Conditioning(num_classes))

@@ -6,7 +6,7 @@ one more token, its skip code (section 3.1 of the paper; the codes are the autho
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.errors import ArchitectureError
 
@@ -17,6 +17,7 @@ CHOICES = {
     "up": ("bilinear", "nearest", "deconv"),
     "shortcut": (False, True),
 }
+EXTENSIONS = ("repeat", "last")  # the ways of Architecture.extended
 MOST_CELLS = 20  # a million times as wide as before the first
 
 
@@ -24,6 +25,24 @@ def head_sizes(level):
     """The number of values that each token of the cell at `level` (0-based) can take, in order."""
     sizes = tuple(len(options) for options in CHOICES.values())
     return sizes + (2**level,) if level else sizes
+
+
+def parse_choice(text):
+    """(choice, the options of it) of a text such as "norm=none,batch".
+
+    Raises ArchitectureError for a text that names no choice, or an option that the choice does not have.
+    """
+    name, _, listed = text.partition("=")
+    if name not in CHOICES:
+        raise ArchitectureError(
+            f"'{text}' restricts none of {', '.join(CHOICES)}; write it like norm=none,batch"
+        )
+    options = {str(option).lower(): option for option in CHOICES[name]}
+    words = [word.strip().lower() for word in listed.split(",")]
+    for word in words:
+        if word not in options:
+            raise ArchitectureError(f"{name} is {', '.join(options)}, not '{word}'")
+    return name, tuple(options[word] for word in words)
 
 
 @dataclass(frozen=True)
@@ -114,6 +133,19 @@ class Architecture:
     def levels(self):
         """Number of cells."""
         return len(self.cells)
+
+    def extended(self, levels, way):
+        """The architecture with further cells, until it has `levels`; each is a copy of an earlier one.
+
+        way: "last" copies the last cell each time, "repeat" the cells in turn, from the first one on. The
+        skips of a copy are shifted: they come from as many cells below it as those of its original, which
+        keeps the tokens. A copy of the first cell has no skips.
+        """
+        cells, distance = list(self.cells), {"last": 1, "repeat": self.levels}[way]
+        for level in range(self.levels, levels):
+            copied = cells[level - distance]
+            cells.append(replace(copied, skips=(False,) * distance + copied.skips))
+        return replace(self, cells=tuple(cells))
 
     @property
     def first_norm(self):

@@ -38,12 +38,15 @@ def trial_task(plan, index, rung, *, run_folder, num_images, hint, deadline=None
         plan.architecture(index),
         **{**groups, "run": replace(plan.run, random_seed=seed)},
         schedule=TrialSchedule(plan.independent.ema_decay),
+        average=plan.independent_average,
         num_eval_imgs=plan.search.rl_num_eval_img,
         iterations=plan.iterations(rung, num_images),
+        classes=plan.classes,
     )
     name = f"rung_{plan.asha.rungs[rung]:04d}.json"
     folder = trial_folder(run_folder, index)
-    return TrainingTask(training, folder, training_options(training), hint, name, deadline)
+    size = plan.job_size(rung, num_images)
+    return TrainingTask(training, folder, training_options(training), hint, name, deadline, size)
 
 
 def training_options(training):
@@ -53,7 +56,12 @@ def training_options(training):
         values |= asdict(getattr(training, name))
     for of_one_call in ("load_path", "config", "dry_run", "folder_file"):
         del values[of_one_call]
-    values |= asdict(training.schedule) | {"arch": tuple(str(training.architecture).split())}
+    values |= (
+        asdict(training.schedule)
+        | asdict(training.average)
+        | {"arch": tuple(str(training.architecture).split())}
+    )
     values |= {"max_iter": training.iterations, "max_epoch": None, "arch_file": None, "init_from": None}
     values |= {"rank": 1, "derive": None, "topk": None, "seeds": 1, "rank_by": "is", "workers": 1}
+    values |= {"engine": "local", "gpus_per_task": None}
     return values | {"num_eval_imgs": training.num_eval_imgs, "fid_stat": training.fid_stat}

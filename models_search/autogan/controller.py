@@ -3,6 +3,7 @@
 A level of the multi-level search adds one cell, the level of the single-level search all of them.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from models.autogan.architecture import Architecture, CellSpec, head_sizes
+from models_search.autogan.next_tokens import NextTokens
 
 
 class BeamEntry(NamedTuple):
@@ -42,38 +44,53 @@ def heads_of(first_cell, level):
 class Controller(nn.Module):
     """Policy over the cells `first_cell` to `level`: an LSTM that samples them token by token.
 
-    By default it samples the last of these cells alone.
+    By default it samples the last of these cells alone. space: a RestrictedSpace, which it never leaves; by
+    default all cells.
 
     Each token is sampled from a softmax over the LSTM's output and becomes its next input. The controller is
     tiny and lives on the CPU, so sampling architectures never waits for a GPU.
     """
 
-    def __init__(self, level, hidden_size=100, first_cell=None):
+    def __init__(self, level, hidden_size=100, first_cell=None, space=None):
         super().__init__()
-        self.level, self.first_cell = level, level if first_cell is None else first_cell
+        self.level, self.first_cell, self.space = level, level if first_cell is None else first_cell, space
         self.hidden_size, self.heads = hidden_size, heads_of(self.first_cell, level)
         self.lstm = nn.LSTMCell(hidden_size, hidden_size)
         self.encoder = nn.Embedding(sum(self.heads), hidden_size)
         self.decoders = nn.ModuleList(nn.Linear(hidden_size, size) for size in self.heads)
 
-    def forward(self, state, uniforms=None, actions=None):
+    def pick(self, beam, uniforms):
+        """An entry of the beam for each random number in [0, 1), all entries equally likely."""
+        return [beam[int(u * len(beam))] for u in uniforms.tolist()]
+
+    def forward(self, state, uniforms=None, actions=None, following=None):
         """Sample N cells, starting from the LSTM state `state` (hidden, cell), each (N, hidden_size).
 
         The random numbers `uniforms` (N, T) in [0, 1) become tokens by inverse transform sampling, so what
         one row samples does not depend on the other rows. With `actions` (N, T) these tokens are taken
-        instead. Returns a Rollout.
+        instead. following: the NextTokens of a restricted space, in which the softmax is over the tokens
+        that do not leave it. Returns a Rollout.
         """
         token_input = torch.zeros_like(state[0])
         first_token_of_head, steps = 0, []
         for head, size in enumerate(self.heads):
             state = self.lstm(token_input, state)
-            log_p = F.log_softmax(self.decoders[head](state[0]), dim=1)
-            p = log_p.exp()
+            scores, last = self.decoders[head](state[0]), size - 1
+            if following is not None:
+                outside = following.counts() == 0
+                scores = scores.masked_fill(outside, -math.inf)
+                last = size - 1 - (~outside).flip(1).int().argmax(1)  # rounding must not lead beyond it
+            log_p = F.log_softmax(scores, dim=1)
+            p, finite = log_p.exp(), log_p
+            if following is not None:
+                finite = log_p.masked_fill(outside, 0)  # p log p is 0 there, not NaN
             if actions is None:
-                token = (p.detach().cumsum(1) <= uniforms[:, head : head + 1]).sum(1).clamp(max=size - 1)
+                token = (p.detach().cumsum(1) <= uniforms[:, head : head + 1]).sum(1).clamp(max=last)
             else:
                 token = actions[:, head]
-            steps.append((token, log_p.gather(1, token[:, None])[:, 0], -(p * log_p).sum(1)))
+            if following is not None:
+                following.take(token)
+            steps.append((token, log_p.gather(1, token[:, None])[:, 0], -(p * finite).sum(1)))
             token_input = self.encoder(token + first_token_of_head)
             first_token_of_head += size
         drawn, log_probs, entropies = (torch.stack(column, dim=1) for column in zip(*steps))
@@ -81,18 +98,49 @@ class Controller(nn.Module):
 
 
 class UniformController(nn.Module):
-    """Random search: every token is equally likely, and nothing is learned."""
+    """Random search: every architecture is equally likely, and nothing is learned."""
 
-    def __init__(self, level, hidden_size=100, first_cell=None):
+    def __init__(self, level, hidden_size=100, first_cell=None, space=None):
         super().__init__()
-        self.level, self.first_cell = level, level if first_cell is None else first_cell
+        self.level, self.first_cell, self.space = level, level if first_cell is None else first_cell, space
         self.heads = heads_of(self.first_cell, level)
 
-    def forward(self, state, uniforms):
+    def pick(self, beam, uniforms):
+        """An entry of the beam for each random number in [0, 1): in a restricted space the more likely, the
+        more cells may follow it.
+        """
+        if self.space is None:
+            return Controller.pick(self, beam, uniforms)
+        following = NextTokens(self.space, [entry.architecture for entry in beam])
+        return [beam[index] for index in _tokens(following.counts().sum(1), uniforms).tolist()]
+
+    def forward(self, state, uniforms, following=None):
         """As `Controller.forward`, but without `actions`; `state` is returned as it is."""
+        if following is not None:
+            return self._restricted(state, uniforms, following)
         sizes = torch.tensor(self.heads)
         log_probs = -sizes.float().log().expand_as(uniforms)
         return Rollout((uniforms * sizes).long(), log_probs, -log_probs, state)
+
+    def _restricted(self, state, uniforms, following):
+        """Each token with the share of the cells that it leaves, so that these are equally likely."""
+        steps = []
+        for head in range(len(self.heads)):
+            counts = following.counts()
+            token = _tokens(counts, uniforms[:, head])
+            following.take(token)
+            p = counts / counts.sum(1, keepdim=True)
+            entropy = torch.special.entr(p).sum(1)
+            steps.append((token, p.gather(1, token[:, None])[:, 0].log(), entropy))
+        return Rollout(*(torch.stack(column, dim=1) for column in zip(*steps)), state)
+
+
+def _tokens(counts, uniforms):
+    """Indices (N,) with probabilities proportional to the counts (N, size) or (size,), from random numbers in
+    [0, 1).
+    """
+    ends = counts.cumsum(-1)
+    return (ends <= uniforms[:, None].double() * ends[..., -1:]).sum(1)
 
 
 def first_beam(hidden_size=100):
@@ -107,9 +155,12 @@ def sample_architectures(controller, beam, count, generator):
     torch.Generator on the CPU.
     """
     uniforms = torch.rand(count, 1 + len(controller.heads), generator=generator)
-    parents = [beam[int(u * len(beam))] for u in uniforms[:, 0].tolist()]
+    parents, restricted = controller.pick(beam, uniforms[:, 0]), {}
     state = tuple(torch.stack(part) for part in zip(*(parent.lstm_state for parent in parents)))
-    rollout = controller(state, uniforms[:, 1:])
+    if controller.space is not None:
+        architectures = [parent.architecture for parent in parents]
+        restricted = {"following": NextTokens(controller.space, architectures)}
+    rollout = controller(state, uniforms[:, 1:], **restricted)
     rows = [_cells(tokens, controller.first_cell) for tokens in rollout.actions.tolist()]
     return [Architecture((*parent.architecture.cells, *row)) for parent, row in zip(parents, rows)], rollout
 

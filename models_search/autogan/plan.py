@@ -8,12 +8,20 @@ import math
 from dataclasses import dataclass
 
 from models_search.autogan.controller import Controller
+from models_search.restrictions import restricted_space
+from models_search.search_space import number_of_architectures
 from models_search.shared_gan.checks import (
-    CELL_BYTES, check_machine, check_options, number_of_cells, refuse_many_cells,
+    CELL_BYTES,
+    check_machine,
+    check_options,
+    number_of_cells,
+    refuse_many_cells,
 )  # fmt: skip
 from models_search.shared_gan.network import shared_gan_memory, shared_network_sizes
 from models_search.shared_gan.progress import SCORED_ARCHITECTURES
 from utils.cli import UserError
+from utils.data.labels import Classes
+from utils.data.load import load_classes
 from utils.options import refuse_other_size
 from utils.training.memory import FLOAT_BYTES, PARAMETER_BYTES, Memory, on_meta
 from utils.training.sizes import count_parameters
@@ -29,10 +37,12 @@ class Plan:
     """The option groups that the search reads, and what follows from them."""
 
     data: object
+    labels: object
     network: object
     cells: object
     weights: object
     training: object
+    recipe: object
     scoring: object
     run: object
     search: object
@@ -41,7 +51,14 @@ class Plan:
     multi_level: object
     controller: object
     levels: int  # number of cells in the end
-    growing_iterations: tuple[int, ...]  # search iterations at which a cell is added
+    grow_steps: tuple[int, ...]  # search iterations at which a cell is added
+    space: object  # the RestrictedSpace of the whole architectures, or None
+    classes: Classes | None = None  # of a conditional GAN
+
+    @property
+    def conditioning(self):
+        """How the networks are conditioned."""
+        return self.labels.conditioning(self.classes)
 
     @property
     def iterations(self):
@@ -55,7 +72,7 @@ class Plan:
     @property
     def first_level(self):
         """The level (0-based) of the first iterations: that of the last cell then."""
-        return self.levels - 1 - len(self.growing_iterations)
+        return self.levels - 1 - len(self.grow_steps)
 
     @property
     def resolutions(self):
@@ -68,13 +85,13 @@ class Plan:
 
     def level_at(self, iteration):
         """The level (0-based) that an iteration searches."""
-        return self.first_level + sum(iteration >= step for step in self.growing_iterations)
+        return self.first_level + sum(iteration >= step for step in self.grow_steps)
 
     def next_iteration(self, iteration, out_of_time=False):
         """The iteration after this one: out of time the first of the next level, or the end."""
         if not out_of_time:
             return iteration + 1
-        return min((step for step in self.growing_iterations if step > iteration), default=self.iterations)
+        return min((step for step in self.grow_steps if step > iteration), default=self.iterations)
 
     def deadline(self, level):
         """When a level ends at the latest, in seconds of the run.
@@ -82,7 +99,7 @@ class Plan:
         The budget is shared in proportion to the planned iterations, each reckoned three times as expensive
         as one at the level below. What a level leaves is the next ones'.
         """
-        bounds = (0, *self.growing_iterations, self.iterations)
+        bounds = (0, *self.grow_steps, self.iterations)
         lengths = [end - start for start, end in zip(bounds, bounds[1:])]
         costs = [length * COST_OF_LEVELS**index for index, length in enumerate(lengths)]
         return self.search.budget_seconds * sum(costs[: level - self.first_level + 1]) / sum(costs)
@@ -131,7 +148,8 @@ class Plan:
             "architecture": "searched",
             "resolution": self.data.img_size,
             "resolutions": self.resolutions,
-            "growing_iterations": list(self.growing_iterations),
+            "grow_steps": list(self.grow_steps),
+            "architectures_in_space": number_of_architectures(self.levels, self.space),
             **shared_network_sizes(self),
             "memory_bytes": self.memory().total,
             "search_iterations": self.iterations,
@@ -140,31 +158,43 @@ class Plan:
         }
 
 
-GROUPS = ("data", "network", "cells", "weights", "training", "scoring", "run", "search", "beam", "shared_gan")
-GROUPS += ("multi_level", "controller")
+GROUPS = ("data", "labels", "network", "cells", "weights", "training", "recipe", "scoring", "run", "search")
+GROUPS += ("beam", "shared_gan", "multi_level", "controller")
 
 
 def make_plan(options):
     """The Plan of resolved options. Raises UserError if they do not fit together."""
     check_options(options)
     groups = {name: getattr(options, name) for name in GROUPS}
+    groups["classes"] = load_classes(options.data, options.labels, options.reads_no_data)
     if options.search.method == "slas":
-        plan = Plan(**groups, levels=number_of_cells(options), growing_iterations=())
-        check_machine(plan)
-        return plan
+        return _plan(options, groups, number_of_cells(options), ())
     if options.multi_level.controller == "random":
-        for name in ("ctrl_step", "ctrl_sample_batch", "ctrl_lr", "entropy_coeff", "baseline_decay"):
+        for name in (
+            "ctrl_step",
+            "ctrl_sample_batch",
+            "ctrl_lr",
+            "entropy_coeff",
+            "baseline_decay",
+            "reuse_rewards",
+        ):
             if name in options.typed:
                 raise UserError(
                     f"--{name}: without effect with --controller random, which learns nothing; leave it out"
                 )
-    steps = _growing_iterations(options)
-    plan = Plan(**groups, levels=1 + len(steps), growing_iterations=steps)
+    steps = _grow_steps(options)
+    return _plan(options, groups, 1 + len(steps), steps)
+
+
+def _plan(options, groups, levels, grow_steps):
+    widths = options.network.latent_dim, options.cells, options.labels.conditioning(groups["classes"])
+    space = restricted_space(levels, options.space, *widths)
+    plan = Plan(**groups, levels=levels, grow_steps=grow_steps, space=space)
     check_machine(plan)
     return plan
 
 
-def _growing_iterations(options):
+def _grow_steps(options):
     """The search iterations at which a cell is added: one for each cell but the first."""
     growing, img_size, bottom_width = options.multi_level, options.data.img_size, options.cells.bottom_width
     if growing.grow_steps is not None:

@@ -1,5 +1,6 @@
 """AutoGAN's search: Algorithm 1 of the paper, and its parts."""
 
+import math
 import time
 from functools import partial
 
@@ -11,7 +12,12 @@ from models_search.candidates import top_k
 from models_search.scored import log_cost
 from models_search.shared_gan.materials import new_or_restored
 from models_search.shared_gan.progress import (
-    SCORED_ARCHITECTURES, is_scored_after, keep_scores, sample_grid, score_sampled, scores_generator,
+    SCORED_ARCHITECTURES,
+    is_scored_after,
+    keep_scores,
+    sample_grid,
+    score_sampled,
+    scores_generator,
 )  # fmt: skip
 from models_search.shared_gan.training import reset, steps_per_iteration, train_shared_gan
 from utils.progress import Progress, progress_line
@@ -35,7 +41,11 @@ def search_iteration(state, plan, images, reward, run, save_point):
     rewards = train_controller(state, plan, reward, run, save_point)
     if rewards:
         figures[f"mean reward ({reward.name})"] = sum(rewards) / len(rewards)
-    run.log(iteration_line(plan, iteration, figures, time.monotonic() - started))
+    if plan.controller.reuse_rewards:
+        drawn = state.controller_steps * plan.controller.ctrl_sample_batch
+        figures["reused rewards"] = drawn - len(state.rewards)
+    seconds_left = plan.deadline(level) - run.seconds()
+    run.log(iteration_line(plan, iteration, figures, time.monotonic() - started, seconds_left))
     following = next_iteration(state, plan, run)
     ends_search = following == plan.iterations
     if ends_search or plan.shows_grid(iteration):
@@ -58,7 +68,7 @@ def search_iteration(state, plan, images, reward, run, save_point):
 def next_iteration(state, plan, run):
     """The iteration to go on with: the first of the next level, or the end, where time is up."""
     iteration = state.iteration
-    out_of_time = run.seconds() > plan.deadline(plan.level_at(iteration))
+    out_of_time = run.is_past(plan.deadline(plan.level_at(iteration)))
     following = plan.next_iteration(iteration, out_of_time)
     if following > iteration + 1:
         goal = f"on with iteration {following + 1}" if following < plan.iterations else "the search ends"
@@ -85,8 +95,9 @@ def train_controller(state, plan, reward, run, save_point):
     deadline = plan.deadline(policy.controller.level)
     if state.controller_steps == steps:  # random search learns nothing
         return rewards
-    with Progress(steps, "  controller", "update", state.controller_steps) as progress:
-        while state.controller_steps < steps and run.seconds() <= deadline:
+    left = deadline - run.seconds()
+    with Progress(steps, "  controller", "update", state.controller_steps, seconds_left=left) as progress:
+        while state.controller_steps < steps and not run.is_past(deadline):
             step = state.controller_steps
             update = partial(update_controller, state, plan, reward, step)
             (figures, scored), state.shared.rollbacks = train_or_roll_back(
@@ -95,6 +106,9 @@ def train_controller(state, plan, reward, run, save_point):
             recorded = {**figures, "level": policy.controller.level}
             run.record(state.iteration * steps + step, recorded, "controller", state.iteration + 1)
             keep_scores(run, plan, state.iteration, scored)
+            if plan.controller.reuse_rewards:
+                state.rewards.update((each.architecture, each.score) for each in scored)
+                state.reused_rewards += figures["reused"]
             rewards.append(figures["reward"])
             state.controller_steps += 1
             progress.show({"reward": figures["reward"], "best": max(rewards)})
@@ -104,7 +118,7 @@ def train_controller(state, plan, reward, run, save_point):
 
 
 def update_controller(state, plan, reward, step, rollbacks):
-    """Update the controller once. Returns (figures to log, [Scored]).
+    """Update the controller once. Returns (figures to log, [Scored] of the architectures scored for it).
 
     Raises Diverged if a figure is not finite.
     """
@@ -113,13 +127,22 @@ def update_controller(state, plan, reward, step, rollbacks):
     architectures, rollout = sample_architectures(
         policy.controller, state.beam, options.ctrl_sample_batch, random
     )
-    generator = state.shared.gan.generator
-    scored = [reward(generator, each, "reward", state.iteration, step) for each in architectures]
-    rewards = torch.tensor([each.score for each in scored])
+    generator, known, rewards, scored = state.shared.gan.generator, dict(state.rewards), [], []
+    for architecture in architectures:
+        if architecture in known:
+            rewards.append(known[architecture])
+            continue
+        scored.append(reward(generator, architecture, "reward", state.iteration, step))
+        rewards.append(scored[-1].score)
+        if options.reuse_rewards:
+            known[architecture] = scored[-1].score
     policy.baseline, figures = reinforce(
-        policy.optimizer, rollout, rewards, policy.baseline, options.entropy_coeff, options.baseline_decay
-    )
+        policy.optimizer, rollout, torch.tensor(rewards), policy.baseline, options.entropy_coeff,
+        options.baseline_decay,
+    )  # fmt: skip
     refuse_non_finite({f"{name} of the controller": value for name, value in figures.items()}, f"step {step}")
+    if options.reuse_rewards:
+        figures["reused"] = len(rewards) - len(scored)
     return figures, scored
 
 
@@ -175,20 +198,21 @@ def draw_samples(state, plan, run):
     fixed = random_generator(plan.run.random_seed, "grid")
     with torch.no_grad():
         architectures, _ = sample_architectures(state.policy.controller, state.beam, 5, fixed)
-    sample_grid(state.shared.gan.generator, architectures, fixed, run, state.iteration)
+    sample_grid(state.shared.gan.generator, architectures, fixed, run, state.iteration, plan.classes)
 
 
-def iteration_line(plan, iteration, figures, seconds):
+def iteration_line(plan, iteration, figures, seconds, seconds_left=math.inf):
     """The log line of an iteration.
 
     The time left is that to the end of the level, because the next level's iterations take several times as
-    long.
+    long. seconds_left: what --budget_hours leaves the level.
     """
     level, place = plan.level_at(iteration), ""
     left = sum(plan.level_at(later) == level for later in range(iteration + 1, plan.iterations))
     if level < plan.levels - 1:
         left, place = left or None, f" at {plan.cells.bottom_width << (level + 1)} px"
-    return progress_line(f"iteration {iteration + 1}", plan.iterations, figures, seconds, 1, left, place)
+    position = f"iteration {iteration + 1}"
+    return progress_line(position, plan.iterations, figures, seconds, 1, left, place, seconds_left)
 
 
 # How search.py runs it.
@@ -211,4 +235,8 @@ def run_search(state, plan, materials, run, stop):
     reward = materials.reward(plan, run, save_point)
     beam = search(state, plan, materials.images, reward, run, save_point)
     ranked = [{"architecture": str(entry.architecture), "reward": entry.score} for entry in beam]
-    return ranked, {"resets": state.shared.resets, **log_cost(run, state.shared.resets)}
+    results = {"resets": state.shared.resets, **log_cost(run, state.shared.resets)}
+    if plan.controller.reuse_rewards:
+        results["reused_rewards"] = state.reused_rewards
+        run.log(f"{state.reused_rewards:,} rewards were reused (--reuse_rewards)")
+    return ranked, results

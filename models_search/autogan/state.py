@@ -1,6 +1,6 @@
 """Where an AutoGAN search stands: what a checkpoint holds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -9,6 +9,7 @@ from models.errors import ArchitectureError
 from models_search.autogan.controller import BeamEntry, Controller, UniformController, first_beam
 from models_search.shared_gan.training import COUNTERS, SharedGan
 from utils.cli import UserError
+from utils.data.labels import saved_classes
 from utils.randomness import global_seed
 from utils.run.schema import COUNT, Each, Least, refuse_other_parts
 from utils.training.gan import adam_schema, load_adam
@@ -52,7 +53,7 @@ def new_policy(plan, level):
     """The untrained controller of a level."""
     controller_class, options = UniformController if plan.is_random else Controller, plan.controller
     with global_seed(plan.run.random_seed, "controller", level):
-        controller = controller_class(level, options.hid_size, plan.first_cell(level))
+        controller = controller_class(level, options.hid_size, plan.first_cell(level), plan.space)
     parameters, training = list(controller.parameters()), plan.training
     betas = (training.beta1, training.beta2)
     return Policy(controller, torch.optim.Adam(parameters, options.ctrl_lr, betas) if parameters else None)
@@ -63,7 +64,8 @@ class SearchState:
     """Where the search stands.
 
     `iteration` is the current one. The steps of the shared GAN and of the controller are counted from its
-    start.
+    start. With --reuse_rewards, `rewards` has the {architecture: reward} of this iteration's updates, and
+    `reused_rewards` counts how often one was used again, in the whole search.
     """
 
     shared: SharedGan
@@ -71,6 +73,8 @@ class SearchState:
     beam: list  # of BeamEntry: the best architectures of the level below, best first
     iteration: int = 0
     controller_steps: int = 0
+    rewards: dict = field(default_factory=dict)
+    reused_rewards: int = 0
 
     @classmethod
     def start(cls, plan, device):
@@ -90,12 +94,21 @@ class SearchState:
                 for entry in self.beam
             ],
             "collapse": shared.collapse.state_dict(),
+            **saved_classes(shared.classes),
             "counters": {
                 "iteration": self.iteration,
                 "controller_steps": self.controller_steps,
                 **shared.counters(),
             },
+            **self._reuse_to_saved(),
         }
+
+    def _reuse_to_saved(self):
+        """What --reuse_rewards keeps; nothing where there is nothing to keep."""
+        if not (self.rewards or self.reused_rewards):
+            return {}
+        rewards = [(str(architecture), reward) for architecture, reward in self.rewards.items()]
+        return {"rewards": rewards, "reused_rewards": self.reused_rewards}
 
     @classmethod
     def restore(cls, saved, plan, device, source="--load_path: the checkpoint"):
@@ -118,11 +131,23 @@ class SearchState:
             for entry in saved["beam"]
         ]
         state.iteration, state.controller_steps = counters["iteration"], counters["controller_steps"]
+        state._restore_reuse(saved, source)
         return state
+
+    def _restore_reuse(self, saved, source):
+        """Take over what --reuse_rewards has kept. Raises UserError where that does not fit."""
+        saved = {"rewards": [], "reused_rewards": 0} | saved
+        scored = Each(Each((str, float), length=2))
+        refuse_other_parts(saved, Least(rewards=scored, reused_rewards=COUNT), source)
+        try:
+            self.rewards = {Architecture.parse(text): float(reward) for text, reward in saved["rewards"]}
+        except (ArchitectureError, AttributeError, ValueError):
+            raise UserError(f"{source} holds no rewards of architectures; use another one") from None
+        self.reused_rewards = saved["reused_rewards"]
 
     def begin_iteration(self, iteration):
         """Move on to an iteration, which has done no steps yet."""
-        self.iteration, self.controller_steps = iteration, 0
+        self.iteration, self.controller_steps, self.rewards = iteration, 0, {}
         self.shared.end_iteration()
 
 
@@ -131,9 +156,12 @@ def _refuse_other_level(saved, plan, source):
     iteration, level = saved["counters"]["iteration"], saved["level"]
     wanted = level + 1 if iteration >= plan.iterations else plan.first_cell(level)
     try:
-        cells = {Architecture.parse(entry["architecture"]).levels for entry in saved["beam"]}
+        architectures = [Architecture.parse(entry["architecture"]) for entry in saved["beam"]]
     except ArchitectureError as error:
         raise UserError(f"{source} holds no beam of architectures ({error}); use another one") from None
+    cells = {each.levels for each in architectures}
     if level != plan.level_at(min(iteration, plan.iterations - 1)) or cells != {wanted}:
         problem = f"level {level} and architectures of {sorted(cells)} cells at iteration {iteration}"
         raise UserError(f"{source} holds {problem}, which do not go together; use another one")
+    if plan.space is not None and not all(map(plan.space.has, architectures)):
+        raise UserError(f"{source} holds architectures outside --only or the caps; use another one")

@@ -6,8 +6,8 @@ from functools import reduce
 
 import torch
 
-from models.growing.networks import parameter_counts
 from models.growing.architecture import Conv, doubled
+from models.growing.networks import parameter_counts
 
 
 class GrowthError(ValueError):

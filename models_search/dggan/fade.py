@@ -21,16 +21,16 @@ class Fade:
         """The fade at a step, a float in [0, 1]."""
         return min(1.0, step / self.steps) if self.steps else 1.0
 
-    def functions_at(self, gan, loss_at, step):
+    def functions_at(self, gan, loss_at, recipe_at, step):
         """The StepFunctions of a step, with the same fade in both networks."""
         fade = self.at(step)
         if fade == 1:
-            return StepFunctions(gan.generator, gan.discriminator, loss_at(step), key="grown")
+            return StepFunctions(gan.generator, gan.discriminator, loss_at(step), "grown", recipe_at(step))
         self._now.fill_(fade)
         generate, discriminate = (
             partial(network, fade=self._now) for network in (gan.generator, gan.discriminator)
         )
-        return StepFunctions(generate, discriminate, loss_at(step), key="fading")
+        return StepFunctions(generate, discriminate, loss_at(step), "fading", recipe_at(step))
 
 
 @dataclass

@@ -33,6 +33,8 @@ from utils.training.gan import new_gan, place
 from utils.training.inputs import StepInputs
 from utils.training.loop import Diverged, look_steps, train
 from utils.training.losses import loss_schedule
+from utils.training.recipe import recipe_schedule
+from utils.training.schedules import average_decay
 
 SECONDS_PER_SAVE = 300
 
@@ -48,7 +50,7 @@ def train_node(node, device, stop, *, plan):
     if node.file.is_file():
         return load_node(node)["result"]
     if time.time() > node.begin_until:
-        return {"figures": {}, "failure": LEFT_OUT, "losses": [], "rollbacks": []}
+        return node.failed(LEFT_OUT)
     weights, figures, failure = None, {}, ""
     training = NodeTraining()
     with one_thread_on_cpu(device), _memory_errors(node, device):
@@ -94,6 +96,8 @@ def _train(training, node, plan, device, stop):
     fade = Fade(plan.fade_steps if node.parent_architecture else 0, device)
     images = images_at(plan.data, node.entry.resolution, device)
     inputs = StepInputs(images, seed, plan.training, gan.generator.latent_dim)
+    passes = {"steps_per_epoch": inputs.steps_per_epoch}
+    recipe_at = recipe_schedule(plan.recipe, plan.training, seed, **passes)
     if node.doubled:
         inputs = FadedInputs(inputs, fade)
     save_point = SavePoint(
@@ -102,12 +106,14 @@ def _train(training, node, plan, device, stop):
     gan.generator.train()
     gan.discriminator.train()
     first, name = training.step, f"  {node.file.stem}, {node.entry.resolution} px"
-    functions_at = partial(fade.functions_at, gan, loss_schedule(plan.training.loss, seed, device=device))
+    loss_at = loss_schedule(plan.training.loss, seed, device=device)
+    functions_at = partial(fade.functions_at, gan, loss_at, recipe_at)
     with Progress(total, name, first=first) as progress:
         looks = train(
             gan, inputs, functions_at, look_steps(first, total, plan.training.print_freq), plan.training,
             first=first, rollbacks=len(training.rollbacks), log=training.rollbacks.append,
-            ema_decay=plan.independent.ema_decay, progress=progress,
+            ema_decay=average_decay(plan.independent.ema_decay, plan.independent_average, plan.training),
+            progress=progress,
         )  # fmt: skip
         for look in looks:
             training.step, figures = look.step, look.figures()
@@ -147,7 +153,8 @@ def _grown_gan(node, plan, device):
     if parent:
         inherit(generator, parent["generator"])
         inherit(discriminator, parent["discriminator"])
-    gan = new_gan(generator, discriminator, device, plan.training, with_average=True, fast=plan.run.is_fast)
+    form = {"recipe": plan.recipe, "with_average": True, "fast": plan.run.is_fast}
+    gan = new_gan(generator, discriminator, device, plan.training, **form)
     if parent:
         inherit(gan.average, parent["average"])
     return gan

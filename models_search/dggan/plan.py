@@ -7,20 +7,31 @@ growing step.
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-
+from models.conditioning import NONE
 from models.growing.architecture import ArchitectureError, GrowingArchitecture, proggan_architecture
 from models.growing.networks import growing_networks, parameter_counts
 from models.layers.fast_form import fast_form
 from models_search.dggan.actions import (
-    ACTIONS, GrowResolution, GrowthError, apply, apply_all, doublings, draw_actions, every_action,
-    legal_actions, parse_action, progressive_actions,
+    ACTIONS,
+    GrowResolution,
+    GrowthError,
+    apply,
+    apply_all,
+    doublings,
+    draw_actions,
+    every_action,
+    legal_actions,
+    parse_action,
+    progressive_actions,
 )  # fmt: skip
 from models_search.dggan.tree import path_actions
 from utils.cli import UserError
 from utils.metrics.sliced_wasserstein import PATCH_SIZE
 from utils.precision import check_precision
 from utils.randomness import random_generator
-from utils.run.machine import device_memory, pick_device, worker_devices
+from utils.run.machine import pick_device
+from utils.run.workers import check_workers, memory_of_task
+from utils.training.checks import check_recipe
 from utils.training.memory import on_meta, training_memory
 from utils.training.sizes import network_sizes
 
@@ -35,16 +46,20 @@ class Plan:
     data: object
     network: object
     training: object
+    recipe: object
     scoring: object
     run: object
     search: object
     independent: object
+    independent_average: object
     growth: object
     root: GrowingArchitecture
     actions: tuple  # DGGAN: to choose from; ProgGAN: to take one after the other
     growing_steps: int
     kept: int  # K
     action_probability: float | None  # None: the actions are a list
+
+    classes, conditioning = None, NONE  # growing networks know no classes
 
     @property
     def fade_steps(self):
@@ -87,7 +102,9 @@ class Plan:
             if self.run.is_fast:
                 networks = tuple(map(fast_form, networks))
             batch = self.scoring.eval_batch_size
-            return training_memory(networks, self.training, batch, final, widths=WIDTHS, averages=1)
+            return training_memory(
+                networks, self.training, batch, final, widths=WIDTHS, averages=1, parts=self.recipe.accumulate
+            )
 
     def describe(self):
         """The plan as plain data, for --dry_run."""
@@ -111,6 +128,7 @@ class Plan:
 
 
 GROUPS = ("data", "network", "training", "scoring", "run", "search", "independent", "growth")
+GROUPS += ("recipe", "independent_average")
 
 
 def make_plan(options):
@@ -118,6 +136,7 @@ def make_plan(options):
     growth, final, is_list = options.growth, options.data.img_size, options.search.method == "proggan"
     device = pick_device(options.run.device)
     check_precision("--precision", options.training.precision, device)
+    check_recipe(options.training, options.recipe, "growing")
     with _blaming("--start_resolution, --img_size"):
         root = proggan_architecture(growth.start_resolution, growth.growth_width)
         actions = progressive_actions(growth.start_resolution, final)
@@ -147,8 +166,8 @@ def make_plan(options):
         kept=kept,
         action_probability=probability,
     )
-    devices = worker_devices(device, options.independent.workers)
-    plan.memory().check(device_memory(devices[0]) // devices.count(devices[0]))
+    check_workers(options.independent, options.run.device)
+    plan.memory().check(memory_of_task(options.independent, options.run.device))
     return plan
 
 

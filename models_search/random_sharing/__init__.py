@@ -1,9 +1,10 @@
-"""Random search with weight sharing: uniform architectures in a shared GAN. search.py needs these five
+"""Random search with weight sharing: uniform architectures in a shared GAN. search.py needs these six
 functions of a search.
 """
 
+from models_search.random_sharing.costs import estimate
 from models_search.random_sharing.plan import make_plan
 from models_search.random_sharing.search import new_state, read_images, run_search
 from models_search.shared_gan.materials import load_materials
 
-__all__ = ["load_materials", "make_plan", "new_state", "read_images", "run_search"]
+__all__ = ["estimate", "load_materials", "make_plan", "new_state", "read_images", "run_search"]

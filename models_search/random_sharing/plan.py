@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 
+from models_search.restrictions import restricted_space
+from models_search.search_space import number_of_architectures, random_architecture
 from models_search.shared_gan.checks import CELL_BYTES, check_machine, check_options, number_of_cells
 from models_search.shared_gan.network import shared_gan_memory, shared_network_sizes
 from models_search.shared_gan.progress import SCORED_ARCHITECTURES
 from utils.cli import UserError
+from utils.data.labels import Classes
+from utils.data.load import load_classes
 
 
 @dataclass(frozen=True)
@@ -13,10 +17,12 @@ class Plan:
     """The option groups that the search reads, and what follows from them."""
 
     data: object
+    labels: object
     network: object
     cells: object
     weights: object
     training: object
+    recipe: object
     scoring: object
     run: object
     search: object
@@ -24,11 +30,22 @@ class Plan:
     shared_gan: object
     random_sharing: object
     levels: int  # number of cells
+    space: object  # the RestrictedSpace, or None
+    classes: Classes | None = None  # of a conditional GAN
+
+    @property
+    def conditioning(self):
+        """How the networks are conditioned."""
+        return self.labels.conditioning(self.classes)
 
     @property
     def iterations(self):
         """Number of search iterations."""
         return self.shared_gan.max_search_iter
+
+    def random_architecture(self, generator):
+        """An architecture, all equally likely. generator: a torch.Generator on the CPU."""
+        return random_architecture(self.levels, generator, self.space)
 
     def cheap_protocol(self):
         """How a candidate is scored cheaply: one part, since few images in ten parts say little."""
@@ -61,6 +78,7 @@ class Plan:
             "architecture": "searched",
             "resolution": self.data.img_size,
             "resolutions": [self.data.img_size],
+            "architectures_in_space": number_of_architectures(self.levels, self.space),
             **shared_network_sizes(self),
             "memory_bytes": self.memory().total,
             "search_iterations": self.iterations,
@@ -68,8 +86,8 @@ class Plan:
         }
 
 
-GROUPS = ("data", "network", "cells", "weights", "training", "scoring", "run", "search", "beam", "shared_gan")
-GROUPS += ("random_sharing",)
+GROUPS = ("data", "labels", "network", "cells", "weights", "training", "recipe", "scoring", "run", "search")
+GROUPS += ("beam", "shared_gan", "random_sharing")
 
 
 def make_plan(options):
@@ -79,7 +97,10 @@ def make_plan(options):
     if in_full > candidates:
         problem = f"cannot score {in_full} of --random_candidates {candidates} in full"
         raise UserError(f"--num_candidate: {problem}; lower it or draw more")
-    groups = {name: getattr(options, name) for name in GROUPS}
-    plan = Plan(**groups, levels=number_of_cells(options))
+    groups, levels = {name: getattr(options, name) for name in GROUPS}, number_of_cells(options)
+    classes = load_classes(options.data, options.labels, options.reads_no_data)
+    widths = options.network.latent_dim, options.cells, options.labels.conditioning(classes)
+    space = restricted_space(levels, options.space, *widths)
+    plan = Plan(**groups, levels=levels, space=space, classes=classes)
     check_machine(plan)
     return plan

@@ -12,12 +12,18 @@ from models.autogan.architecture import Architecture
 from models_search.candidates import top_k
 from models_search.random_sharing.state import SearchState
 from models_search.scored import log_cost
-from models_search.search_space import random_architecture
+from models_search.search_space import distinct_architectures
 from models_search.shared_gan.materials import new_or_restored
 from models_search.shared_gan.progress import (
-    SCORED_ARCHITECTURES, is_scored_after, keep_scores, sample_grid, score_sampled, scores_generator,
+    SCORED_ARCHITECTURES,
+    is_scored_after,
+    keep_scores,
+    sample_grid,
+    score_sampled,
+    scores_generator,
 )  # fmt: skip
 from models_search.shared_gan.training import reset, steps_per_iteration, train_shared_gan
+from utils.distributed import from_first
 from utils.progress import Progress, progress_line
 from utils.randomness import random_generator
 from utils.run.save_point import SavePoint
@@ -35,7 +41,8 @@ def search(state, plan, images, reward, run, save_point):
     while state.iteration < plan.iterations:
         search_iteration(state, plan, images, reward, run, save_point)
     options, cheap = plan.random_sharing, plan.cheap_protocol()
-    candidates = distinct_architectures(plan, options.random_candidates)
+    random = random_generator(plan.run.random_seed, "candidates")
+    candidates = distinct_architectures(plan.levels, options.random_candidates, random, plan.space)
     score_all(candidates, state.cheap, "cheap", state, plan, reward, run, save_point, **cheap)
     best = top_k([Candidate(*each) for each in state.cheap], plan.shared_gan.num_candidate)
     candidates = [each.architecture for each in best]
@@ -60,19 +67,20 @@ def search_iteration(state, plan, images, reward, run, save_point):
         state.shared, plan, architectures, images, iteration, run, save_point, deadline
     )  # fmt: skip
     seconds, left = time.monotonic() - started, plan.iterations - iteration - 1
-    run.log(progress_line(f"iteration {iteration + 1}", plan.iterations, figures, seconds, 1, left))
+    position, most = f"iteration {iteration + 1}", deadline - run.seconds()
+    run.log(progress_line(position, plan.iterations, figures, seconds, 1, left, most=most))
     following = iteration + 1
-    if run.seconds() > deadline:
+    if run.is_past(deadline):
         run.log(f"iteration {following}: the rest of --budget_hours is for the scores, so the training ends")
         following = plan.iterations
     if following == plan.iterations or following % plan.shared_gan.val_freq == 0:
         fixed = random_generator(plan.run.random_seed, "grid")
-        sampled = [random_architecture(plan.levels, fixed) for _ in range(5)]
-        sample_grid(state.shared.gan.generator, sampled, fixed, run, iteration)
+        sampled = [plan.random_architecture(fixed) for _ in range(5)]
+        sample_grid(state.shared.gan.generator, sampled, fixed, run, iteration, plan.classes)
     scored = []
     if is_scored_after(plan, iteration):
         random = scores_generator(plan, iteration)
-        sampled = [random_architecture(plan.levels, random) for _ in range(SCORED_ARCHITECTURES)]
+        sampled = [plan.random_architecture(random) for _ in range(SCORED_ARCHITECTURES)]
         scored = score_sampled(state, plan, sampled, reward)
     if state.shared.collapsed and following < plan.iterations:  # untrained networks would be scored
         reset(state.shared, plan, iteration, run)
@@ -88,7 +96,8 @@ def cheap_score_seconds(state, plan, reward):
     reward(generator, architecture, *timed, **plan.cheap_protocol())  # the first one also warms up
     started = time.monotonic()
     reward(generator, architecture, *timed, **plan.cheap_protocol())
-    return time.monotonic() - started
+    seconds = time.monotonic() - started
+    return from_first(lambda: seconds)
 
 
 def score_all(architectures, found, purpose, state, plan, reward, run, save_point, **protocol):
@@ -107,17 +116,7 @@ def score_all(architectures, found, purpose, state, plan, reward, run, save_poin
 def draw_architectures(plan, count, *purpose):
     """So many architectures, each equally likely."""
     random = random_generator(plan.run.random_seed, *purpose)
-    return [random_architecture(plan.levels, random) for _ in range(count)]
-
-
-def distinct_architectures(plan, count):
-    """So many distinct ones, in the order drawn; fewer if 20 times as many draws hold no more."""
-    random, found = random_generator(plan.run.random_seed, "candidates"), {}
-    for _ in range(20 * count):
-        if len(found) == count:
-            break
-        found.setdefault(random_architecture(plan.levels, random))
-    return list(found)
+    return [plan.random_architecture(random) for _ in range(count)]
 
 
 # How search.py runs it.

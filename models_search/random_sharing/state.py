@@ -6,6 +6,7 @@ from models.autogan.architecture import Architecture
 from models.errors import ArchitectureError
 from models_search.shared_gan.training import COUNTERS, SharedGan
 from utils.cli import UserError
+from utils.data.labels import saved_classes
 from utils.run.schema import COUNT, Each, Least, refuse_other_parts
 
 
@@ -29,6 +30,7 @@ class SearchState:
         return {
             "gan": self.shared.gan.state_dict(),
             "collapse": self.shared.collapse.state_dict(),
+            **saved_classes(self.shared.classes),
             "counters": {
                 "iteration": self.iteration,
                 "trained": self.trained,
@@ -57,6 +59,8 @@ class SearchState:
                 raise UserError(f"{source} holds no scores in {name}; use another one") from None
             if any(architecture.levels != plan.levels for architecture, _ in found):
                 raise UserError(f"{source} holds architectures of other sizes; use another one")
+            if plan.space is not None and not all(plan.space.has(architecture) for architecture, _ in found):
+                raise UserError(f"{source} holds architectures outside --only or the caps; use another one")
             setattr(state, name, found)
         return state
 

@@ -2,12 +2,18 @@
 
 from dataclasses import dataclass
 
+from models.conditioning import NONE
 from models.families import family
 from models.layers.fast_form import fast_form
 from utils.cli import UserError
+from utils.data.labels import Classes
+from utils.data.load import load_classes
+from utils.distributed import size
 from utils.precision import check_precision
 from utils.run.machine import device_memory
-from utils.training.inputs import steps_per_epoch
+from utils.training.checks import check_recipe
+from utils.training.inputs import refuse_uneven_batches, steps_per_epoch
+from utils.training.losses import LOSSES
 from utils.training.memory import on_meta, training_memory
 from utils.training.sizes import network_sizes
 
@@ -17,22 +23,28 @@ class TrainingPlan:
     """An architecture, the option groups that its training reads, and its length. Picklable.
 
     schedule: the group `derive`, or anything with its lr_decay, ema_decay, val_freq, sample_freq and
-    score_start. The length is either `iterations` of the generator or `passes` over the data.
+    score_start. average, rates: the groups of --ema_halflife and --lr_schedule; without rates they stay.
+    The length is either `iterations` of the generator or `passes` over the data.
     """
 
     architecture: object
     data: object
+    labels: object
     network: object
     cells: object
     weights: object
     training: object
+    recipe: object
     scoring: object
     run: object
     schedule: object
+    average: object
     num_eval_imgs: int
     fid_stat: str | None = None
     iterations: int | None = None
     passes: int | None = None
+    rates: object | None = None
+    classes: Classes | None = None  # of a conditional GAN
 
     def total_steps(self, num_images):
         """Discriminator steps of the whole training."""
@@ -40,9 +52,26 @@ class TrainingPlan:
             return self.iterations * self.training.n_critic
         return self.passes * steps_per_epoch(num_images, self.training)
 
+    def total_iterations(self, num_images):
+        """Generator iterations of the whole training."""
+        return -(-self.total_steps(num_images) // self.training.n_critic)
+
     def new_networks(self):
         """(generator, discriminator) of the architecture, not yet initialised."""
-        return family(self.architecture).networks(self.architecture, self.network.latent_dim, self.cells)
+        build, outputs = family(self.architecture).networks, LOSSES[self.training.loss].outputs
+        widths = self.network.latent_dim, self.cells
+        return build(self.architecture, *widths, outputs, self.conditioning)
+
+    @property
+    def label_source(self):
+        """Where labels come from, see utils.data.load.load_images."""
+        return self.labels.source if self.classes else None
+
+    @property
+    def conditioning(self):
+        """How the networks are conditioned."""
+        is_growing = self.architecture.family == "growing"
+        return NONE if is_growing else self.labels.conditioning(self.classes)
 
     def memory(self):
         """The Memory of the training."""
@@ -52,13 +81,26 @@ class TrainingPlan:
             if self.run.is_fast:
                 networks = tuple(map(fast_form, networks))
             return training_memory(
-                networks, self.training, batch, self.data.img_size, widths=widths, averages=1
+                networks,
+                self.training,
+                batch,
+                self.data.img_size,
+                widths=widths,
+                averages=1,
+                parts=self.recipe.accumulate,
             )
 
     def check(self, device):
         """Raise UserError unless the device computes in the precision and has the memory."""
         check_precision("--precision", self.training.precision, device)
+        if self.run.compile and size() > 1:
+            problem = f"the generator's batch norm needs all {size()} processes, so it cannot be compiled"
+            raise UserError(f"--compile: {problem}; leave it out")
+        refuse_uneven_batches(self.training)
+        check_recipe(self.training, self.recipe, self.architecture.family)
         self.refuse_single_values(self.training.gen_batch_size, self.training.dis_batch_size)
+        if self.iterations is not None:
+            self.refuse_late_decay(self.iterations)
         self.memory().check(device_memory(device))
 
     def refuse_single_values(self, *batch_sizes):
@@ -70,6 +112,13 @@ class TrainingPlan:
             raise UserError(
                 f"--bottom_width: 1 leaves the first cell's batch norm one value in a batch of 1; {cure}"
             )
+
+    def refuse_late_decay(self, iterations):
+        """Raise UserError if the learning rates would fall after the end, or warm up beyond it."""
+        for name in ("lr_decay_start", "lr_warmup"):
+            if self.rates and getattr(self.rates, name) >= iterations:
+                problem = f"the training ends after {iterations} iterations"
+                raise UserError(f"--{name}: {problem}; give fewer")
 
     def describe(self):
         """The plan as plain data, for --dry_run: no data set is read."""
@@ -85,7 +134,7 @@ class TrainingPlan:
         }
 
 
-GROUPS = ("data", "network", "cells", "weights", "training", "scoring", "run")
+GROUPS = ("data", "labels", "network", "cells", "weights", "training", "recipe", "scoring", "run")
 
 
 def training_plan(options, architecture):
@@ -100,4 +149,8 @@ def training_plan(options, architecture):
     else:
         length = {"passes": derive.max_epoch * options.training.n_critic}
     scores = {"num_eval_imgs": evaluation.num_eval_imgs, "fid_stat": evaluation.fid_stat}
-    return TrainingPlan(architecture, **groups, schedule=derive, **scores, **length)
+    schedules = {"schedule": derive, "average": options.average, "rates": options.rates}
+    classes = None
+    if architecture.family == "autogan":  # the others cannot be conditional
+        classes = load_classes(options.data, options.labels, options.reads_no_data)
+    return TrainingPlan(architecture, **groups, **schedules, **scores, **length, classes=classes)

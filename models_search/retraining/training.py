@@ -8,6 +8,7 @@ import torch
 from models.families import family
 from models.layers.fast_form import fast_form
 from utils.cli import UserError
+from utils.data.labels import Classes, refuse_other_classes, saved_classes
 from utils.images import save_gif
 from utils.metrics.generator import score_generator
 from utils.progress import Progress, progress_line
@@ -17,8 +18,12 @@ from utils.run.schema import COUNT, Each, Least, refuse_other_parts
 from utils.training.adversarial import StepFunctions
 from utils.training.compiled import compile_discriminator, compile_generator, compiles_discriminator
 from utils.training.gan import Gan, new_gan
+from utils.training.heads import heads_of
 from utils.training.loop import MOST_ROLLBACKS, look_steps, train
 from utils.training.losses import loss_schedule
+from utils.training.recipe import recipe_schedule
+from utils.training.samples import sample_rows
+from utils.training.schedules import average_decay, rate_factors
 
 SECONDS_PER_LINE = 60  # of the log
 
@@ -34,6 +39,7 @@ class TrainingState:
     history: list = field(default_factory=list)  # {"iteration", "is_mean", "fid", ...} of every scoring
     scored_step: int = -1  # the step at which it was scored last
     rollbacks: int = 0
+    classes: Classes | None = None  # of a conditional GAN
 
     def to_saved(self):
         """Plain data and tensors, for `restore`. test.py reads them too."""
@@ -45,6 +51,7 @@ class TrainingState:
             "history": self.history,
             "scored_step": self.scored_step,
             "rollbacks": self.rollbacks,
+            **saved_classes(self.classes),
         }
 
     def restore(self, saved, source):
@@ -53,6 +60,7 @@ class TrainingState:
         Raises UserError, beginning with `source`, where it does not fit.
         """
         refuse_other_parts(saved, Least(position=COUNT), source)
+        refuse_other_classes(saved, self.classes, source)
         scores, gan = Least(iteration=COUNT, fid=float), self.gan.schema(all_trained=saved["position"] > 0)
         wanted = Least(
             architecture=str(self.architecture), gan=gan, position=COUNT, best=(None, scores),
@@ -82,7 +90,7 @@ class Scorer:
         scores, differences = score_generator(
             state.gan.average, self.feature_nets, self.reals, num_images=plan.num_eval_imgs,
             splits=plan.scoring.is_splits, batch_size=plan.scoring.eval_batch_size, seed=plan.run.random_seed,
-            progress="  scoring", stop_if_asked=stop_if_asked,
+            progress="  scoring", stop_if_asked=stop_if_asked, classes=plan.classes,
         )  # fmt: skip
         iteration = state.step // plan.training.n_critic
         self.run.log(f"iteration {iteration}: {scores.text()}")
@@ -104,10 +112,14 @@ def train_generator(state, plan, inputs, total, scorer, run, save_point):
     """
     gan, schedule, n_critic, epoch = state.gan, plan.schedule, plan.training.n_critic, inputs.steps_per_epoch
     loss_at = loss_schedule(plan.training.loss, plan.run.random_seed, device=inputs.images.device)
-    lr_factor = (lambda step: 1 - step / total) if schedule.lr_decay else None
+    seed = plan.run.random_seed
+    recipe_at = recipe_schedule(plan.recipe, plan.training, seed, steps_per_epoch=epoch)
+    first_factor, lr_factor = rate_factors(schedule.lr_decay, plan.rates, total, n_critic)
+    heads = heads_of(gan.discriminator, plan.conditioning)
 
     def functions_at(step):
-        return StepFunctions(gan.generator, gan.discriminator, loss_at(step), key="derived")
+        form = "derived", recipe_at(step), heads
+        return StepFunctions(gan.generator, gan.discriminator, loss_at(step), *form)
 
     def is_due(epochs):
         return state.step == total or (state.step > 0 and state.step % (epochs * epoch) == 0)
@@ -120,6 +132,7 @@ def train_generator(state, plan, inputs, total, scorer, run, save_point):
 
     if state.step == 0:
         sample_grid(state, plan, run)
+        gan.scale_learning_rates(first_factor)
     score_if_due()
     gan.generator.train()
     gan.discriminator.train()
@@ -128,18 +141,21 @@ def train_generator(state, plan, inputs, total, scorer, run, save_point):
     with Progress(total, "training", "iteration", first, n_critic, stays=True) as progress:
         looks = train(
             gan, inputs, functions_at, steps, plan.training, first=first, rollbacks=state.rollbacks,
-            log=run.log, ema_decay=schedule.ema_decay, lr_factor=lr_factor, progress=progress,
+            log=run.log, ema_decay=average_decay(schedule.ema_decay, plan.average, plan.training),
+            lr_factor=lr_factor, progress=progress,
         )  # fmt: skip
         for look in looks:
             state.step, state.rollbacks = look.step, look.rollbacks
-            figures = {**look.figures(), "g_lr": float(gan.generator_optimizer.param_groups[0]["lr"])}
+            rate = float(gan.generator_optimizer.param_groups[0]["lr"])
+            figures = {**look.figures(), "g_lr": rate, **gan.figures()}
             run.record(state.step, figures, "train", state.step // n_critic)
             progress.show(figures)
             if time.monotonic() - last_line > SECONDS_PER_LINE:
                 last_line = time.monotonic()
                 position, total_iterations = f"iteration {state.step // n_critic}", total // n_critic
                 done, left = state.step - first, total - state.step
-                run.log(progress_line(position, total_iterations, figures, last_line - started, done, left))
+                seconds, most = last_line - started, save_point.seconds_left()
+                run.log(progress_line(position, total_iterations, figures, seconds, done, left, most=most))
             if is_due(schedule.sample_freq):
                 sample_grid(state, plan, run)
             save_point.reached()
@@ -147,13 +163,18 @@ def train_generator(state, plan, inputs, total, scorer, run, save_point):
 
 
 def sample_grid(state, plan, run):
-    """The average generator's images of 100 fixed noise vectors."""
+    """The average generator's images of fixed noise vectors: 100, or ten of each class.
+
+    As many at once as in scoring.
+    """
     average = state.gan.average.eval()
     device = next(average.parameters()).device
     fixed = random_generator(plan.run.random_seed, "grid")
     with torch.inference_mode():
-        images = average(torch.randn(100, average.latent_dim, generator=fixed).to(device))
-    run.grid(f"iteration_{state.step // plan.training.n_critic:06d}", images, state.step)
+        images, rows = sample_rows(
+            average, average.latent_dim, fixed, device, plan.classes, batch_size=plan.scoring.eval_batch_size
+        )
+    run.grid(f"iteration_{state.step // plan.training.n_critic:06d}", images, state.step, rows)
 
 
 def new_state(plan, device):
@@ -163,12 +184,16 @@ def new_state(plan, device):
         generator, discriminator = family(architecture).initialise(*plan.new_networks(), plan.weights)
     if is_fast:
         generator, discriminator = fast_form(generator), fast_form(discriminator)
-    gan = new_gan(generator, discriminator, device, plan.training, with_average=True, fast=is_fast)
+    form = {"recipe": plan.recipe, "with_average": True, "fast": is_fast}
+    gan = new_gan(generator, discriminator, device, plan.training, **form)
     if run.compile and not plan.weights.g_spectral_norm:
         compile_generator(gan.generator)
-    if compiles_discriminator(run, plan.training) and family(architecture).compiles_discriminator:
+    if (
+        compiles_discriminator(run, plan.training, plan.recipe)
+        and family(architecture).compiles_discriminator
+    ):
         compile_discriminator(gan.discriminator)
-    return TrainingState(architecture, gan)
+    return TrainingState(architecture, gan, classes=plan.classes)
 
 
 def start_from(gan, path, architecture):
@@ -193,4 +218,5 @@ def training_results(plan, state, run):
     names = ("architecture", "resolution", "generator_parameters", "generator_macs")
     save_gif(sorted(run.samples.glob("iteration_*.png")), run.samples / "training.gif")
     scores = {"final": state.history[-1], "best": state.best, "history": state.history}
-    return {**{name: sizes[name] for name in names}, **scores, "seconds": run.seconds()}
+    known = {"classes": list(plan.classes.names)} if plan.classes else {}
+    return {**{name: sizes[name] for name in names}, **known, **scores, "seconds": run.seconds()}

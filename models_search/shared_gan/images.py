@@ -19,6 +19,11 @@ class LevelImages:
             lru_cache(maxsize=1)(self._statistics_at),
         )
 
+    @property
+    def image_set(self):
+        """All of them, not resized."""
+        return self._image_set
+
     def _at(self, level):
         return self._image_set.resized(self._resolutions[level], self._device, num_workers=self._num_workers)
 

@@ -9,6 +9,7 @@ from models_search.search_space import every_cell
 from utils.randomness import global_seed
 from utils.training.compiled import compile_discriminator, compiles_discriminator
 from utils.training.gan import new_gan
+from utils.training.losses import LOSSES
 from utils.training.memory import on_meta, training_memory
 from utils.training.sizes import network_sizes
 
@@ -23,16 +24,21 @@ def shared_generator(levels=3, **widths):
     return Generator([every_cell(level) for level in range(levels)], **widths)
 
 
-def shared_networks(levels, latent_dim, cells, weights=None):
+def shared_networks(plan, weights=None):
     """(generator, discriminator), their weights drawn from torch's global generator in this order.
 
-    cells, weights: the option groups of these names. Without `weights`: for counting only.
+    plan: of any search that shares weights; its `levels`, its `conditioning` and the option groups network,
+    cells and training are read here. weights: the option group of this name. Without it: for counting only.
     """
-    widths = {"latent_dim": latent_dim, "gf_dim": cells.gf_dim, "bottom_width": cells.bottom_width}
-    generator = shared_generator(levels, **widths)
+    cells, conditioning = plan.cells, plan.conditioning
+    widths = {"gf_dim": cells.gf_dim, "bottom_width": cells.bottom_width}
+    widths["num_classes"] = conditioning.num_classes
+    generator = shared_generator(plan.levels, latent_dim=plan.network.latent_dim, **widths)
     if weights:
         generator = prepare(generator, weights.init_type, weights.g_spectral_norm)
-    discriminator = Discriminator(levels, cells.df_dim)
+    outputs = LOSSES[plan.training.loss].outputs
+    form = {"halvings": cells.df_halvings, "outputs": outputs, "deeper": cells.df_depth}
+    discriminator = Discriminator(plan.levels, cells.df_dim, conditioning=conditioning, **form)
     if weights:
         discriminator = prepare(discriminator, weights.init_type, weights.d_spectral_norm)
     return generator, discriminator
@@ -41,11 +47,10 @@ def shared_networks(levels, latent_dim, cells, weights=None):
 def shared_network_sizes(plan):
     """Parameters and MACs of the shared networks, counted without allocating them.
 
-    plan: of any search that shares weights; its `levels` and the option groups network and cells are read.
+    plan: as for `shared_networks`.
     """
     with on_meta(WIDTHS):
-        networks = shared_networks(plan.levels, plan.network.latent_dim, plan.cells)
-        return network_sizes(*networks, plan.cells.bottom_width << plan.levels)
+        return network_sizes(*shared_networks(plan), plan.cells.bottom_width << plan.levels)
 
 
 def shared_gan_memory(plan):
@@ -55,26 +60,26 @@ def shared_gan_memory(plan):
     """
     architecture = Architecture(tuple(every_cell(level)[0] for level in range(plan.levels)))
     with on_meta(WIDTHS):
-        networks = shared_networks(plan.levels, plan.network.latent_dim, plan.cells)
+        networks = shared_networks(plan)
         if plan.run.is_fast:
             networks = tuple(map(fast_form, networks))
         return training_memory(
             networks, plan.training, plan.scoring.eval_batch_size, plan.cells.bottom_width << plan.levels,
-            widths=WIDTHS, architecture=architecture,
+            widths=WIDTHS, parts=plan.recipe.accumulate, architecture=architecture,
         )  # fmt: skip
 
 
 def new_shared_gan(plan, device, resets=0):
     """A Gan with initial weights, which are different after each dynamic reset.
 
-    plan: of any search that shares weights. Its number of `levels` and the option groups network, cells,
-    weights, training and run are read here.
+    plan: of any search that shares weights. Its number of `levels`, its `conditioning` and the option groups
+    network, cells, weights, training, recipe and run are read here.
     """
     with global_seed(plan.run.random_seed, "shared GAN", resets):
-        latent_dim = plan.network.latent_dim
-        generator, discriminator = shared_networks(plan.levels, latent_dim, plan.cells, plan.weights)
+        generator, discriminator = shared_networks(plan, plan.weights)
     if plan.run.is_fast:
         generator, discriminator = fast_form(generator), fast_form(discriminator)
-    if compiles_discriminator(plan.run, plan.training):
+    if compiles_discriminator(plan.run, plan.training, plan.recipe):
         compile_discriminator(discriminator)
-    return new_gan(generator, discriminator, device, plan.training, fast=plan.run.is_fast)
+    gan = {"recipe": plan.recipe, "fast": plan.run.is_fast}
+    return new_gan(generator, discriminator, device, plan.training, **gan)

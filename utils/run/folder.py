@@ -11,6 +11,7 @@ logs/EXP_NAME_TIME/
 
 import fcntl
 import json
+import math
 import os
 import shlex
 import shutil
@@ -26,12 +27,15 @@ from tqdm import tqdm
 
 from utils.cli import UserError, naming, warn
 from utils.console import go_on_without
+from utils.distributed import Lost, from_first, highest, is_first, size
 from utils.images import grid, save_picture
 from utils.progress import spoken
 from utils.run.checkpoint import load_latest, save_checkpoint
 from utils.run.files import write_json, write_text
+from utils.run.follower import Follower
 from utils.run.machine import environment
 from utils.run.schema import COUNT, Least, refuse_other_parts
+from utils.run.together import refuse_other_options
 
 POSITION = Least(  # what Run.save adds; what it did not always add comes as None
     options=dict, step=COUNT, metrics_bytes=COUNT, scored_bytes=(None, COUNT), seconds=(float, COUNT)
@@ -50,7 +54,7 @@ class Run:
         self.folder, self.options, self.label = Path(folder), options, label
         self.models, self.logs, self.samples = (self.folder / name for name in ("Model", "Log", "Samples"))
         self.metrics, self.scored = self.logs / "metrics.jsonl", self.folder / "scored.jsonl"
-        self._earlier_seconds, self._started = 0.0, time.monotonic()
+        self._earlier_seconds, self._started, self._lock = 0.0, time.monotonic(), None
 
     @classmethod
     def create(cls, root, exp_name, options, device=None):
@@ -81,12 +85,14 @@ class Run:
         return run
 
     @classmethod
-    def at(cls, folder, options, device=None, label=""):
+    def at(cls, folder, options, device=None, label="", patience=0):
         """(run, its newest checkpoint) in exactly this folder, for work that the same command goes on with.
 
         The checkpoint is None if there is none, or none that is whole: then the run begins anew.
+        patience: seconds to wait for another process that still writes there.
         """
         run, saved = cls(folder, options, label), None
+        run._lock_folder(patience)
         with suppress(UserError):
             saved, _ = load_latest(run.models)
         if saved:
@@ -124,13 +130,8 @@ class Run:
 
         From here on the program goes on if its console fails.
         """
-        # Stays open: the lock is released when the process ends, even if it is killed.
-        self._lock = open(self.folder / ".lock", "a")
-        try:
-            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            message = f"another process is writing to {self.folder}; let it end, or stop it first"
-            raise UserError(f"--load_path: {message}") from None
+        if self._lock is None:
+            self._lock_folder()
         self.metrics.touch()
         for file, kept in ((self.metrics, metrics_bytes), (self.scored, scored_bytes)):
             if file.exists():
@@ -142,12 +143,29 @@ class Run:
         with naming(self.logs / "events"):
             self._tensorboard = EventsWriter(str(self.logs / "events"))
 
+    def _lock_folder(self, patience=0):
+        """Lock the folder, or raise UserError if another process does not give it up in so many seconds."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Stays open: the lock is released when the process ends, even if it is killed.
+        self._lock, end = open(self.folder / ".lock", "a"), time.monotonic() + patience
+        while True:
+            try:
+                return fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if time.monotonic() >= end:
+                    message = f"another process is writing to {self.folder}; let it end, or stop it first"
+                    raise UserError(f"--load_path: {message}") from None
+            time.sleep(0.5)
+
     @contextmanager
     def removed_if_refused(self):
-        """Inside, a mistake of the user's removes the folder of a run that has just been made."""
+        """Inside, a mistake of the user's removes the folder of a run that has just been made.
+
+        The mistake may be one that another process has found.
+        """
         try:
             yield
-        except UserError:
+        except (UserError, Lost):
             if not any(self.models.iterdir()):
                 self.close()
                 shutil.rmtree(self.folder)
@@ -158,6 +176,10 @@ class Run:
     def seconds(self):
         """How long the run has taken, including earlier processes up to their last checkpoints."""
         return self._earlier_seconds + time.monotonic() - self._started
+
+    def is_past(self, deadline):
+        """Whether the run has taken more seconds than `deadline`, by the clock of the first process."""
+        return deadline < math.inf and bool(highest(is_first() and self.seconds() > deadline))
 
     def log(self, message):
         """One line on the console, above any progress bar, and in log.txt."""
@@ -284,10 +306,25 @@ def open_run(options, values, saved, device):
     options: the run options. values: all options as plain data. saved: the checkpoint to go on from, or None.
     --folder_file gets the folder's path.
     """
-    if saved:
-        run = Run.reopen(options.load_path, saved, values)
-    else:
-        run = Run.create("logs", options.exp_name, values, device)
+    refuse_other_options(values)
+    if not saved:
+        return new_run("logs", options, values, device)
+    return _of_all(options, values, Run.reopen, options.load_path, saved, values)
+
+
+def new_run(root, options, values, device):
+    """The Run of a script in a new folder root/EXP_NAME_TIME; the arguments are those of `open_run`."""
+    return _of_all(options, values, Run.create, root, options.exp_name, values, device)
+
+
+def _of_all(options, values, open_folder, *arguments):
+    """The Run that open_folder(*arguments) returns in the first process, and a Follower in the others."""
+    run = open_folder(*arguments) if is_first() else None
+    folder = from_first(lambda: run.folder)
+    if run is None:
+        return Follower(folder, values)
     if options.folder_file:
         write_text(options.folder_file, f"{run.folder}\n")
+    if size() > 1:
+        run.log(f"{size()} processes share every batch and every score")
     return run

@@ -10,15 +10,16 @@ from utils.progress import say
 from utils.run.files import open_regular
 
 
-def find_interrupted(root, exp_name, options, free):
+def find_interrupted(root, exp_name, options, free, later=()):
     """The newest folder root/EXP_NAME_* of an interrupted run with these options, or None.
 
-    options: {option: value} of this call. free: names of options that may differ. A run was interrupted if it
-    has a checkpoint but no results, and no process writes to it.
+    options: {option: value} of this call. free: names of options that may differ. later: {option: value} of
+    options that an older run does not name. A run was interrupted if it has a checkpoint but no results, and
+    no process writes to it.
     """
     wanted = _without(options, free)
     for folder in sorted(Path(root).glob(f"{glob.escape(exp_name)}_*"), reverse=True):
-        if _read_options(folder / "config.json", free) == wanted and _is_interrupted(folder):
+        if _read_options(folder / "config.json", free, later) == wanted and _is_interrupted(folder):
             say(f"going on with {folder}, which was interrupted; --resume never starts anew")
             return str(folder)
     return None
@@ -29,11 +30,11 @@ def _without(options, free):
     return json.loads(json.dumps({name: value for name, value in options.items() if name not in free}))
 
 
-def _read_options(path, free):
+def _read_options(path, free, later):
     """The options of a run's config.json, but for the free ones; None if there are none to read."""
     try:
         with open_regular(path, "--resume", "leave it out") as file:
-            return _without(json.loads(file.read().decode())["options"], free)
+            return _without(dict(later) | json.loads(file.read().decode())["options"], free)
     except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 

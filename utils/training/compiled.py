@@ -12,6 +12,7 @@ import logging
 import torch
 
 from utils.cli import UserError
+from utils.training.recipe import differentiates_gradients
 
 
 def check_compiler(device):
@@ -44,10 +45,10 @@ def compile_discriminator(discriminator):
     discriminator.logits = torch.compile(discriminator.logits, dynamic=False)
 
 
-def compiles_discriminator(run, training):
+def compiles_discriminator(run, training, recipe):
     """Whether --compile also compiles the discriminator.
 
-    Its spectral norms must be joint (--fast on), and WGAN-GP is out because it differentiates gradients. run,
-    training: the option groups of these names.
+    Its spectral norms must be joint (--fast on), and gradient penalties are out because they differentiate
+    gradients. run, training, recipe: the option groups of these names.
     """
-    return run.compile and run.is_fast and training.loss == "hinge"
+    return run.compile and run.is_fast and not differentiates_gradients(training, recipe)

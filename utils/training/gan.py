@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 
 import torch
 
+from utils.distributed import size
 from utils.precision import fast_memory_format
 from utils.run.schema import Each, Least, Some
+from utils.training.adaptive import Adaptive
 from utils.training.cuda_graphs import CudaRecorder, NoGraphs, StepGraphs
+from utils.training.whole_batch import share_batches
 
 
 @dataclass
@@ -18,7 +21,7 @@ class Gan:
     """The state of a GAN in training.
 
     average: the moving average generator, or None. graphs: the training steps recorded on a GPU, which are
-    not saved.
+    not saved. adaptive: the state of ADA, or None.
     """
 
     generator: torch.nn.Module
@@ -27,6 +30,7 @@ class Gan:
     discriminator_optimizer: torch.optim.Optimizer
     average: torch.nn.Module | None = None
     graphs: StepGraphs | NoGraphs = field(default_factory=NoGraphs)
+    adaptive: Adaptive | None = None
 
     def networks(self):
         """{name: network}."""
@@ -40,15 +44,22 @@ class Gan:
             "discriminator_optimizer": self.discriminator_optimizer,
         }
 
+    def figures(self):
+        """{name: number} for the log: ADA's probability, if there is one. Waits for the device."""
+        return {"ada_p": float(self.adaptive.probability)} if self.adaptive else {}
+
     def state_dict(self):
         """The state of every part; its tensors are the live ones, not copies."""
         parts = {**self.networks(), **self.optimizers()}
+        parts |= {"adaptive": self.adaptive} if self.adaptive else {}
         return {name: part.state_dict() for name, part in parts.items()}
 
     def schema(self, all_trained=False):
         """What `load_state_dict` reads, see utils.run.schema. all_trained: every parameter has been."""
         networks = {name: dict(network.state_dict()) for name, network in self.networks().items()}
-        return networks | {name: adam_schema(adam, all_trained) for name, adam in self.optimizers().items()}
+        adaptive = {"adaptive": self.adaptive.state_dict()} if self.adaptive else {}
+        adams = {name: adam_schema(adam, all_trained) for name, adam in self.optimizers().items()}
+        return networks | adams | adaptive
 
     def load_state_dict(self, state):
         """Load the state of networks with the same shapes.
@@ -59,6 +70,8 @@ class Gan:
             network.load_state_dict(state[name])
         for name, optimizer in self.optimizers().items():
             load_adam(optimizer, state[name])
+        if self.adaptive:
+            self.adaptive.load_state_dict(state["adaptive"])
         self.graphs.clear()
 
     def snapshot(self, earlier=None):
@@ -86,16 +99,21 @@ class Gan:
                 _set_lr(group, group["initial_lr"] * factor)
 
 
-def new_gan(generator, discriminator, device, training, *, with_average=False, fast=True):
+def new_gan(generator, discriminator, device, training, *, recipe=None, with_average=False, fast=True):
     """A Gan of two networks, moved to the device, with Adam. The average generator starts as a copy.
 
-    training: the training options; learning rates, Adam's betas and the precision are read here.
-    fast: use a faster memory format and fused Adam, and record steps on a GPU; equal up to rounding.
+    training: the training options; learning rates, Adam's betas and the precision are read here. recipe: the
+    option group of this name, read for ADA; None: without it.
+    fast: use a faster memory format and fused Adam, and record steps on a GPU; equal up to rounding. Steps of
+    several processes are not recorded.
     """
+    if size() > 1:
+        share_batches(generator)
+        share_batches(discriminator)
     generator = place(generator, device, fast, training.precision)
     discriminator = place(discriminator, device, fast, training.precision)
     average = copy.deepcopy(generator).requires_grad_(False) if with_average else None
-    recorded = fast and device.type == "cuda"
+    recorded = fast and device.type == "cuda" and size() == 1
     optimizers = []
     for network, lr in ((generator, training.g_lr), (discriminator, training.d_lr)):
         group = {"params": list(network.parameters()), "initial_lr": lr}
@@ -107,7 +125,8 @@ def new_gan(generator, discriminator, device, training, *, with_average=False, f
         adam._warned_capturable_if_run_uncaptured = True
         optimizers.append(adam)
     graphs = StepGraphs(CudaRecorder(device)) if recorded else NoGraphs()
-    return Gan(generator, discriminator, *optimizers, average, graphs)
+    adaptive = Adaptive(recipe, device) if recipe and recipe.ada_target is not None else None
+    return Gan(generator, discriminator, *optimizers, average, graphs, adaptive)
 
 
 def place(network, device, fast, precision="float32"):
@@ -170,6 +189,7 @@ def load_adam(optimizer, state):
 def update_average(average, network, decay=0.999):
     """Move the average generator a step: average = decay * average + (1 - decay) * trained.
 
+    decay: a number, or a 0-d tensor of the networks' device, which a recorded step reads each time.
     Parameters and batch norm's running statistics are averaged. Other buffers (batch norm's step counter,
     spectral norm's vectors) are copied, because their average means nothing.
     """
@@ -180,4 +200,7 @@ def update_average(average, network, decay=0.999):
             values.append(value)
         else:
             buffer.copy_(value)
-    torch._foreach_lerp_(averages, values, 1 - decay)
+    if torch.is_tensor(decay):
+        torch._foreach_add_(averages, torch._foreach_mul(torch._foreach_sub(values, averages), 1 - decay))
+    else:
+        torch._foreach_lerp_(averages, values, 1 - decay)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 
 from utils.cli import Ending
+from utils.distributed import own_rows, size
 from utils.precision import multiplying
 from utils.training.adversarial import discriminator_step, generator_step
 
@@ -57,7 +58,7 @@ def train(
     inputs: a StepInputs, or anything with its `batches`. functions_at(step): the StepFunctions of a step.
     options: the training options; `precision`, `max_grad_norm` and `on_nan` are read here.
     rollbacks: how often the run has rolled back before. log(message): called at each further rollback.
-    ema_decay: of the average generator, per generator step.
+    ema_decay: of the average generator, per generator step; a number, or a function of the step.
     lr_factor(step): factor of both initial learning rates, set after the generator's update in a step.
     progress: a Progress that counts the steps.
     Raises Diverged at NaN or infinity, unless `on_nan` is "rollback", which allows three rollbacks.
@@ -85,27 +86,39 @@ def train_steps(gan, batches, functions_at, options, *, ema_decay=0.999, lr_fact
     """Train on some batches; see `train`. Returns the losses of both networks as lists, see Look."""
     device, max_grad_norm = next(gan.generator.parameters()).device, options.max_grad_norm
     # A recorded step holds these values fixed, so they are part of its key.
-    way = (options.precision, max_grad_norm, ema_decay, gan.generator.training)
+    fixed_decay = None if callable(ema_decay) else ema_decay
+    way = (options.precision, max_grad_norm, fixed_decay, gan.generator.training)
     steps, d_results, g_results = [], [], []
     with multiplying(options.precision, device, autocast=False), gan.graphs.stream():
         for batch in batches:
             functions = functions_at(batch.step).in_precision(options.precision, device)
-            key = functions.key and (functions.key, *way)
+            key = functions.key and (functions.key, functions.recipe.key, *way)
             steps.append(batch.step)
 
             # Update the discriminator.
-            update = partial(discriminator_step, gan, functions, max_grad_norm=max_grad_norm)
-            inputs = batch.real, batch.noise, *functions.loss.draw(batch.real)
+            labels = _if_any(batch.labels)
+            share = len(batch.real) / (batch.count or len(batch.real))
+            rates = {"max_grad_norm": max_grad_norm, "labelled": bool(labels), "share": share}
+            update = partial(discriminator_step, gan, functions, **rates)
+            inputs = [batch.real, batch.noise, *labels, *draw_own(functions.loss, batch)]
+            inputs += functions.recipe.draw("discriminator", batch.noise, batch.real)
             name = _recording("D", key, gan.discriminator_optimizer)
             d_results.append(gan.graphs.run(name, update, *inputs))
+            if gan.adaptive:
+                gan.adaptive.adjust(batch.step)
 
             # Update the generator and its average.
             g_results.append(None)
             if batch.generator_noise is not None:
-                rates = {"max_grad_norm": max_grad_norm, "ema_decay": ema_decay}
+                rates |= {"ema_decay": fixed_decay}
                 update = partial(generator_step, gan, functions, **rates)
+                noise, labels, real = generator_inputs(batch, functions)
+                inputs = [noise, *_if_any(labels), *_if_any(real)]
+                inputs += functions.recipe.draw("generator", noise, real)
+                if fixed_decay is None:
+                    inputs.append(torch.full((), ema_decay(batch.step), dtype=torch.float64, device=device))
                 name = _recording("G", key, gan.generator_optimizer)
-                g_results[-1] = gan.graphs.run(name, update, batch.generator_noise)
+                g_results[-1] = gan.graphs.run(name, update, *inputs)
                 if lr_factor:
                     gan.scale_learning_rates(lr_factor(batch.step))
 
@@ -114,6 +127,34 @@ def train_steps(gan, batches, functions_at, options, *, ema_decay=0.999, lr_fact
     for step, *figures in zip(steps, d_losses, d_norms, g_losses, g_norms):
         refuse_non_finite(dict(zip(FIGURES, figures)), f"step {step}")
     return d_losses, g_losses
+
+
+def draw_own(loss, batch):
+    """The random tensors of a step: drawn for the whole batch, of which this process takes its rows."""
+    if size() == 1:
+        return loss.draw(batch.real)
+    whole = batch.real[:1].expand(batch.count, *batch.real.shape[1:])  # only its shape and device are read
+    return tuple(tensor[own_rows(batch.count)] for tensor in loss.draw(whole))
+
+
+def generator_inputs(batch, functions):
+    """(noise, labels or None, real images or None) of the generator's update.
+
+    Real images only if its loss reads some: as many, if in pairs. A conditional discriminator judges both by
+    the same labels, so there are as many then, too, of the real images' classes.
+    """
+    noise, real, labels = batch.generator_noise, batch.real, batch.generator_labels
+    if not functions.loss.reads_real:
+        return noise, labels, None
+    if labels is not None:
+        count = min(len(noise), len(real))
+        return noise[:count], batch.labels[:count], real[:count]
+    return noise[: len(real)] if functions.loss.in_pairs else noise, None, real
+
+
+def _if_any(tensor):
+    """A tensor as the input of a step, or none."""
+    return () if tensor is None else (tensor,)
 
 
 FIGURES = (

@@ -1,6 +1,7 @@
-"""The adversarial losses.
+"""The adversarial losses, each with its source.
 
-They call the discriminator as a function: images (N, 3, R, R) -> logits (N, 1).
+They call the discriminator as a function: images (N, 3, R, R) -> logits (N, outputs). What a loss needs is
+written beside it, and utils.training.recipe checks it before a run.
 """
 
 from typing import Callable, NamedTuple
@@ -16,12 +17,23 @@ def _draw_nothing(real):
 
 
 class AdversarialLoss(NamedTuple):
-    """What the two networks minimise."""
+    """What the two networks minimise.
+
+    The discriminator's loss judges the real images first, the generator's the generated ones: each batch is
+    augmented by random numbers of its own.
+    """
 
     discriminator: Callable  # (discriminate, real, fake, *random) -> scalar
-    generator: Callable  # (discriminate, fake) -> scalar
-    # (real) -> the random tensors of a step; they are its inputs, so that it can be recorded
+    generator: Callable  # (discriminate, fake) -> scalar; (discriminate, fake, real) if it reads real images
+    # (real) -> the random tensors of a step, a row for each image, whose values are not read; they are the
+    # step's inputs, so that it can be recorded
     draw: Callable = _draw_nothing
+    outputs: int = 1  # of the discriminator
+    reads_real: bool = False  # whether the generator's loss needs real images
+    in_pairs: bool = False  # whether the i-th generated image is compared with the i-th real one
+    of_batch: bool = False  # whether every image is compared with all others of its batch
+    has_penalty: bool = False  # whether the discriminator's loss differentiates a gradient
+    is_signed: bool = False  # whether a logit above 0 means that an image is taken for real
 
 
 def _hinge_discriminator(discriminate, real, fake):
@@ -34,7 +46,7 @@ def _minus_mean_logit(discriminate, fake):
 
 # Section 3.3.1. The generator's term is that of the authors' code: the paper's min(0, D(G(z))) has no
 # gradient where the discriminator is fooled.
-hinge = AdversarialLoss(_hinge_discriminator, _minus_mean_logit)
+hinge = AdversarialLoss(_hinge_discriminator, _minus_mean_logit, is_signed=True)
 
 
 def wasserstein_gradient_penalty(penalty=10.0, drift=0.001, generator=None):
@@ -55,16 +67,98 @@ def wasserstein_gradient_penalty(penalty=10.0, drift=0.001, generator=None):
         distance = fake_logits.mean() - real_logits.mean()
         return distance + penalty * (slope - 1).square().mean() + drift * real_logits.square().mean()
 
-    return AdversarialLoss(discriminator, _minus_mean_logit, draw)
+    return AdversarialLoss(discriminator, _minus_mean_logit, draw, has_penalty=True)
+
+
+# Goodfellow et al. 2014: cross entropy, and for the generator -log D(G(z)) instead of log(1 - D(G(z))).
+
+
+def _logistic_discriminator(discriminate, real, fake):
+    return F.softplus(-discriminate(real)).mean() + F.softplus(discriminate(fake)).mean()
+
+
+def _logistic_generator(discriminate, fake):
+    return F.softplus(-discriminate(fake)).mean()
+
+
+non_saturating = AdversarialLoss(_logistic_discriminator, _logistic_generator, is_signed=True)
+
+
+# Jolicoeur-Martineau 2019 (arXiv 1807.00734): each image against the mean logit of the other kind.
+
+
+def _relativistic_hinge(above, below):
+    """The hinge that wants the logits `above` 1 over the mean of those `below`, and these 1 under theirs."""
+    over, under = above - below.mean(), below - above.mean()
+    return (F.relu(1.0 - over).mean() + F.relu(1.0 + under).mean()) / 2
+
+
+relativistic_hinge = AdversarialLoss(
+    lambda discriminate, real, fake: _relativistic_hinge(discriminate(real), discriminate(fake)),
+    lambda discriminate, fake, real: _relativistic_hinge(discriminate(fake), discriminate(real)),
+    reads_real=True,
+    of_batch=True,
+)
+
+
+# Huang et al. 2024 (R3GAN, arXiv 2501.05441): relativistic pairing. Its penalties R1 and R2 are those of
+# --r1_gamma, see utils.training.recipe.
+
+relativistic_pairing = AdversarialLoss(
+    lambda discriminate, real, fake: F.softplus(-discriminate(real) + discriminate(fake)).mean(),
+    lambda discriminate, fake, real: F.softplus(-discriminate(fake) + discriminate(real)).mean(),
+    reads_real=True,
+    in_pairs=True,
+)
+
+
+# Wang et al. 2019 (arXiv 1812.09916): MMD with the repulsive loss, kernel exp(-|a - b|^2 / 2) of the outputs.
+
+
+def _kernel(a, b, least=0.0, most=float("inf")):
+    """exp(-d / 2) for the squared distances d of all pairs, kept between two bounds: (N, M)."""
+    distances = (a[:, None] - b[None]).square().sum(2)
+    return torch.exp(-distances.clamp(least, most) / 2)
+
+
+def _mean_of_others(kernel):
+    """The mean without the diagonal; 0 for a single image, which has no others."""
+    pairs = len(kernel) * (len(kernel) - 1)
+    return (kernel.sum() - kernel.diagonal().sum()) / max(pairs, 1)
+
+
+def _repulsive_discriminator(discriminate, real, fake):
+    real, fake = discriminate(real), discriminate(fake)
+    return _mean_of_others(_kernel(real, real, most=4.0)) - _mean_of_others(_kernel(fake, fake, least=0.25))
+
+
+def _mmd_generator(discriminate, fake, real):
+    fake, real = discriminate(fake), discriminate(real)
+    within = _mean_of_others(_kernel(fake, fake)) + _mean_of_others(_kernel(real, real))
+    return within - 2 * _kernel(fake, real).mean()
+
+
+repulsive_mmd = AdversarialLoss(
+    _repulsive_discriminator, _mmd_generator, outputs=16, reads_real=True, of_batch=True
+)
+
+LOSSES = {
+    "hinge": hinge,
+    "wgan-gp": wasserstein_gradient_penalty(),
+    "non-saturating": non_saturating,
+    "relativistic-hinge": relativistic_hinge,
+    "r3gan": relativistic_pairing,
+    "mmd": repulsive_mmd,
+}
 
 
 def loss_schedule(name, seed, *purpose, device):
-    """A function step -> AdversarialLoss, for the loss "hinge" or "wgan-gp".
+    """A function step -> AdversarialLoss, for one of LOSSES.
 
     WGAN-GP's random points depend only on seed, purpose and step.
     """
-    if name == "hinge":
-        return lambda step: hinge
+    if name != "wgan-gp":
+        return lambda step: LOSSES[name]
 
     def at(step):
         random = random_generator(seed, *purpose, "gradient penalty", step, device=device)

@@ -89,7 +89,7 @@ def finished_run(script, words, folder_file):
             return folder
     name = ["--exp_name", folder_file.name, "--folder_file", str(folder_file)]
     command = [sys.executable, str(ROOT / script), *words, *name]
-    print(shlex.join(command[1:]), flush=True)
+    print("python", shlex.join([script, *command[2:]]), flush=True)
     code = subprocess.run(command).returncode
     if code:
         raise UserError(f"PLAN.json: {script} ended with exit code {code}; its lines stand above")

@@ -98,8 +98,8 @@ def train_steps(gan, batches, functions_at, options, *, ema_decay=0.999, lr_fact
             # Update the discriminator.
             labels = _if_any(batch.labels)
             share = len(batch.real) / (batch.count or len(batch.real))
-            rates = {"max_grad_norm": max_grad_norm, "labelled": bool(labels), "share": share}
-            update = partial(discriminator_step, gan, functions, **rates)
+            details = {"max_grad_norm": max_grad_norm, "labelled": bool(labels)}
+            update = partial(discriminator_step, gan, functions, **details, share=share)
             inputs = [batch.real, batch.noise, *labels, *draw_own(functions.loss, batch)]
             inputs += functions.recipe.draw("discriminator", batch.noise, batch.real)
             name = _recording("D", key, gan.discriminator_optimizer)
@@ -110,8 +110,7 @@ def train_steps(gan, batches, functions_at, options, *, ema_decay=0.999, lr_fact
             # Update the generator and its average.
             g_results.append(None)
             if batch.generator_noise is not None:
-                rates |= {"ema_decay": fixed_decay}
-                update = partial(generator_step, gan, functions, **rates)
+                update = partial(generator_step, gan, functions, **details, ema_decay=fixed_decay)
                 noise, labels, real = generator_inputs(batch, functions)
                 inputs = [noise, *_if_any(labels), *_if_any(real)]
                 inputs += functions.recipe.draw("generator", noise, real)

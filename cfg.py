@@ -146,6 +146,7 @@ PROTOCOL_DEFAULTS = {"autogan": {}, "sngan": {"num_eval_imgs": 5000, "split": "t
 # Options that may change when a run goes on: where and by what means it computes, not what.
 FREE_ON_RESUME = {"data_path", "exp_name", "print_freq", "inception_path", "tf_python", "on_nan"}
 FREE_ON_RESUME |= {"device", "compile", "num_workers", "workers", "budget_hours"}
+FREE_ON_RESUME |= {"engine", "gpus_per_task"}
 THIS_CALL_ONLY = {"load_path", "resume", "dry_run", "estimate", "folder_file", "config"}
 
 
@@ -301,7 +302,7 @@ def with_run_options(options, saved, also=()):
     """
     names = {"dataset", "data_path", "feature_net", "inception_path", "feature_precision"}
     names |= {"random_seed", "fast", *also}
-    generators = {"img_size", "latent_dim", "gf_dim", "df_dim", "df_depth", "df_halvings", "bottom_width"}
+    generators = {"img_size", "latent_dim", "gf_dim", "df_dim", "df_depth", "bottom_width", "df_halvings"}
     values = {name: saved[name] for name in names | generators if name in saved}
     values = _not_replaced(options.script, values, options.typed | options.configured - generators)
     SCRIPTS[options.script].check_saved(values, f"--load_path: {options.run.load_path}")

@@ -38,9 +38,9 @@ from models_search.retraining.training import (
 )  # fmt: skip
 from utils.run.derived import read_derived
 from utils.run.folder import load_run, open_run
-from utils.run.machine import pick_device, worker_devices
+from utils.run.machine import pick_device
 from utils.run.save_point import SavePoint, StopSignal
-from utils.run.workers import workers
+from utils.run.workers import check_workers, find_workers, first_device, workers
 from utils.training.inputs import StepInputs
 from utils.training.loop import Diverged
 from utils.training.sizes import count_parameters
@@ -140,28 +140,32 @@ def derive(options):
         pair: training_plan(each, cfg.generator_architecture(each, "--derive"))
         for pair, each in trainings.items()
     }
-    devices = worker_devices(pick_device(run_options.device), retrain.workers)
+    check_workers(retrain, run_options.device)
+    device = first_device(run_options.device)
     for plan in plans.values():
-        plan.check(devices[0])
+        plan.check(device)
     if run_options.dry_run or options.estimating.estimate:
         described = [{"rank": rank, "seed": seed, **plans[rank, seed].describe()} for rank, seed in pairs]
         resolved = {"script": "train_derived.py", "options": options.flat(), "trainings": described}
-        found = options.estimating.estimate and estimate(plans.values(), devices[0], retrain.workers)
+        found = options.estimating.estimate and estimate(plans.values(), device, retrain.workers)
         print_plan(resolved, found, run_options)
         return
 
-    find_materials(plans[1, run_options.random_seed], devices[0])  # the same for all
+    find_workers(retrain, run_options.device)
+    find_materials(plans[1, run_options.random_seed], device)  # the same for all
 
     # The file may have been written again since, so its architectures are compared, not its path.
     values = {**options.flat(), "derive": [entry["architecture"] for entry in entries]}
-    study = open_study(run_options, name_after(retrain.derive), values, FREE_IN_DERIVATION, devices[0])
+    study = open_study(run_options, name_after(retrain.derive), values, FREE_IN_DERIVATION, device)
     hint = f"the same command goes on in {study.folder}"
     tasks = {
         pair: TrainingTask(plans[pair], study.folder / "rank_{:02d}_seed_{}".format(*pair), each.flat(), hint)
         for pair, each in trainings.items()
     }
-    with StopSignal(hint, study.note) as stop, workers(devices, SavePoint(None, stop, hint)) as pool:
-        results = dict(zip(pairs, pool.in_order(train_task, tasks.values())))
+    with StopSignal(hint, study.note) as stop:
+        save_point = SavePoint(None, stop, hint)
+        with workers(retrain, run_options.device, study.folder, save_point, study.log) as pool:
+            results = dict(zip(pairs, pool.in_order(train_task, tasks.values())))
     # With --extend what was trained has more cells than what was searched.
     entries = [
         {**entry, "architecture": str(plans[rank, run_options.random_seed].architecture)}

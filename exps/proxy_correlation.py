@@ -29,13 +29,12 @@ from utils.metrics.correlation import rank_correlations  # noqa: E402
 from utils.metrics.evaluate import NonFiniteImages, evaluate  # noqa: E402
 from utils.metrics.generator import noise_sampler  # noqa: E402
 from utils.metrics.scores import figure_name  # noqa: E402
-from utils.option_types import number  # noqa: E402
+from utils.option_types import engine, number  # noqa: E402
 from utils.randomness import random_generator  # noqa: E402
 from utils.run.files import write_json  # noqa: E402
 from utils.run.folder import find_run, load_run  # noqa: E402
-from utils.run.machine import pick_device, worker_devices  # noqa: E402
 from utils.run.save_point import SavePoint, StopSignal  # noqa: E402
-from utils.run.workers import workers  # noqa: E402
+from utils.run.workers import check_workers, find_workers, first_device, workers  # noqa: E402
 from utils.training.inputs import steps_per_epoch  # noqa: E402
 
 # Searches whose checkpoint holds a shared GAN: {--method: its make_plan}.
@@ -96,7 +95,15 @@ def parse_command_line():
     parser.add_argument(
         "--epochs", type=number(int, at_least=1), default=30, help="passes over the data to train each for"
     )
-    parser.add_argument("--workers", type=number(int, at_least=1), default=1, help="trainings at once")
+    parser.add_argument(
+        "--workers", type=number(int, at_least=1, at_most=1024), default=1, help="trainings at once"
+    )
+    parser.add_argument(
+        "--engine", type=engine, default="local", help="local, ray or ray:HOST:PORT, see docs/SCALE.md"
+    )
+    parser.add_argument(
+        "--gpus_per_task", type=number(float, above=0, at_most=1), help="GPUs that a training gets"
+    )
     ours, words = parser.parse_known_args()
     for option in sorted(WITHOUT_EFFECT & {word.split("=")[0] for word in words}):
         raise UserError(f"{option}: without effect in this script; leave it out or see --epochs")
@@ -212,7 +219,8 @@ def save_scatter(path, pairs, correlations, feature_net):
 def main():
     searched, ours, options = parse_command_line()
     data, seed = options.data, options.run.random_seed
-    device = pick_device(options.run.device)
+    check_workers(ours, options.run.device)
+    device = first_device(options.run.device)
     random = random_generator(seed, "proxy correlation")
     try:
         architectures = stratified_architectures(
@@ -229,6 +237,7 @@ def main():
         described = {"architectures": list(map(str, architectures)), **plans[0].describe()}
         print(json.dumps({"script": Path(__file__).name, "options": options.flat(), **described}, indent=2))
         return
+    find_workers(ours, options.run.device)
     for plan in plans:
         find_materials(plan, device)
 
@@ -245,7 +254,7 @@ def main():
             searched, architectures, plans[0], folder / "proxies.json", device, save_point
         )
         study.log(f"scored {len(architectures)} architectures in the shared GAN of {searched.folder}")
-        with workers(worker_devices(device, ours.workers), save_point) as pool:
+        with workers(ours, options.run.device, folder, save_point, study.log) as pool:
             reals = list(map(real_scores, pool.in_order(train_task, tasks)))
 
     pairs = [

@@ -42,7 +42,7 @@ def _autogan_networks(architecture, latent_dim, cells, outputs=1):
     generator = Generator.of(
         architecture, latent_dim=latent_dim, gf_dim=cells.gf_dim, bottom_width=cells.bottom_width
     )
-    form = {"outputs": outputs, "deeper": cells.df_depth, "halvings": cells.df_halvings}
+    form = {"halvings": cells.df_halvings, "outputs": outputs, "deeper": cells.df_depth}
     return generator, Discriminator(architecture.levels, cells.df_dim, **form)
 
 

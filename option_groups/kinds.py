@@ -5,6 +5,7 @@ from functools import partial
 
 from models.autogan.architecture import PUBLISHED, parse_choice
 from models.errors import ArchitectureError
+from utils.option_types import engine
 from utils.options import count, option
 
 SEARCH, TRAIN, TEST = "search", "train_derived", "test"
@@ -22,6 +23,24 @@ size = partial(option, at_most=2**14)
 images = partial(option, at_least=2, at_most=10**8)  # a random order of so many takes 800 MB
 million = partial(count, at_most=10**6)
 processes = partial(option, at_most=1024)
+
+# Of trainings that do not depend on each other.
+engines = partial(
+    option,
+    "local",
+    "what trains at once: local: processes of this machine; ray, ray:HOST:PORT: all machines of a Ray "
+    "cluster (docs/SCALE.md); the same results",
+    kind=engine,
+    later=True,
+)
+gpu_shares = partial(
+    option,
+    None,
+    "GPUs that a training gets, such as 0.5; by default local: each GPU in turn; ray: 1 if there are any",
+    above=0,
+    at_most=1,
+    later=True,
+)
 
 
 def choice(text):

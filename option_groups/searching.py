@@ -4,7 +4,8 @@ import math
 
 from models.growing.architecture import LARGEST_KERNEL, MOST_FILTERS
 from option_groups.kinds import (
-    CELL_METHODS, SEARCH, SHARED_GAN_METHODS, choice, images, million, processes, size, width
+    CELL_METHODS, SEARCH, SHARED_GAN_METHODS, choice, engines, gpu_shares, images, million, processes, size,
+    width,
 )  # fmt: skip
 from utils.options import count, group, option, share
 
@@ -75,9 +76,11 @@ class IndependentOptions:
     ema_decay: float = share(0.999, "decay of the average generator per generator step")
     workers: int = processes(
         1,
-        "processes that train networks at once, each GPU in turn; the same result, but asha's order",
+        "networks that are trained at once, each GPU in turn; the same result, but asha's order",
         at_least=1,
     )
+    engine: str = engines()
+    gpus_per_task: float = gpu_shares()
 
 
 @group(scripts=(SEARCH,), methods=("asha",))

@@ -1,6 +1,8 @@
 """How networks are trained, in every search and by train_derived.py."""
 
-from option_groups.kinds import CELL_METHODS, PRECISIONS, TRAIN, TRAINING, million, processes
+from option_groups.kinds import (
+    CELL_METHODS, PRECISIONS, TRAIN, TRAINING, engines, gpu_shares, million, processes
+)  # fmt: skip
 from utils.option_types import boolean
 from utils.options import count, group, option, share
 
@@ -78,5 +80,7 @@ class RetrainOptions:
     seeds: int = million(1, "trainings of each, with --random_seed and the numbers after it", needs="derive")
     rank_by: str = option("is", "rank by the mean of the last of these scores", ("is", "fid"), needs="derive")
     workers: int = processes(
-        1, "processes that train at once, each GPU in turn; same result", at_least=1, needs="derive"
+        1, "trainings at once, each GPU in turn; same result", at_least=1, needs="derive"
     )
+    engine: str = engines(needs="derive")
+    gpus_per_task: float = gpu_shares(needs="derive")

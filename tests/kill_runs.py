@@ -198,6 +198,10 @@ def killed_run_ends_as(
     assert {path.name for path in (ended / "Model").iterdir() if path.suffix == ".pth"} == names
     for file in names - {"checkpoint_previous.pth"}:
         assert_equal_states(*(load_checkpoint(each / "Model" / file) for each in (ended, unbroken)))
+    for path in unbroken.glob("trials/*/Model/checkpoint.pth"):
+        trial = path.relative_to(unbroken)
+        first, second = (load_checkpoint(each / trial) for each in (ended, unbroken))
+        assert_equal_states(first, second)
     if resumable and name == "dggan":
         trained_again = (folder / "steps").stat().st_size - (finished / "steps").stat().st_size
         assert trained_again <= 6, "more than the one network that was in training"
@@ -244,15 +248,19 @@ def stop_by_signals(name, pictures, root, counts, chance, attempts=10):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--per_moment", type=int, default=3, help="kills at each moment")
+    parser.add_argument("--runs", nargs="*", help="only these, such as asha")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     chance, root = random.Random(options.seed), Path(tempfile.mkdtemp())
     (root / "pictures").mkdir()
     pictures, passed = write_pictures(root / "pictures"), Counter()
-    for promise, name in (("R1", "search"), ("R2", "train_derived"), ("R3", "dggan")):
+    for promise, name in (("R1", "search"), ("R1", "asha"), ("R2", "train_derived"), ("R3", "dggan")):
+        if options.runs and name not in options.runs:
+            continue
         counts = reference(name, pictures, root / name)
-        passed[promise] = kill_at_every_moment(name, pictures, root, counts, options.per_moment, chance)
-        passed["R17"] += passed[promise]
+        kills = kill_at_every_moment(name, pictures, root, counts, options.per_moment, chance)
+        passed[promise] += kills
+        passed["R17"] += kills
         passed["R4"] += stop_by_signals(name, pictures, root, counts, chance)
         print(f"{name}: every run ended as the unbroken one", flush=True)
     print("\n".join(line for line in table(passed, Counter()) if not line.split()[1] == "0"))

@@ -19,6 +19,8 @@ PROMISES = {
         "a search killed anywhere goes on to the same end",
         {
             "test_a_search_that_is_killed_and_goes_on_ends_as_the_unbroken_one": 1,
+            "test_a_random_search_that_is_killed_and_goes_on_ends_as_the_unbroken_one": 1,
+            "test_a_search_of_trials_that_is_killed_and_goes_on_ends_as_the_unbroken_one": 1,
             "test_a_search_that_stops_and_goes_on_equals_the_uninterrupted_one": 1,
             "test_a_run_that_goes_on_with_an_older_part_of_its_checkpoint_ends_otherwise": 1,
             "test_a_command_typed_again_ends_as_the_run_that_was_not_interrupted": 1,
@@ -125,6 +127,15 @@ PROMISES = {
     "R20": Promise(
         "wrong weight files are refused",
         {"test_a_released_file_is_not_loaded_as_a_network_that_leaves_weights_over": 1},
+    ),
+    "R21": Promise(
+        "a killed worker or a lost machine costs a task another attempt, not the run, and no bit",
+        {
+            "test_a_dead_worker_costs_only_its_task_another_attempt_and_the_third_death_fails_it": 4,
+            "test_a_worker_that_is_asked_to_end_saves_and_an_idle_one_that_is_killed_is_replaced": 3,
+            "test_a_growth_with_two_workers_of_which_one_is_killed_equals_that_of_one_process": 1,
+            "test_a_search_of_trials_with_two_workers_of_which_one_is_killed_scores_each_alike": 1,
+        },
     ),
 }
 

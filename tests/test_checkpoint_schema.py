@@ -211,7 +211,8 @@ def test_no_part_of_a_checkpoint_may_be_missing_or_of_another_type(stopped_run, 
     good = {part: value for part, value in good.items() if part not in POSITION}
     tried = [(at, kind) for at in places(good) if at for kind in REPLACED]
     taken = []
-    for at, kind in tried[:: max(1, len(tried) // 60)]:
+    whole = [(at, kind) for at, kind in tried if len(at) == 1]
+    for at, kind in [*whole, *tried[:: max(1, len(tried) // 60)]]:
         try:
             restore(replaced(good, at, REPLACED[kind]))
         except UserError as error:
@@ -221,6 +222,15 @@ def test_no_part_of_a_checkpoint_may_be_missing_or_of_another_type(stopped_run, 
     harmless = HARMLESS | ({"state"} if name == "search" else set())  # not all of a shared GAN is trained yet
     assert [(at, kind) for at, kind in taken if not harmless & set(at)] == []
     assert len(taken) < 12
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_an_lstm_state_of_other_than_two_tensors_is_refused(stopped_run, length):
+    folder, good = stopped_run("search")
+    restore = restorer("search", folder, good)
+    (hidden, _) = good["beam"][0]["state"]
+    with pytest.raises(UserError, match="beam"):
+        restore(replaced(good, ("beam", 0, "state"), (hidden,) * length))
 
 
 @pytest.mark.parametrize("part", [*POSITION, "gan"])

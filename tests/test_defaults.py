@@ -20,6 +20,9 @@ from models_search.shared_gan.network import shared_generator
 from utils.metrics.distances import inception_score, kernel_inception_distance, precision_recall
 from utils.metrics.evaluate import evaluate
 from utils.metrics.generator import score_generator
+from utils.run.checkpoint import load_checkpoint, load_latest, load_networks, read_authors_weights
+from utils.run.config import read_config
+from utils.run.derived import derived_file, read_architecture, read_derived
 from utils.training.adversarial import discriminator_step, generator_step
 from utils.training.gan import update_average
 from utils.training.loop import train, train_steps
@@ -50,8 +53,8 @@ SEARCH = {
     "baseline_decay": 0.9, "num_candidate": 10, "dynamic_reset_threshold": 1e-3, "dynamic_reset_window": 500,
     "val_freq": 20, "start_resolution": 8, "growing_steps": 8, "growth_iterations": 100000, "fade_share": 0.5,
     "action_probability": 0.2, "kernels": (3, 7), "filters": (32, 64, 128, 256, 512, 1024), "actions": None,
-    "growth_width": 512, "ema_decay": 0.999, "workers": 1, "budget_hours": None, "score_freq": 0,
-    "score_imgs": 5000, "random_candidates": 1000, "cheap_eval_imgs": 500, "rungs": (5, 20, 80, 320), "eta": 4,
+    "growth_width": 512, "ema_decay": 0.999, "workers": 1, "engine": "local", "gpus_per_task": None, "budget_hours": None,
+    "score_freq": 0,    "score_imgs": 5000, "random_candidates": 1000, "cheap_eval_imgs": 500, "rungs": (5, 20, 80, 320), "eta": 4,
     "max_trials": None, "only": None, "max_params": None, "max_macs": None, "cap_gf_dim": None,
     "reuse_rewards": False,
 }  # fmt: skip
@@ -60,6 +63,7 @@ DERIVE = {
     "arch": None, "init_from": None, "arch_file": None, "rank": 1, "max_iter": 50000, "max_epoch": None,
     "lr_decay": False, "sample_freq": 5, "score_start": False, "ema_decay": 0.999, "val_freq": 20,
     "derive": None, "topk": None, "seeds": 1, "rank_by": "is", "workers": 1, "extend": None,
+    "engine": "local", "gpus_per_task": None,
 }  # fmt: skip
 # What came later changes nothing by default.
 AVERAGE = {"ema_halflife": None, "ema_rampup": 0.05, "ema_start": 0}
@@ -145,6 +149,9 @@ FUNCTIONS = [
     (minibatch_deviation, {"group": 4}),
     (every_action, {"kernels": (3, 7), "filters": (32, 64, 128, 256, 512, 1024)}),
     (progressive_actions, {"start_resolution": 8, "final_resolution": 32}),
+    (read_config, {"option": "--config"}),
+    *((read, {"option": "--arch_file"}) for read in (derived_file, read_derived, read_architecture)),
+    *((read, {"option": "--load_path"}) for read in (load_checkpoint, load_networks, load_latest, read_authors_weights)),
 ]  # fmt: skip
 
 

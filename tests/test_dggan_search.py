@@ -3,11 +3,8 @@ what comes of the winner.
 """
 
 import json
-import time
-import os
 import re
 import shutil
-import signal
 import sys
 from dataclasses import replace
 
@@ -28,10 +25,7 @@ from models_search.dggan.plan import check_steps, make_plan
 from models_search.dggan.search import search
 from models_search.dggan.tree import path_actions, planted, tree_from_json
 from utils.run.checkpoint import load_checkpoint, save_checkpoint
-from utils.cli import Ending
 from utils.training.losses import loss_schedule
-from utils.run.save_point import SavePoint, StopSignal
-from utils.run.workers import workers
 from utils.training.loop import Diverged
 
 SCORING = "--feature_net efficientnet-lite0 --device cpu --is_splits 1 --img_size 16 --num_workers 0 --random_seed 24"
@@ -152,11 +146,6 @@ def test_a_long_training_tells_where_it_stands_without_a_terminal(
 def test_the_weights_of_pruned_networks_are_removed(finished):
     kept = {f"node_{index:03d}.pth" for index, node in enumerate(tree_of(finished)) if node.kept}
     assert kept == {path.name for path in (finished / "Model").glob("node_*")}
-
-
-def test_the_number_of_workers_does_not_change_the_result(type_command, tmp_path, pictures, finished):
-    type_command(f"{DGGAN} {pictures} --workers 2")
-    assert_equal_searches(only_run(tmp_path, "d"), finished)
 
 
 # Save points come after 2 and 4 of a network's 4 steps and, those of the search itself, after each network.
@@ -453,37 +442,3 @@ def test_the_gradient_penaltys_random_places_depend_on_the_step_alone():
     first = value(5)
     torch.rand(3)
     assert value(5) == first != value(6)
-
-
-def _double_or_die(task, device, stop):
-    if task < 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return 2 * task, device.type
-
-
-def _wait_and_double(number, device, stop):
-    time.sleep(0.3 * number)
-    return 2 * number, device.type
-
-
-@pytest.mark.parametrize("processes", [1, 2])
-def test_workers_get_tasks_that_follow_from_results_until_there_is_none_left(processes):
-    """The tasks 1 and 0 come first. Each result up to 2 becomes a task; there is none while nothing has ended."""
-    waiting, results = [1, 0], []
-    save_point = SavePoint(None, StopSignal("go on"), "go on")
-    with workers([torch.device("cpu")] * processes, save_point) as pool:
-        for task, result in pool.as_they_end(_wait_and_double, lambda: waiting.pop(0) if waiting else None):
-            results.append((task, *result))
-            if 0 < result[0] <= 2:
-                waiting.append(result[0])
-    ended = [(1, 2, "cpu"), (0, 0, "cpu"), (2, 4, "cpu")]
-    assert sorted(results) == sorted(ended) and results.index(ended[0]) < results.index(ended[2])
-    assert results == ended if processes == 1 else len(results) == 3
-
-
-def test_workers_give_results_in_order_and_a_killed_one_ends_the_run_with_one_line():
-    save_point = SavePoint(None, StopSignal("go on with --load_path RUN"), "go on with --load_path RUN")
-    with pytest.raises(Ending, match="killed.*--load_path RUN"):
-        with workers([torch.device("cpu")] * 2, save_point) as pool:
-            assert list(pool.in_order(_double_or_die, [3, 1, 2])) == [(6, "cpu"), (2, "cpu"), (4, "cpu")]
-            list(pool.in_order(_double_or_die, [-1]))

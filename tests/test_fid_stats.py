@@ -120,6 +120,21 @@ def test_written_statistics_are_read_back_with_their_provenance(tmp_path):
         load_fid_stat(tmp_path / "new" / "stat.npz", 6, "inception")
 
 
+@pytest.mark.parametrize(
+    "name, words", [("data", "data set"), ("split", "split"), ("resolution", "resolution")]
+)
+def test_statistics_of_what_is_not_asked_for_are_refused(tmp_path, name, words):
+    statistics = real_statistics(StoredImages(), CountingNet(), cache_dir=tmp_path / "cache")
+    save_statistics(statistics, tmp_path / "stat.npz")
+    own = {each: getattr(statistics, each) for each in ("data", "split", "resolution")}
+    assert None not in own.values()
+    load_fid_stat(tmp_path / "stat.npz", 6, "counting", **own)
+    other = 99 if name == "resolution" else "other"
+    message = f"made with the {words} {own[name]}, the images are scored with {other}; make a file with the same {words}"
+    with pytest.raises(UserError, match=message):
+        load_fid_stat(tmp_path / "stat.npz", 6, "counting", **own | {name: other})
+
+
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_files_of_ttur_and_of_the_authors_are_read_as_they_are(tmp_path, save, kind):

@@ -52,6 +52,20 @@ def test_each_network_and_the_average_inherit_from_their_own_parent(growth):
     assert not any(torch.equal(parent["average"][name], parent["generator"][name]) for name in weights)
 
 
+@pytest.mark.parametrize(
+    "reward, scores", [("is", {"fid", "is_mean", "is_std"}), ("swd", {"fid", "is_mean", "is_std", "swd"})]
+)
+def test_a_pair_is_scored_by_is_and_fid_and_by_swd_if_that_is_the_reward(growth, tmp_path, reward, scores):
+    plan, nodes = growth
+    plan = replace(plan, search=replace(plan.search, reward=reward))
+    node = replace(nodes[None], folder=tmp_path)
+    for name in ("Model", "Samples"):
+        (tmp_path / name).mkdir()
+    result = train_node(node, CPU, StopSignal("go on"), plan=plan)
+    assert result["figures"].keys() == scores and result["failure"] == ""
+    assert load_node(node)["result"] == result and node.picture.is_file() and not node.partial_file.exists()
+
+
 class Seen(Exception):
     """The batches that a training would begin with."""
 

@@ -184,6 +184,15 @@ def test_kid_is_the_mean_over_all_pairs_of_different_images():
     )
 
 
+def test_kid_takes_two_images_of_each_kind_and_no_fewer():
+    two, five = random_features(2, 6, seed=0), random_features(5, 6, seed=1)
+    mean, deviation = kernel_inception_distance(two, five, subsets=3)
+    assert np.isfinite(mean) and deviation > 0
+    for first, second in ((two[:1], five), (five, two[:1])):
+        with pytest.raises(ValueError, match="two images"):
+            kernel_inception_distance(first, second)
+
+
 def test_precision_and_recall_equal_torch_fidelitys_on_the_same_features():
     prc = pytest.importorskip("torch_fidelity.metric_prc")
     fake, real = random_features(1100, 6, seed=1), random_features(1300, 6, seed=2, shift=0.3)

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageColor
 from running import only_run, short_run, use_tiny_net, write_pictures
 
+from models_search.dggan.picture import (
+    BOX_HEIGHT, BOX_WIDTH, COLOURS, COLUMN_WIDTH, MARGIN, ROW_HEIGHT, save_growth_picture
+)  # fmt: skip
 from utils.images import grid, save_images, to_uint8, write_line
 
 TEXT = "1 0 1 1 | 1 0 0 1 1 | 1 0 1 0 3"
@@ -21,6 +24,34 @@ def test_labels_stand_above_their_rows_and_leave_the_images_as_they_are():
         assert np.array_equal(labelled[top : top + strip], write_line(label, plain.shape[1]))
         below = labelled[top + strip : top + strip + row]
         assert np.array_equal(below, plain[number * row : (number + 1) * row])
+
+
+def test_a_growth_picture_has_a_box_for_each_node_in_its_colour_and_a_legend(tmp_path):
+    boxes = [
+        {"step": step, "parent": parent, "lines": ("0: root", "8 px"), "fate": fate}
+        for step, parent, fate in ((0, None, "best"), (1, 0, "kept"), (1, 0, "failed"), (2, 1, "pruned"))
+    ]
+    picture = Image.open(save_growth_picture(boxes, tmp_path / "tree.png"))
+    right = MARGIN + BOX_WIDTH - 6
+    places = {"best": (0, 0), "kept": (1, 0), "failed": (1, 1), "pruned": (2, 0)}
+    assert picture.size == (2 * MARGIN + 2 * COLUMN_WIDTH + BOX_WIDTH, 3 * MARGIN + 3 * ROW_HEIGHT)
+    for number, (fate, colour) in enumerate(COLOURS.items()):
+        step, row = places[fate]
+        corner = MARGIN + COLUMN_WIDTH * step, MARGIN + ROW_HEIGHT * row
+        inside = picture.crop((*corner, corner[0] + BOX_WIDTH, corner[1] + BOX_HEIGHT))
+        assert inside.getpixel((right - MARGIN, BOX_HEIGHT - 6)) == ImageColor.getrgb(colour)
+        assert count_dark(inside.crop((3, 3, BOX_WIDTH - 3, BOX_HEIGHT - 3))) > 5
+        left, top = MARGIN + 90 * number, picture.height - MARGIN - 14
+        assert picture.getpixel((left + 7, top + 7)) == ImageColor.getrgb(colour)
+        assert count_dark(picture.crop((left + 18, top, left + 85, top + 14))) > 10
+    kept, pruned = (
+        picture.getpixel((MARGIN + COLUMN_WIDTH * step - 10, MARGIN + BOX_HEIGHT // 2)) for step in (1, 2)
+    )
+    assert kept == ImageColor.getrgb("#404040") and pruned == ImageColor.getrgb("#c0c0c0")
+
+
+def count_dark(picture):
+    return int((np.asarray(picture).max(2) < 128).sum())
 
 
 def test_a_long_label_takes_more_lines_instead_of_being_cut():

@@ -184,7 +184,7 @@ def test_every_search_of_cells_makes_larger_images(type_command, tmp_path, monke
 def test_a_search_at_128_px_grows_five_cells(type_command, capsys):
     type_command("search --dry_run --img_size 128 --grow_steps 10 20 30 40 --gf_dim 4 --df_dim 4")
     plan = json.loads(capsys.readouterr().out)
-    assert plan["resolutions"] == [8, 16, 32, 64, 128]
+    assert plan["resolutions"] == [8, 16, 32, 64, 128] and plan["grow_steps"] == [10, 20, 30, 40]
 
 
 # Trainings

@@ -151,6 +151,17 @@ def test_tensorboard_shows_figures_and_the_very_pictures_at_once(tmp_path):
     shown = Image.open(io.BytesIO(picture.image.encoded_image_string))
     assert step == 3 and np.array_equal(np.asarray(shown), np.asarray(Image.open(saved)))
     assert not any("unknown" in tag for tag in values)
+    (file,) = run.logs.glob("events*")
+    times = [event.wall_time for event in events_of(file)]
+    assert all(abs(each - time.time()) < 600 for each in times)
+
+
+def test_a_grid_is_enlarged_until_an_image_has_64_pixels(tmp_path):
+    run = Run.create(tmp_path, "run", {})
+    for resolution, zoom in ((8, 8), (16, 4), (48, 1), (64, 1), (128, 1)):
+        path = run.grid(f"grid_{resolution}", torch.rand(10, 3, resolution, resolution), 1)
+        assert path == run.folder / "Samples" / f"grid_{resolution}.png"
+        assert Image.open(path).width == zoom * (10 * (resolution + 1) + 1)
 
 
 def test_tensorboard_has_the_command_and_the_hyperparameters_and_knows_the_end(tmp_path, monkeypatch):

@@ -196,6 +196,17 @@ def test_a_schedule_sets_the_rates_before_the_first_step_and_after_every_iterati
     assert torch.allclose(first.generator.linear.weight, still.generator.linear.weight, atol=1e-6)
 
 
+def test_a_rate_that_is_a_tensor_falls_in_place_because_a_recorded_step_reads_it(digits):
+    gan, _ = train("--g_lr 0.004 --d_lr 0.008", digits)
+    rates = []
+    for adam in gan.optimizers().values():
+        adam.param_groups[0]["lr"] = torch.tensor(adam.param_groups[0]["lr"], dtype=torch.float64)
+        rates.append(adam.param_groups[0]["lr"])
+    gan.scale_learning_rates(0.25)
+    assert [rate.item() for rate in rates] == pytest.approx([0.001, 0.002])
+    assert [adam.param_groups[0]["lr"] for adam in gan.optimizers().values()] == rates
+
+
 def test_without_decay_learning_rates_stay(digits):
     _, figures = train("--max_iter 3 --print_freq 1 --g_lr 0.004", digits)
     assert [found["g_lr"] for found in figures] == pytest.approx([0.004] * 6)

@@ -57,6 +57,16 @@ def folder_name(text):
     return text
 
 
+def engine(text):
+    """An argparse type: local, ray, or ray:HOST:PORT."""
+    name, _, address = text.partition(":")
+    host, _, port = address.rpartition(":")
+    is_address = host and port.isdecimal() and port.isascii() and 0 < int(port) < 2**16
+    if text not in ("local", "ray") and not (name == "ray" and is_address and "/" not in host):
+        raise argparse.ArgumentTypeError(f"{ascii(text)} is none; give local, ray or ray:HOST:PORT")
+    return text
+
+
 def output_file(text):
     """An argparse type: a file to write, in a folder that exists; no device or pipe."""
     path = Path(text)

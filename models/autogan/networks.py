@@ -98,12 +98,12 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Residual discriminator. The first `halvings` blocks halve the resolution, the others keep it.
 
-    At level 0 the first and the last block run. Each further level adds one block between them. outputs: how
-    many the loss needs. deeper: further blocks before the last one, at every level. halvings: the authors'
-    two at any resolution.
+    At level 0 the first and the last block run. Each further level adds one block between them. The authors'
+    has two halvings, whatever the resolution. outputs: how many the loss needs. deeper: further blocks before
+    the last one, at every level.
     """
 
-    def __init__(self, levels=3, df_dim=128, *, outputs=1, deeper=0, halvings=2):
+    def __init__(self, levels=3, df_dim=128, *, halvings=2, outputs=1, deeper=0):
         super().__init__()
         growing = [FirstDiscriminatorBlock(3, df_dim)]
         growing += [DiscriminatorBlock(df_dim, downsample=level < halvings) for level in range(1, levels)]

@@ -13,7 +13,8 @@ from utils.cli import UserError
 from utils.options import refuse_halvings
 from utils.precision import check_precision
 from utils.randomness import random_generator
-from utils.run.machine import device_memory, pick_device, worker_devices
+from utils.run.machine import pick_device
+from utils.run.workers import check_workers, memory_of_task
 from utils.training.checks import check_recipe
 from utils.training.inputs import steps_per_epoch
 from utils.training.losses import LOSSES
@@ -64,6 +65,11 @@ class Plan:
     def _networks(self, architecture):
         outputs = LOSSES[self.training.loss].outputs
         return family(architecture).networks(architecture, self.network.latent_dim, self.cells, outputs)
+
+    def job_size(self, rung, num_images):
+        """Generator iterations from the rung below to this one."""
+        below = self.iterations(rung - 1, num_images) if rung else 0
+        return self.iterations(rung, num_images) - below
 
     def memory(self):
         """The Memory of training the smallest architecture of the space; larger ones may still not fit."""
@@ -126,6 +132,6 @@ def make_plan(options):
     check_recipe(plan.training, plan.recipe, "autogan")
     device = pick_device(options.run.device)
     check_precision("--precision", options.training.precision, device)
-    devices = worker_devices(device, options.independent.workers)
-    plan.memory().check(device_memory(devices[0]) // devices.count(devices[0]))
+    check_workers(options.independent, options.run.device)
+    plan.memory().check(memory_of_task(options.independent, options.run.device))
     return plan

@@ -11,6 +11,8 @@ import math
 import time
 from dataclasses import dataclass, field
 
+import torch
+
 from models_search.asha import rungs
 from models_search.asha.state import SearchState
 from models_search.asha.trial import trial_folder, trial_task
@@ -19,16 +21,15 @@ from models_search.retraining.task import train_task
 from models_search.scored import keep_score, log_cost
 from utils.cli import UserError
 from utils.metrics.scores import figure_name
-from utils.run.machine import pick_device, worker_devices
 from utils.run.save_point import SavePoint
-from utils.run.workers import workers
+from utils.run.workers import find_workers, first_device, workers
 from utils.training.loop import Diverged
 
 
 def search(state, jobs, pool):
     """Train trials until there is none left to train, or no time. The rule is in rungs.py."""
     try:
-        for task, result in pool.as_they_end(train_task, jobs.next_task):
+        for task, result in pool.as_they_end(train_task, jobs.next_task, jobs.size_left):
             if result:  # else the time is over
                 jobs.finish(task, result)
     finally:
@@ -75,6 +76,17 @@ class Jobs:
             deadline=None if left == math.inf else time.time() + left,
         )  # fmt: skip
 
+    def size_left(self):
+        """The size of all jobs that are not finished, about: one in eta of a rung goes on. None: no limit."""
+        most, asha, trials = self.plan.most_trials, self.plan.asha, self.state.trials
+        if most is None:
+            return None
+        counts = [sum(len(trial.scores) > rung for trial in trials) for rung in range(len(asha.rungs))]
+        return sum(
+            max(0, most // asha.eta**rung - finished) * self.plan.job_size(rung, self.num_images)
+            for rung, finished in enumerate(counts)
+        )
+
     def finish(self, task, result):
         """Keep the result of a task, in the state and in the logs."""
         state, index = self.state, self.at_work.pop(task.folder)
@@ -120,21 +132,18 @@ def reward_of(result, reward):
 class Materials:
     """What a search needs to work with: whatever may be missing or unreadable."""
 
-    devices: list  # one per worker process
+    device: torch.device
     num_images: int
-
-    @property
-    def device(self):
-        return self.devices[0]
 
 
 def load_materials(plan):
-    """Find the devices, the feature network and the images. Raises UserError."""
-    devices = worker_devices(pick_device(plan.run.device), plan.independent.workers)
+    """Find the workers, the feature network and the images. Raises UserError."""
+    find_workers(plan.independent, plan.run.device)
+    device = first_device(plan.run.device)
     first = trial_task(plan, 0, 0, run_folder="", num_images=1, hint="")
-    first.plan.check(devices[0])
-    _, image_set = find_materials(first.plan, devices[0])
-    return Materials(devices, image_set.num_images)
+    first.plan.check(device)
+    _, image_set = find_materials(first.plan, device)
+    return Materials(device, image_set.num_images)
 
 
 def new_state(plan, saved):
@@ -157,7 +166,8 @@ def run_search(state, plan, materials, run, stop):
     """
     jobs = Jobs(state, plan, run, materials.num_images)
     # A training saves itself in its own folder, and the search after each of them and at its end.
-    with workers(materials.devices, SavePoint(None, stop, stop.hint)) as pool:
+    save_point = SavePoint(None, stop, stop.hint)
+    with workers(plan.independent, plan.run.device, run.folder, save_point, run.log) as pool:
         search(state, jobs, pool)
     best, passes = rungs.ranked(state.trials, plan.beam.topk), plan.asha.rungs
     run.log(f"the best of {len(state.trials)} trials")

@@ -44,7 +44,8 @@ def trial_task(plan, index, rung, *, run_folder, num_images, hint, deadline=None
     )
     name = f"rung_{plan.asha.rungs[rung]:04d}.json"
     folder = trial_folder(run_folder, index)
-    return TrainingTask(training, folder, training_options(training), hint, name, deadline)
+    size = plan.job_size(rung, num_images)
+    return TrainingTask(training, folder, training_options(training), hint, name, deadline, size)
 
 
 def training_options(training):
@@ -61,4 +62,5 @@ def training_options(training):
     )
     values |= {"max_iter": training.iterations, "max_epoch": None, "arch_file": None, "init_from": None}
     values |= {"rank": 1, "derive": None, "topk": None, "seeds": 1, "rank_by": "is", "workers": 1}
+    values |= {"engine": "local", "gpus_per_task": None}
     return values | {"num_eval_imgs": training.num_eval_imgs, "fid_stat": training.fid_stat}

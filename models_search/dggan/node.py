@@ -25,6 +25,16 @@ class Node:
     index: int
     folder: Path  # of the run
     begin_until: float = math.inf  # left out if its training would begin later, by time.time()
+    size = 1  # as much work as other nodes
+
+    @property
+    def name(self):
+        """What the log calls it."""
+        return self.file.stem
+
+    def failed(self, reason):
+        """The result of a node that cannot be trained."""
+        return {"figures": {}, "failure": reason, "losses": [], "rollbacks": []}
 
     @property
     def entry(self):

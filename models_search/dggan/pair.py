@@ -50,7 +50,7 @@ def train_node(node, device, stop, *, plan):
     if node.file.is_file():
         return load_node(node)["result"]
     if time.time() > node.begin_until:
-        return {"figures": {}, "failure": LEFT_OUT, "losses": [], "rollbacks": []}
+        return node.failed(LEFT_OUT)
     weights, figures, failure = None, {}, ""
     training = NodeTraining()
     with one_thread_on_cpu(device), _memory_errors(node, device):

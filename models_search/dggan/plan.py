@@ -28,7 +28,8 @@ from utils.cli import UserError
 from utils.metrics.sliced_wasserstein import PATCH_SIZE
 from utils.precision import check_precision
 from utils.randomness import random_generator
-from utils.run.machine import device_memory, pick_device, worker_devices
+from utils.run.machine import pick_device
+from utils.run.workers import check_workers, memory_of_task
 from utils.training.checks import check_recipe
 from utils.training.memory import on_meta, training_memory
 from utils.training.sizes import network_sizes
@@ -162,8 +163,8 @@ def make_plan(options):
         kept=kept,
         action_probability=probability,
     )
-    devices = worker_devices(device, options.independent.workers)
-    plan.memory().check(device_memory(devices[0]) // devices.count(devices[0]))
+    check_workers(options.independent, options.run.device)
+    plan.memory().check(memory_of_task(options.independent, options.run.device))
     return plan
 
 

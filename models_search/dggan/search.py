@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 from functools import partial
 
+import torch
+
 from models.errors import ArchitectureError
 from models_search.dggan.actions import GrowResolution, GrowthError, doublings
 from models_search.dggan.node import LEFT_OUT, Node, node_file, node_picture
@@ -32,10 +34,9 @@ from utils.cli import UserError
 from utils.data.load import load_images
 from utils.metrics.scores import figure_name
 from utils.run.files import write_atomically
-from utils.run.machine import pick_device, worker_devices
 from utils.run.save_point import SavePoint
 from utils.run.schema import Least, refuse_other_parts
-from utils.run.workers import workers
+from utils.run.workers import find_workers, first_device, workers
 from utils.training.loop import Diverged
 
 # {--reward: the figure of a node that it reads}. Distances are negated, because a higher reward is better.
@@ -162,24 +163,21 @@ class NodeTrainer:
 class Materials:
     """What a search needs to work with: whatever may be missing or unreadable."""
 
-    devices: list  # one per worker process
+    device: torch.device
     names: dict  # {figure of a node: its label}; the sliced Wasserstein distance needs no network
-
-    @property
-    def device(self):
-        return self.devices[0]
 
 
 def load_materials(plan):
-    """Find the devices, and load the feature network and the images once.
+    """Find the workers, and load the feature network and the images once.
 
     Raises UserError now rather than in a worker process later.
     """
-    devices = worker_devices(pick_device(plan.run.device), plan.independent.workers)
-    net = load_net(plan.scoring, plan.run.compile, devices[0]).name
+    find_workers(plan.independent, plan.run.device)
+    device = first_device(plan.run.device)
+    net = load_net(plan.scoring, plan.run.compile, device).name
     load_images(plan.data.dataset, plan.data.data_path, image_size=plan.data.img_size, fewest=2)
     return Materials(
-        devices, {"fid": figure_name("FID", net), "is_mean": figure_name("IS", net), "swd": "SWD"}
+        device, {"fid": figure_name("FID", net), "is_mean": figure_name("IS", net), "swd": "SWD"}
     )
 
 
@@ -212,7 +210,7 @@ def run_search(tree, plan, materials, run, stop):
     Both are plain data, the first for derived.json, the second for results.json.
     """
     save_point = SavePoint(None, stop, stop.hint)  # every node and every growing step is saved where it ends
-    with workers(materials.devices, save_point) as pool:
+    with workers(plan.independent, plan.run.device, run.folder, save_point, run.log) as pool:
         trainer = NodeTrainer(plan, run, pool, materials.names)
         if tree[0].score is None:
             trainer.save(tree)

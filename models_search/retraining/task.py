@@ -22,6 +22,9 @@ from utils.run.workers import one_thread_on_cpu
 from utils.training.inputs import StepInputs
 from utils.training.loop import Diverged
 
+# A killed process's lock is free at once. On NFS that of a lost machine is free when its time is up.
+SECONDS_FOR_THE_LOCK = 120
+
 
 @dataclass(frozen=True)
 class TrainingTask:
@@ -29,7 +32,8 @@ class TrainingTask:
 
     folder: of the run. options: {option: value} of train_derived.py, plain data for config.json and
     checkpoints, with which that script can go on. hint: what to type after a stop. result_name: the file of
-    the result, in the folder. deadline: a time.time() at which the training stops unfinished.
+    the result, in the folder. deadline: a time.time() at which the training stops unfinished. size: how much
+    work it is, compared with other tasks.
     """
 
     plan: TrainingPlan
@@ -38,6 +42,17 @@ class TrainingTask:
     hint: str
     result_name: str = "results.json"
     deadline: float | None = None
+    size: float = 1
+
+    @property
+    def name(self):
+        """What the log calls it."""
+        return self.folder.name
+
+    def failed(self, reason):
+        """The result of a training that cannot be done."""
+        on_nan = self.plan.training.on_nan
+        return {"architecture": str(self.plan.architecture), "failure": reason, "on_nan": on_nan}
 
     def result(self):
         """The result, if there is one: see `train_task`.
@@ -63,13 +78,13 @@ def train_task(task, device, stop):
     if result:
         return result
     with one_thread_on_cpu(device), _memory_errors(task, device):
-        run, saved = Run.at(task.folder, task.options, device, label=f"{task.folder.name}: ")
+        label = f"{task.name}: "
+        run, saved = Run.at(task.folder, task.options, device, label, SECONDS_FOR_THE_LOCK)
         try:
             result = _train(task, run, saved, device, stop)
         except (Diverged, NonFiniteImages) as error:
             run.log(f"failed: {error}")
-            on_nan = task.plan.training.on_nan
-            result = {"architecture": str(task.plan.architecture), "failure": str(error), "on_nan": on_nan}
+            result = task.failed(str(error))
         except OutOfTime:
             return None
         finally:

@@ -35,8 +35,8 @@ def shared_networks(plan, weights=None):
     generator = shared_generator(plan.levels, latent_dim=plan.network.latent_dim, **widths)
     if weights:
         generator = prepare(generator, weights.init_type, weights.g_spectral_norm)
-    form = {"outputs": LOSSES[plan.training.loss].outputs, "deeper": cells.df_depth}
-    form["halvings"] = cells.df_halvings
+    outputs = LOSSES[plan.training.loss].outputs
+    form = {"halvings": cells.df_halvings, "outputs": outputs, "deeper": cells.df_depth}
     discriminator = Discriminator(plan.levels, cells.df_dim, **form)
     if weights:
         discriminator = prepare(discriminator, weights.init_type, weights.d_spectral_norm)

@@ -50,7 +50,7 @@ class Run:
         self.folder, self.options, self.label = Path(folder), options, label
         self.models, self.logs, self.samples = (self.folder / name for name in ("Model", "Log", "Samples"))
         self.metrics, self.scored = self.logs / "metrics.jsonl", self.folder / "scored.jsonl"
-        self._earlier_seconds, self._started = 0.0, time.monotonic()
+        self._earlier_seconds, self._started, self._lock = 0.0, time.monotonic(), None
 
     @classmethod
     def create(cls, root, exp_name, options, device=None):
@@ -81,12 +81,14 @@ class Run:
         return run
 
     @classmethod
-    def at(cls, folder, options, device=None, label=""):
+    def at(cls, folder, options, device=None, label="", patience=0):
         """(run, its newest checkpoint) in exactly this folder, for work that the same command goes on with.
 
         The checkpoint is None if there is none, or none that is whole: then the run begins anew.
+        patience: seconds to wait for another process that still writes there.
         """
         run, saved = cls(folder, options, label), None
+        run._lock_folder(patience)
         with suppress(UserError):
             saved, _ = load_latest(run.models)
         if saved:
@@ -124,13 +126,8 @@ class Run:
 
         From here on the program goes on if its console fails.
         """
-        # Stays open: the lock is released when the process ends, even if it is killed.
-        self._lock = open(self.folder / ".lock", "a")
-        try:
-            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            message = f"another process is writing to {self.folder}; let it end, or stop it first"
-            raise UserError(f"--load_path: {message}") from None
+        if self._lock is None:
+            self._lock_folder()
         self.metrics.touch()
         for file, kept in ((self.metrics, metrics_bytes), (self.scored, scored_bytes)):
             if file.exists():
@@ -141,6 +138,20 @@ class Run:
         # tag counts its own steps.
         with naming(self.logs / "events"):
             self._tensorboard = EventsWriter(str(self.logs / "events"))
+
+    def _lock_folder(self, patience=0):
+        """Lock the folder, or raise UserError if another process does not give it up in so many seconds."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Stays open: the lock is released when the process ends, even if it is killed.
+        self._lock, end = open(self.folder / ".lock", "a"), time.monotonic() + patience
+        while True:
+            try:
+                return fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if time.monotonic() >= end:
+                    message = f"another process is writing to {self.folder}; let it end, or stop it first"
+                    raise UserError(f"--load_path: {message}") from None
+            time.sleep(0.5)
 
     @contextmanager
     def removed_if_refused(self):

@@ -1,55 +1,95 @@
-"""Runs independent tasks in several processes and yields their results.
+"""Does independent tasks, several at once, and yields their results: on this machine, or on all of a cluster.
 
-A signal stops all processes, and none is left behind.
+A task is data. Its result depends on nothing else, and stays in files: so it may be done anywhere, and again.
+It has a `name` for the log, a `size` (how much work it is, compared with other tasks), and `failed(reason)`,
+its result if it cannot be done.
 """
 
 import contextlib
-import multiprocessing
-import os
-import signal
-import threading
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 
 import torch
 
-from utils import console
-from utils.cli import Ending
-from utils.progress import use_lines
-from utils.run.save_point import StopRequested
+from utils.cli import UserError
+from utils.run import ray_engine
+from utils.run.crew import Crew
+from utils.run.local_engine import LocalEngine
+from utils.run.machine import device_memory, pick_device, worker_devices
+
+
+def check_workers(choice, device_name):
+    """Raise UserError unless the workers that `choice` describes can be had here. Nothing is started.
+
+    choice: an option group with `workers`, `engine` and `gpus_per_task`. device_name: --device.
+    """
+    device = pick_device(device_name)
+    if choice.engine != "local":
+        ray_engine.check_installed()
+        if device.index is not None:
+            cure = "give cuda, cpu or auto"
+            raise UserError(f"--device: --engine {choice.engine} hands out GPUs itself; {cure}")
+        if choice.gpus_per_task and device_name == "cpu":
+            raise UserError("--gpus_per_task: without effect with --device cpu; leave one of them out")
+    elif choice.gpus_per_task:
+        if device.type == "cpu":
+            raise UserError("--gpus_per_task: the trainings run on the CPU; leave it out, or see --device")
+        gpus = torch.cuda.device_count() if device.index is None else 1
+        room = gpus * int(1 / choice.gpus_per_task)
+        if choice.workers > room:
+            taken = f"{choice.workers} trainings at once, each with {choice.gpus_per_task} of a GPU"
+            raise UserError(f"--workers: {taken}, do not fit {gpus}; give {room} or less")
+
+
+def find_workers(choice, device_name):
+    """As `check_workers`, and the cluster that --engine names must answer: in 10 seconds."""
+    check_workers(choice, device_name)
+    if choice.engine != "local":
+        ray_engine.find_cluster(choice, device_name)
+
+
+def first_device(device_name):
+    """The torch.device for what this process computes itself."""
+    return worker_devices(pick_device(device_name), 1)[0]
+
+
+def memory_of_task(choice, device_name):
+    """Bytes of memory that each of several tasks at work has. Of other machines it is not known here."""
+    count = choice.workers if choice.engine == "local" else 1
+    devices = worker_devices(pick_device(device_name), count)
+    return device_memory(devices[0]) // devices.count(devices[0])
 
 
 @contextlib.contextmanager
-def workers(devices, save_point):
+def workers(choice, device_name, folder, save_point, log):
     """A context with an object that does tasks.
 
-    Its `in_order(work, tasks)` yields the result of each task, in order. Its `as_they_end(work, next_task)`
-    yields (task, result) whenever a task ends. That calls next_task() as soon as a process is free, and ends
-    when it returns None and no task is at work: tasks may follow from results.
+    Its `in_order(work, tasks)` yields the result of each task, in order. Its `as_they_end(work, next_task,
+    left)` yields (task, result) whenever a task ends. That calls next_task() as soon as there is room, and
+    ends when it returns None and no task is at work: tasks may follow from results. left() is the size of all
+    that is not done yet, for an estimate of the time; None if that is not known.
 
-    A result is work(task, device, stop). One process for each of `devices` does the work; if there is only
-    one, this process does. `work`, tasks and results are pickled. `save_point.reached` is called after every
-    result, and every second while waiting for workers. If it ends the run, all workers see the signal in
-    `stop.number`, and this process waits for them.
+    A result is work(task, device, stop). `choice.workers` tasks are at work at once; if it is one and the
+    engine is local, this process does it. `work`, tasks and results are pickled. A task whose process is
+    killed, or whose machine is lost, is done again; after three deaths its result is task.failed(reason).
+
+    `save_point.reached` is called after every result, and every second while waiting. If it ends the run, all
+    tasks see the signal in `stop.number`, and this process waits for them. folder: of the run, which all
+    machines must see. log(line): told what begins where, what has ended, and how long the rest will take.
     """
-    if len(devices) == 1:
-        yield ThisProcess(devices[0], save_point)
+    if choice.engine == "local" and choice.workers == 1:
+        yield ThisProcess(first_device(device_name), save_point)
         return
-    context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
+    if choice.engine == "local":
+        engine = LocalEngine(worker_devices(pick_device(device_name), choice.workers))
+    else:
+        engine = ray_engine.connect(choice, device_name, folder, save_point.hint)
+        log(f"{engine.describe()}; {choice.workers} trainings at once (--workers)")
     try:
-        stop, free_devices = context.Value("i", 0), context.SimpleQueue()
-        pool = ProcessPoolExecutor(len(devices), context, _become_worker, (stop, free_devices))
-    except OSError as error:  # /dev/shm is missing, full or read-only
-        raise Ending(f"no worker process can be started ({error.strerror}); use --workers 1") from None
-    for device in devices:
-        free_devices.put(str(device))
-    with pool:
-        try:
-            yield Processes(pool, len(devices), save_point)
-        except BaseException:
-            stop.value = save_point.stop.number or signal.SIGTERM
-            pool.shutdown(cancel_futures=True)
-            raise
+        yield Crew(engine, choice.workers, save_point, log)
+    except BaseException:
+        engine.stop(save_point.stop.number)
+        raise
+    finally:
+        engine.close()
 
 
 class ThisProcess:
@@ -65,55 +105,12 @@ class ThisProcess:
             self.save_point.reached()
             yield result
 
-    def as_they_end(self, work, next_task):
+    def as_they_end(self, work, next_task, left=None):
         """See `workers`."""
         while (task := next_task()) is not None:
             result = work(task, self.device, self.save_point.stop)
             yield task, result
             self.save_point.reached()
-
-
-class Processes:
-    """Hands the tasks to a pool of `count` processes."""
-
-    def __init__(self, pool, count, save_point):
-        self.pool, self.count, self.save_point = pool, count, save_point
-
-    def in_order(self, work, tasks):
-        """See `workers`."""
-        with self._broken_pool_reported():
-            for future in [self.pool.submit(_work, work, task) for task in tasks]:
-                while not future.done():
-                    wait([future], timeout=1)
-                    self.save_point.reached()
-                result = future.result()
-                self.save_point.reached()
-                yield result
-
-    def as_they_end(self, work, next_task):
-        """See `workers`."""
-        running = {}
-        with self._broken_pool_reported():
-            while True:
-                while len(running) < self.count and (task := next_task()) is not None:
-                    running[self.pool.submit(_work, work, task)] = task
-                if not running:
-                    return
-                done = []
-                while not done:
-                    done, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
-                    self.save_point.reached()
-                for future in done:
-                    yield running.pop(future), future.result()
-
-    @contextlib.contextmanager
-    def _broken_pool_reported(self):
-        try:
-            yield
-        except BrokenProcessPool:
-            self.save_point.reached()  # a signal to the whole process group ends workers too
-            hint = self.save_point.hint
-            raise Ending(f"a worker process was killed, perhaps because memory ran out; {hint}") from None
 
 
 @contextlib.contextmanager
@@ -129,41 +126,3 @@ def one_thread_on_cpu(device):
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-class SharedStop:
-    """What a worker sees of the stop: the signal's `number`, or None."""
-
-    def __init__(self, value):
-        self._value = value
-
-    @property
-    def number(self):
-        return self._value.value or None
-
-
-def _become_worker(stop, free_devices):
-    """Called once in each new worker process."""
-    global _stop, _device
-    _stop, _device = SharedStop(stop), torch.device(free_devices.get())
-    if _device.type == "cuda":
-        torch.cuda.set_device(_device)
-    # Ctrl-C and a closing terminal reach every process. The first one tells the workers to stop.
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    console.guard()
-    console.go_on_without(lambda line: None)  # the first process has the log
-    use_lines()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent():
-    multiprocessing.parent_process().join()
-    os._exit(1)
-
-
-def _work(work, task):
-    try:
-        return None if _stop.number else work(task, _device, _stop)
-    except StopRequested:
-        return None  # nobody waits for it any more

@@ -1,0 +1,126 @@
+"""Trainings on a Ray cluster. What needs Ray is skipped without it; bash exps/test_suite.sh --full kills more."""
+
+import importlib.util
+import pickle
+import random
+import socket
+from importlib.machinery import ModuleSpec
+from types import SimpleNamespace
+
+import pytest
+from engine_runs import commands, disturbed, ray_head, start, state_of
+from running import assert_equal_states, write_pictures
+from sums import Sum, add
+
+from utils.cli import UserError
+from utils.run import ray_engine
+from utils.run.ray_worker import code_digest
+
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+
+
+@pytest.fixture
+def pretended_ray(monkeypatch):
+    """Ray counts as installed."""
+    monkeypatch.setattr(ray_engine.importlib.util, "find_spec", lambda name: ModuleSpec(name, None))
+
+
+def test_an_address_where_nothing_listens_is_refused_in_one_line(fail_command, pretended_ray):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # but does not listen
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        line = fail_command(f"search --method dggan --device cpu --engine ray:{address}")
+    assert f"--engine: no Ray cluster answers at {address}" in line
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ("--device cpu --gpus_per_task 0.5", "--gpus_per_task: without effect with --device cpu"),
+        ("--device cuda:0", "--device: "),
+    ],
+)
+def test_ray_hands_out_gpus_itself(fail_command, pretended_ray, monkeypatch, options, words):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    assert words in fail_command(f"search --method dggan --engine ray {options}")
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [("cpu 0.5", "--gpus_per_task: the Ray cluster has no GPU"), ("cuda", "--device: the Ray")],
+)
+def test_a_cluster_without_gpus_is_refused_where_they_are_asked_for(monkeypatch, options, words):
+    monkeypatch.setattr(ray_engine, "_ask", lambda address: {"CPU": 4})
+    device, share = [*options.split(), None][:2]
+    choice = SimpleNamespace(engine="ray", workers=2, gpus_per_task=share and float(share))
+    with pytest.raises(UserError, match=words):
+        ray_engine.find_cluster(choice, device)
+
+
+class Board:
+    """What the function needs of Ray's board, here."""
+
+    begin = asked = SimpleNamespace(remote=lambda *arguments: None)
+
+
+def setting_for(here, **changes):
+    (here / "config.json").write_text("{}")
+    setting = {"folder": str(here), "paths": [], "witness": str(here / "config.json"), "content": b"{}"}
+    return {**setting, "code": code_digest(), "cache": None, "seconds": 0, **changes}
+
+
+def answer(monkeypatch, tmp_path, **changes):
+    """What a task answers on a machine that differs in `changes`."""
+    monkeypatch.chdir(tmp_path)
+    payload = pickle.dumps((add, Sum(1)))
+    return ray_engine._remote_function()(payload, Board, 1, setting_for(tmp_path, **changes))
+
+
+def test_a_machine_that_does_not_see_the_runs_folder_says_so(monkeypatch, tmp_path):
+    for changes in ({"content": b"another"}, {"witness": str(tmp_path / "else" / "config.json")}):
+        kind, host, folder = answer(monkeypatch, tmp_path, **changes)
+        assert (kind, host) == ("unseen", socket.gethostname())
+    assert folder == str(tmp_path / "else")
+    assert answer(monkeypatch, tmp_path, folder=str(tmp_path / "nowhere"))[0] == "unseen"
+
+
+def test_a_machine_with_other_code_says_so(monkeypatch, tmp_path):
+    assert answer(monkeypatch, tmp_path, code="another")[:2] == ("other code", socket.gethostname())
+
+
+@pytest.mark.parametrize(
+    "kind, content, words",
+    [
+        ("unseen", "/runs", "--engine: the machine far does not see /runs; Ray needs a folder"),
+        ("other code", None, "--engine: the machine far has other code"),
+    ],
+)
+def test_what_a_machine_lacks_ends_the_run_in_one_line(kind, content, words):
+    engine = ray_engine.RayEngine.__new__(ray_engine.RayEngine)
+    errors = SimpleNamespace(RayTaskError=KeyError, RayError=OSError)
+    engine._ray = SimpleNamespace(get=lambda reference: (kind, "far", content), exceptions=errors)
+    engine._numbers = {"task": 1}
+    with pytest.raises(UserError, match=words):
+        engine.result("task")
+
+
+@needs_ray
+def test_an_address_where_something_else_answers_is_refused_in_ten_seconds(fail_command):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        line = fail_command(f"search --method dggan --device cpu --engine ray:{address}")
+    assert f"--engine: no Ray cluster answers at {address}" in line
+
+
+@needs_ray
+def test_a_growth_on_two_ray_machines_of_which_one_is_lost_ends_as_that_of_one_process(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    command = commands(write_pictures(tmp_path / "pictures"))["dggan"]
+    (tmp_path / "one").mkdir()
+    assert start(command, tmp_path / "one").wait() == 0
+    unbroken = state_of(tmp_path / "one")
+    tasks = len(unbroken["growth_tree.json"])
+    with ray_head() as address:
+        again = f"{command} --workers 2 --engine ray:{address}"
+        disturbed("power cut", again, tmp_path / "two", random.Random(0), tasks, address)
+    assert_equal_states(unbroken, state_of(tmp_path / "two"))

@@ -58,7 +58,9 @@ def record_of(run):
     for name in record["files"]:
         text = (run / name).read_text() if name.endswith(("json", "jsonl", "txt")) else ""
         text = text.replace(str(run.parent.parent), "HERE")
-        if name.endswith(".json") and not name.endswith("config.json"):
+        if name.endswith("/config.json"):  # a trial's; the run's own options have tests of their own
+            record[name] = without_floats(json.loads(text)["options"])
+        elif name.endswith(".json") and name != "config.json":
             record[name] = without_floats(json.loads(text))
         elif name.endswith(".jsonl"):
             record[name] = [without_floats(json.loads(line)) for line in text.splitlines()]

@@ -332,8 +332,11 @@ def test_requests_that_cannot_be_met_are_refused_before_anything_is_generated():
     def sample(count):
         raise AssertionError("generated")
 
-    for request in ({"metrics": ("fdi",)}, {"splits": 30}, {"metrics": ("fid",)}):
-        with pytest.raises(ValueError):
+    for request, words in (
+        ({"metrics": ("is", "fdi")}, r"unknown metrics \['fdi'\]"), ({"splits": 30}, "too few for 30 splits"),
+        ({"metrics": ("fid",)}, "can be computed"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=words):
             evaluate(sample, 20, LinearNet(), **request)
 
 

@@ -10,6 +10,7 @@ import dataclasses
 from functools import partial
 
 import cfg
+from option_groups.training import RetrainOptions
 from utils.cli import UserError, answer_first, run_script
 
 if __name__ == "__main__":
@@ -194,7 +195,7 @@ def options_of_training(options, rank, seed):
         options,
         derive=dataclasses.replace(options.derive, arch_file=options.retrain.derive, rank=rank),
         run=dataclasses.replace(options.run, random_seed=seed),
-        retrain=cfg.RetrainOptions(),
+        retrain=RetrainOptions(),
     )
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from running import TinyNet, training_options
 from test_step_graphs import ReplayingRecorder
 
-import cfg
+from option_groups.shared import CellOptions
 from library.export import save_program, save_safetensors
 from library.generators import image_batches, load_generator, sample, sample_labels, walks
 from models.autogan.architecture import Architecture
@@ -126,7 +126,7 @@ def test_parameters_and_macs_of_a_conditional_generator_are_those_of_its_added_p
 def test_without_classes_both_networks_have_the_parameters_they_always_had():
     for conditioning in ((), (Conditioning(),)):
         torch.manual_seed(0)
-        widths = cfg.CellOptions(gf_dim=4, df_dim=4)
+        widths = CellOptions(gf_dim=4, df_dim=4)
         networks = FAMILIES["autogan"].networks(A, 8, widths, 1, *conditioning)
         names = " ".join(name for network in networks for name in network.state_dict())
         assert not any(word in names for word in ("embedding", "projection", "gain", "batch.running"))

@@ -6,7 +6,9 @@ from test_conditional import CLASSES, LABELS, SMALL, inputs_of, numbered_images
 from test_step_graphs import ReplayingRecorder
 from running import training_options
 
-import cfg
+from option_groups.recipe import RecipeOptions
+from option_groups.searching import SpaceOptions
+from option_groups.shared import CellOptions
 from models.autogan.architecture import Architecture
 from models.autogan.networks import CLASS_WIDTH, Discriminator, Generator
 from models.conditioning import Conditioning
@@ -34,7 +36,7 @@ def losses_of(loss, changes, conditioning=Conditioning(3), labels=LABELS[:12], r
     torch.manual_seed(0)
     training, recipe = (
         training_options(loss=loss, dis_batch_size=4, gen_batch_size=4),
-        cfg.RecipeOptions(**changes),
+        RecipeOptions(**changes),
     )
     generator = Generator.of(Architecture.parse("1 0 1 1"), **{**SMALL, "bottom_width": 4})
     discriminator = Discriminator(1, 4, outputs=LOSSES[loss].outputs, conditioning=conditioning)
@@ -83,15 +85,15 @@ def test_semi_supervised_losses_with_real_images_for_the_generator_get_whole_lab
 
 
 def test_caps_count_a_conditional_generators_parameters():
-    cells, conditioning = cfg.CellOptions(gf_dim=8), Conditioning(len(CLASSES))
+    cells, conditioning = CellOptions(gf_dim=8), Conditioning(len(CLASSES))
     random = torch.Generator().manual_seed(0)
 
     def parameters(architecture):
         return generator_sizes(str(architecture), 16, cells, conditioning)[0]
 
     cap = sorted(parameters(random_architecture(2, random)) for _ in range(40))[5]
-    restricted = restricted_space(2, cfg.SpaceOptions(max_params=cap), 16, cells, conditioning)
+    restricted = restricted_space(2, SpaceOptions(max_params=cap), 16, cells, conditioning)
     drawn = [parameters(restricted.random_architecture(random)) for _ in range(60)]
     assert max(drawn) <= cap < 1.05 * max(drawn)
     with pytest.raises(UserError, match="^--max_params: no architecture has"):
-        restricted_space(2, cfg.SpaceOptions(max_params=16 * 8 * CLASS_WIDTH), 16, cells, conditioning)
+        restricted_space(2, SpaceOptions(max_params=16 * 8 * CLASS_WIDTH), 16, cells, conditioning)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from running import SHORT, only_run, scored_lines, short_run, stop_at, use_tiny_net, write_pictures
 
-import cfg
+from option_groups.shared import CellOptions
+from option_groups.training import TrainingOptions
 from models.autogan.architecture import EXTENSIONS, PUBLISHED, Architecture
 from models.autogan.networks import Discriminator, Generator
 from models.families import FAMILIES
@@ -120,8 +121,8 @@ def test_two_halvings_are_the_authors_discriminator():
 def test_the_estimated_memory_is_what_the_steps_of_larger_images_keep():
     for levels, halvings in ((4, 2), (5, 4)):
         architecture, size = Architecture.parse(A).extended(levels, "last"), 4 << levels
-        cells = cfg.CellOptions(gf_dim=8, df_dim=8, df_halvings=halvings)
-        training = cfg.TrainingOptions(gen_batch_size=2, dis_batch_size=2)
+        cells = CellOptions(gf_dim=8, df_dim=8, df_halvings=halvings)
+        training = TrainingOptions(gen_batch_size=2, dis_batch_size=2)
         with on_meta("--x"):
             networks = FAMILIES["autogan"].networks(architecture, 8, cells)
             batches = training_memory(networks, training, 1, size, widths="--x").batches

@@ -10,7 +10,7 @@ import torch
 from running import training_options
 from test_fast import losses_of
 
-import cfg
+from option_groups.recipe import RecipeOptions
 from models.growing.networks import growing_networks
 from models_search.search_space import random_architecture
 from utils.training.adversarial import StepFunctions
@@ -199,7 +199,7 @@ RECIPES = {
 @pytest.mark.parametrize("options", RECIPES.values(), ids=RECIPES)
 def test_steps_of_a_recipe_are_recorded_with_their_own_numbers_weights_and_decays(options):
     losses, averages, recorder = [], [], ReplayingRecorder()
-    recipe = cfg.RecipeOptions(**options)
+    recipe = RecipeOptions(**options)
     for graphs in (NoGraphs(), StepGraphs(recorder)):
         torch.manual_seed(0)
         generator = torch.nn.Sequential(torch.nn.Linear(4, 3 * 16), torch.nn.Unflatten(1, (3, 4, 4)))

@@ -4,6 +4,7 @@ import re
 from html import escape
 
 import cfg
+from option_groups.shared import CellOptions
 from models import architectures
 from models.errors import ArchitectureError
 from reporting import charts as draw
@@ -123,7 +124,7 @@ def drawing_of(text, options, words="", num_classes=0):
     caption = size_words(text, options, num_classes) + (f", {words}" if words else "")
     if architecture.family == "growing":
         return element("figure", growing_svg(architecture, caption), class_="drawn")
-    bottom = options.get("bottom_width") or cfg.CellOptions().bottom_width
+    bottom = options.get("bottom_width") or CellOptions().bottom_width
     wide = element("div", architecture_svg(architecture, bottom, caption), class_="scroll wide", tabindex=0,
                    role="group", aria_label="architecture")  # fmt: skip
     narrow = element("div", architecture_svg(architecture, bottom, caption, upright=True), class_="narrow")

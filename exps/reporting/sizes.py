@@ -4,6 +4,7 @@ import json
 from functools import lru_cache
 
 import cfg
+from option_groups.shared import CellOptions, NetworkOptions
 from models import architectures
 from models.errors import ArchitectureError
 
@@ -30,6 +31,6 @@ def _sizes(text, widths, num_classes):
         return None
     growing = architecture.family == "growing"
     latent_dim = given.pop(
-        "latent_dim", cfg.GROWING_DEFAULTS["latent_dim"] if growing else cfg.NetworkOptions().latent_dim
+        "latent_dim", cfg.GROWING_DEFAULTS["latent_dim"] if growing else NetworkOptions().latent_dim
     )
-    return count_sizes(str(architecture), latent_dim, cfg.CellOptions(**given), Conditioning(num_classes))
+    return count_sizes(str(architecture), latent_dim, CellOptions(**given), Conditioning(num_classes))

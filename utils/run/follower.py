@@ -24,7 +24,7 @@ class Follower:
         return contextlib.nullcontext()
 
     def seconds(self):
-        """Of this session only, since nothing depends on it."""
+        """Of this start only, since nothing depends on it."""
         return time.monotonic() - self._started
 
     def is_past(self, deadline):

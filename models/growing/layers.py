@@ -63,7 +63,7 @@ def minibatch_deviation(x, group=4, gather=None):
     belongs to group n modulo the number of groups.
     gather: where x is a part of the batch, a function from it to (the whole batch, the slice that x is).
     """
-    own, part = x, slice(None)
+    own, part = x, None
     if gather:
         x, part = gather(own)
     count = len(x)
@@ -71,7 +71,9 @@ def minibatch_deviation(x, group=4, gather=None):
     groups = x.unflatten(0, (group, count // group))
     variance = (groups - groups.mean(0)).square().mean(0)
     deviation = (variance + 1e-8).sqrt().mean((1, 2, 3), keepdim=True)
-    return torch.cat([own, deviation.repeat(group, 1, *x.shape[2:])[part]], 1)
+    maps = deviation.repeat(group, 1, *x.shape[2:])
+    # Without a part no slice at all: its gradient has another memory order, and so another rounding.
+    return torch.cat([own, maps if part is None else maps[part]], 1)
 
 
 def upsample(x):

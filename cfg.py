@@ -11,143 +11,22 @@ options of a run that goes on, what is typed.
 import dataclasses
 import os
 import shlex
-from dataclasses import dataclass
 
 import help_texts
 from models import architectures
 from models.autogan.architecture import PUBLISHED, Architecture
 from models.errors import ArchitectureError
 from option_groups.kinds import SEARCH, TEST, TRAIN
-from option_groups.recipe import AverageOptions, IndependentAverageOptions, RateOptions, RecipeOptions
-from option_groups.resolution import ExtensionOptions, extended
-from option_groups.searching import (
-    AshaOptions, BeamOptions, ControllerOptions, DgganOptions, GrowthOptions, IndependentOptions,
-    MultiLevelOptions, RandomSharingOptions, SearchOptions, SharedGanOptions, SpaceOptions,
+from option_groups.resolution import extended
+from option_groups.scripts import (
+    AUTHORS, FREE_ON_RESUME, GROWING_DEFAULTS, METHOD_DEFAULTS, PROTOCOL_DEFAULTS, SCRIPT_DEFAULTS, SCRIPTS,
+    THIS_CALL_ONLY, Options,
 )  # fmt: skip
-from option_groups.shared import (
-    AuthorsOptions, CellOptions, DataOptions, EstimateOptions, EvaluationOptions, ModelOptions,
-    NetworkOptions, ResumeOptions, RunOptions, ScoringOptions, TestOptions,
-)  # fmt: skip
-from option_groups.training import DeriveOptions, RetrainOptions, TrainingOptions, WeightOptions
 from utils.cli import UserError
-from utils.options import Script, refuse_halvings, refuse_other_size
+from utils.options import refuse_halvings, refuse_other_size
 from utils.run.config import read_config
 from utils.run.derived import read_architecture
 from utils.run.resume import find_interrupted
-
-
-@dataclass(frozen=True)
-class Options:
-    """The resolved options of one script, a group an attribute: None if the script does not read it.
-
-    typed: names of the options on the command line. configured: of those that --config sets. unread:
-    {option: value} that the script has but ignores.
-    """
-
-    script: str
-    typed: frozenset
-    configured: frozenset
-    unread: dict
-    data: DataOptions = None
-    authors: AuthorsOptions = None
-    model: ModelOptions = None
-    network: NetworkOptions = None
-    cells: CellOptions = None
-    weights: WeightOptions = None
-    training: TrainingOptions = None
-    recipe: RecipeOptions = None
-    average: AverageOptions = None
-    rates: RateOptions = None
-    scoring: ScoringOptions = None
-    evaluation: EvaluationOptions = None
-    run: RunOptions = None
-    resuming: ResumeOptions = None
-    estimating: EstimateOptions = None
-    search: SearchOptions = None
-    beam: BeamOptions = None
-    space: SpaceOptions = None
-    independent: IndependentOptions = None
-    independent_average: IndependentAverageOptions = None
-    shared_gan: SharedGanOptions = None
-    multi_level: MultiLevelOptions = None
-    controller: ControllerOptions = None
-    random_sharing: RandomSharingOptions = None
-    asha: AshaOptions = None
-    growth: GrowthOptions = None
-    dggan: DgganOptions = None
-    derive: DeriveOptions = None
-    extension: ExtensionOptions = None
-    retrain: RetrainOptions = None
-    test: TestOptions = None
-
-    def flat(self):
-        """{option: value}, plain data for config.json and checkpoints.
-
-        Options that only concern this call, such as --load_path, are left out.
-        """
-        values = self.unread.copy()
-        for options in filter(None, map(self.__getattribute__, GROUPS)):
-            values |= dataclasses.asdict(options)
-        return {name: value for name, value in values.items() if name not in THIS_CALL_ONLY}
-
-
-GROUPS = {field.name: field.type for field in dataclasses.fields(Options) if hasattr(field.type, "scripts")}
-AUTHORS = ("channels", "dis_model")
-SCRIPTS = {
-    SEARCH: Script(
-        SEARCH,
-        "Search a generator: its cells (AutoGAN and others), or by growing both networks (DGGAN, ProgGAN).",
-        GROUPS,
-        tolerated=(*AUTHORS, "gen_model"),
-        refused=("fid_stat", "num_eval_imgs"),
-        # A search has no published architecture, and its reward is one score by one backend.
-        choices={"gen_model": ("shared_gan",), "inception_backend": ("torch", "tf")},
-        switch="--method",
-        aliases=help_texts.ALIASES,
-    ),
-    TRAIN: Script(
-        TRAIN,
-        "Train one architecture from scratch, or all that a search kept.",
-        GROUPS,
-        tolerated=AUTHORS,
-        aliases=help_texts.ALIASES,
-    ),
-    TEST: Script(
-        TEST,
-        "Score a checkpoint and draw its samples.",
-        GROUPS,
-        tolerated=(*AUTHORS, "g_spectral_norm"),
-        refused=("d_spectral_norm", "init_type", "precision", "print_freq"),
-        aliases=help_texts.ALIASES,
-    ),
-}
-# The authors search with half the width they retrain with.
-SCRIPT_DEFAULTS = {
-    SEARCH: {"exp_name": "search", "gf_dim": 128, "df_dim": 64},
-    TRAIN: {"exp_name": "derive"},
-    TEST: {"exp_name": "test"},
-}
-# ProgGAN's training. 800,000 images to fade in and 800,000 more are 100,000 steps of 16.
-GROWING_DEFAULTS = {
-    "latent_dim": 512, "dis_batch_size": 16, "gen_batch_size": 16, "g_lr": 1e-3, "d_lr": 1e-3, "beta2": 0.99,
-    "n_critic": 1, "loss": "wgan-gp", "max_iter": 100000, "reward": "fid", "rl_num_eval_img": 10000,
-}  # fmt: skip
-GROWING_SEARCH = {**GROWING_DEFAULTS, "topk": 20}
-METHOD_DEFAULTS = {
-    "autogan": {},
-    "slas": {"exp_name": "slas"},
-    "random_sharing": {"exp_name": "random_sharing"},
-    "asha": {"exp_name": "asha"},
-    "dggan": {**GROWING_SEARCH, "exp_name": "dggan"},
-    "proggan": {**GROWING_SEARCH, "exp_name": "proggan"},
-    "growing": GROWING_DEFAULTS,  # the family of an architecture that is trained or scored
-}
-PROTOCOL_DEFAULTS = {"autogan": {}, "sngan": {"num_eval_imgs": 5000, "split": "test"}}
-# Options that may change when a run goes on: where and by what means it computes, not what.
-FREE_ON_RESUME = {"data_path", "exp_name", "print_freq", "inception_path", "tf_python", "on_nan"}
-FREE_ON_RESUME |= {"device", "compile", "num_workers", "workers", "budget_hours"}
-FREE_ON_RESUME |= {"engine", "gpus_per_task"}
-THIS_CALL_ONLY = {"load_path", "resume", "dry_run", "estimate", "folder_file", "config"}
 
 
 def parse(script, arguments=None):
@@ -201,13 +80,13 @@ def _configured(script, typed):
 def _searched(chosen, given):
     """{option: value} of what a search hands on if --arch_file or --derive is its folder.
 
-    Without what is given. These are the data set, the resolution and the feature network.
+    Without what is given. These are the data set and its labels, the resolution and the feature network.
     """
     option = "derive" if chosen.get("derive") else "arch_file"
     folder = chosen.get(option)
     if folder is None or not os.path.isdir(folder):  # Path.is_dir raises OSError for a long name
         return {}
-    names = ("dataset", "data_path", "img_size", "bottom_width")
+    names = ("dataset", "data_path", "labels", "conditional", "img_size", "bottom_width")
     names += ("feature_net", "inception_path", "inception_backend", "tf_python")
     saved = read_config(folder, f"--{option}")
     saved = {name: saved[name] for name in names if name in saved}
@@ -217,7 +96,8 @@ def _searched(chosen, given):
 
 # {given options: what is not taken from another run then}
 REPLACED = {
-    ("dataset",): ("data_path",),
+    ("dataset",): ("data_path", "labels"),
+    ("data_path",): ("labels",),
     ("feature_net", "inception_path", "inception_backend"):
         ("feature_net", "inception_path", "inception_backend", "tf_python", "feature_precision"),
     ("arch", "arch_file", "gen_model", "derive"): ("arch", "arch_file", "rank", "gen_model", "derive"),
@@ -294,15 +174,15 @@ def resumed(options, saved):
     return options
 
 
-def with_run_options(options, saved):
+def with_run_options(options, saved, also=()):
     """test.py's Options for a run: its widths, seed, images and feature network, from `saved`.
 
-    Typed options stay, and those of --config. If a data set or a feature network is typed, the options that
-    belong to it are not taken from the run either.
+    also: names of further options to take from there. Typed options stay, and those of --config. If a data
+    set or a feature network is typed, the options that belong to it are not taken from the run either.
     """
-    names = {"dataset", "data_path", "feature_net", "inception_path", "feature_precision"}
-    names |= {"random_seed", "fast"}
-    generators = {"img_size", "latent_dim", "gf_dim", "df_dim", "df_depth", "bottom_width", "d_halvings"}
+    names = {"dataset", "data_path", "labels", "feature_net", "inception_path", "feature_precision"}
+    names |= {"random_seed", "fast", *also}
+    generators = {"img_size", "latent_dim", "gf_dim", "df_dim", "df_depth", "df_halvings", "bottom_width"}
     values = {name: saved[name] for name in names | generators if name in saved}
     values = _not_replaced(options.script, values, options.typed | options.configured - generators)
     SCRIPTS[options.script].check_saved(values, f"--load_path: {options.run.load_path}")
@@ -356,9 +236,10 @@ def command(script, options, **values):
     left_out |= {"is_splits", "feature_precision"} if options.script == SEARCH else set()
     ours, target = options.flat(), SCRIPTS[script]
     method = _method(ours | values)
-    shared = target.known(
-        "data", "network", "cells", "weights", "training", "recipe", "scoring", "evaluation"
-    )
+    titles = (
+        "data", "labels", "network", "cells", "weights", "training", "recipe", "scoring", "evaluation",
+    )  # fmt: skip
+    shared = target.known(*titles)
     shared |= {name: found for name, found in target.known().items() if name == "ema_decay"}
     carried = {
         name: ours[name]
@@ -424,7 +305,7 @@ def generator_architecture(options, file_option="--arch_file"):
             cure = ", change the cells or --bottom_width, or add --extend"
         refuse_other_size(options.data.img_size, width << levels, maker, cure)
         refuse_single_pixel(architecture, width, "--bottom_width")
-        refuse_halvings(options.cells.d_halvings, levels)
+        refuse_halvings(options.cells.df_halvings, levels)
     else:
         refuse_other_size(options.data.img_size, architecture.resolution, f"the layers of {source}")
     return architecture

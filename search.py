@@ -13,16 +13,18 @@ python search.py --method dggan --dataset cifar10
 from functools import partial
 
 import cfg
-from utils.cli import UserError, run_script
+from utils.cli import UserError, answer_first, run_script
 
-if __name__ == "__main__":  # answers --help and mistakes before torch is loaded, which takes seconds
-    run_script(partial(cfg.parse, "search"))
+if __name__ == "__main__":
+    answer_first(partial(cfg.parse, "search"))
 
 from models_search import asha, autogan, dggan, random_sharing
 from models_search.estimate import print_plan
+from utils.distributed import from_first, is_first, size
 from utils.run.derived import write_derived
 from utils.run.folder import find_run, load_run, open_run
 from utils.run.save_point import StopSignal
+from utils.run.together import together
 
 # A search is a package of six functions: make_plan, estimate, new_state, load_materials, read_images,
 # run_search.
@@ -35,32 +37,49 @@ MORE_WITH_TIME = ("asha", "dggan")
 
 
 def main():
-    options, saved = cfg.find_run(cfg.parse("search")), None
+    options, saved = from_first(cfg.find_run, cfg.parse("search")), None
     if options.run.load_path:
         saved = load_run(options.run.load_path)
         options = cfg.resumed(options, saved["options"])
         refuse_more_time(options)
+    refuse_independent(options)
     method = METHODS[options.search.method]
 
     plan = method.make_plan(options)
     found = method.estimate(plan, method.load_materials(plan)) if options.estimating.estimate else None
     if options.run.dry_run or found:
-        print_plan({"script": "search.py", "options": options.flat(), **plan.describe()}, found, options.run)
+        resolved = {"script": "search.py", "options": options.flat(), "processes": size(), **plan.describe()}
+        print_plan(resolved, found, options.run)
         return
     state = method.new_state(plan, saved)
     materials = method.load_materials(plan)
 
     run = open_run(options.run, options.flat(), saved, materials.device)
+    if plan.classes:
+        run.log(plan.classes.text())
     with run.removed_if_refused():
         method.read_images(state, plan, materials)
     with StopSignal(f"go on with --load_path {run.folder}", run.note) as stop:
         ranked, results = method.run_search(state, plan, materials, run, stop)
 
+    if not is_first():  # the first process writes
+        return
     derived = run.folder / "derived.json"
     write_derived(derived, options.search.reward, options.scoring.feature_net, ranked)
     print_next_commands(run, options, derived, ranked[0])
     found = {"architectures": "architecture", "rewards": "reward"}
-    run.finish({name: [entry[part] for entry in ranked] for name, part in found.items()} | results)
+    known = {"classes": list(plan.classes.names)} if plan.classes else {}
+    run.finish({name: [entry[part] for entry in ranked] for name, part in found.items()} | results | known)
+
+
+def refuse_independent(options):
+    """Raise UserError where several processes would each train networks of their own, or measure time."""
+    method = options.search.method
+    if size() > 1 and method in ("asha", "dggan", "proggan"):
+        problem = f"torchrun's {size()} processes share one network, {method} trains many"
+        raise UserError(f"--method: {problem}; start it without torchrun, with --workers")
+    if size() > 1 and options.estimating.estimate:
+        raise UserError("--estimate: one process measures; start it without torchrun")
 
 
 def refuse_more_time(options):
@@ -88,4 +107,4 @@ def print_next_commands(run, options, derived, best):
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(together(main))

@@ -10,10 +10,11 @@ import dataclasses
 from functools import partial
 
 import cfg
-from utils.cli import UserError, run_script
+from option_groups.training import RetrainOptions
+from utils.cli import UserError, answer_first, run_script
 
-if __name__ == "__main__":  # answers --help and mistakes before torch is loaded, which takes seconds
-    run_script(partial(cfg.parse, "train_derived"))
+if __name__ == "__main__":
+    answer_first(partial(cfg.parse, "train_derived"))
 
 from models.architectures import family_name
 from models_search.estimate import print_plan
@@ -36,10 +37,12 @@ from models_search.retraining.training import (
     train_generator,
     training_results,
 )  # fmt: skip
+from utils.distributed import from_first, is_first, size
 from utils.run.derived import read_derived
 from utils.run.folder import load_run, open_run
 from utils.run.machine import pick_device
 from utils.run.save_point import SavePoint, StopSignal
+from utils.run.together import together
 from utils.run.workers import check_workers, find_workers, first_device, workers
 from utils.training.inputs import StepInputs
 from utils.training.loop import Diverged
@@ -62,7 +65,7 @@ def main():
 
 def train_one(options):
     """Train the architecture that the options name, or go on with --load_path."""
-    options, saved = cfg.find_run(options), None
+    options, saved = from_first(cfg.find_run, options), None
     if options.run.load_path:
         saved = load_run(options.run.load_path)
         options = cfg.resumed(options, saved["options"])
@@ -72,9 +75,12 @@ def train_one(options):
         raise UserError(f"--arch: no architecture to train; give {ways}")
     plan, device = training_plan(options, architecture), pick_device(options.run.device)
     plan.check(device)
+    if size() > 1 and options.estimating.estimate:
+        raise UserError("--estimate: one process measures; start it without torchrun")
     if options.run.dry_run or options.estimating.estimate:
-        resolved = {"script": "train_derived.py", "options": options.flat(), **plan.describe()}
-        print_plan(resolved, options.estimating.estimate and estimate([plan], device), options.run)
+        resolved = {"script": "train_derived.py", "options": options.flat(), "processes": size()}
+        found = options.estimating.estimate and estimate([plan], device)
+        print_plan(resolved | plan.describe(), found, options.run)
         return
 
     # Where the training stands.
@@ -91,10 +97,14 @@ def train_one(options):
     run = open_run(options.run, options.flat(), saved, device)
     parameters, count = count_parameters(state.gan.generator), image_set.num_images
     run.log(f"architecture {architecture}, {parameters:,} parameters, {count} images of {image_set.name}")
+    if plan.classes:
+        run.log(plan.classes.text())
     with run.removed_if_refused():
         materials = read_materials(feature_nets, image_set, plan.data, plan.fid_stat, device)
 
-    inputs = StepInputs(materials.images, plan.run.random_seed, plan.training, plan.network.latent_dim)
+    inputs = StepInputs(
+        materials.images, plan.run.random_seed, plan.training, plan.network.latent_dim, plan.classes
+    )
     hint = f"go on with --load_path {run.folder}"
     with StopSignal(hint, run.note) as stop:
         save_point = SavePoint(lambda: run.save(state.to_saved(), state.step), stop, hint)
@@ -102,6 +112,8 @@ def train_one(options):
         total = plan.total_steps(materials.images.num_images)
         train_generator(state, plan, inputs, total, scorer, run, save_point)
 
+    if not is_first():  # the first process writes
+        return
     run.finish(training_results(plan, state, run))
     pictures = sorted(run.samples.glob("iteration_*.png"))
     run.log(f"samples {pictures[-1]}, their history {run.samples / 'training.gif'}")
@@ -121,6 +133,9 @@ def derive(options):
     The same command goes on where it stopped.
     """
     retrain, run_options = options.retrain, options.run
+    if size() > 1:
+        problem = f"torchrun's {size()} processes share one training, these are several"
+        raise UserError(f"--derive: {problem}; start it without torchrun, with --workers")
     for name in {"load_path", "resume"} & options.typed:
         cure = "the same command goes on by itself, and with another --exp_name it starts anew"
         raise UserError(f"--{name}: without effect beside --derive; {cure}")
@@ -180,7 +195,7 @@ def options_of_training(options, rank, seed):
         options,
         derive=dataclasses.replace(options.derive, arch_file=options.retrain.derive, rank=rank),
         run=dataclasses.replace(options.run, random_seed=seed),
-        retrain=cfg.RetrainOptions(),
+        retrain=RetrainOptions(),
     )
 
 
@@ -203,4 +218,4 @@ def write_ranking(study, entries, seeds, tasks, results, options):
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(together(main))

@@ -136,7 +136,8 @@ def score_in_shared_gan(searched, architectures, plan, file, device, save_point)
     gan = new_shared_gan(searched.plan, device)
     gan.load_state_dict(searched.gan)
     generator = gan.generator.eval()
-    materials = materials_of_process(plan.data, plan.scoring, plan.fid_stat, plan.run.compile, device)
+    protocol = plan.label_source, plan.scoring, plan.fid_stat, plan.run.compile
+    materials = materials_of_process(plan.data, *protocol, device)
     for architecture in architectures:
         save_point.reached()
         if str(architecture) in scores:
@@ -144,7 +145,7 @@ def score_in_shared_gan(searched, architectures, plan, file, device, save_point)
         started = time.monotonic()
         sample = noise_sampler(
             partial(generator, architecture=architecture), generator.latent_dim, plan.run.random_seed,
-            "proxy", device=device, stop_if_asked=save_point.stop_if_asked,
+            "proxy", device=device, stop_if_asked=save_point.stop_if_asked, classes=plan.classes,
         )  # fmt: skip
         try:
             found = evaluate(

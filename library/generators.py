@@ -2,25 +2,29 @@
 
     loaded = load_generator("logs/derive_TIME")
     images = sample(loaded.generator, 64, seed=1)
+    images = sample(loaded.generator, 64, seed=1, classes=loaded.classes)  # of a conditional one
 
 utils.metrics.generator scores them.
 """
 
+import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 
+from library.headers import read_header
 from models import architectures
 from models.autogan import authors
 from models.errors import ArchitectureError
 from models.families import family
 from utils.cli import UserError
+from utils.data.labels import Classes, read_saved_classes
 from utils.images import all_finite, to_uint8
 from utils.metrics.evaluate import NonFiniteImages
-from utils.metrics.generator import noise_sampler
+from utils.metrics.generator import label_sampler, noise_sampler
 from utils.progress import Progress
 from utils.randomness import random_generator
 from utils.run.checkpoint import DamagedCheckpoint, load_latest, load_networks, read_authors_weights
@@ -33,10 +37,12 @@ class Loaded:
     """A generator and where it comes from."""
 
     generator: torch.nn.Module  # in eval mode, on the CPU
-    options: dict  # {option: value} of the run that trained it; {} if unknown
+    options: dict  # {option: value} of the run that trained it, or of its header; {} if unknown
     file: Path
     kind: str = ""  # "best" or "last" of a training, "best" of a search by growth; "" for a file
     iteration: int | None = None  # generator iterations it was trained for; None if unknown
+    classes: Classes | None = None  # of a conditional generator
+    header: dict = field(default_factory=dict)  # of a .safetensors file, see library.headers; else {}
 
     @property
     def architecture(self):
@@ -59,8 +65,10 @@ def load_generator(path, checkpoint="best", architecture=None):
     path = Path(path)
     file, kind = _find_checkpoint(find_run(path), checkpoint) if os.path.isdir(path) else (path, "")
     if file.suffix == ".safetensors":
-        text, weights = _read_safetensors(file)
-        return Loaded(_build(text, weights, architecture, file), {}, file)
+        text, weights, classes = _read_safetensors(file)
+        generator, header = _build(text, weights, architecture, file), read_header(file)
+        details = {"iteration": header.get("iterations"), "header": header, "classes": classes}
+        return _fitting(Loaded(generator, header.get("options", {}), file, **details))
     try:
         text, weights, saved = load_networks(file)
     except DamagedCheckpoint as not_ours:
@@ -77,7 +85,17 @@ def load_generator(path, checkpoint="best", architecture=None):
     # A node of a growth tree has no position.
     position, n_critic = saved.get("position"), options.get("n_critic")
     iteration = position // n_critic if isinstance(position, int) and n_critic else None
-    return Loaded(generator, options, file, kind, iteration)
+    classes = read_saved_classes(saved, f"--load_path: {file}")
+    return _fitting(Loaded(generator, options, file, kind, iteration, classes))
+
+
+def _fitting(loaded):
+    """The Loaded, if its classes are as many as those of its generator. Raises UserError."""
+    stated, known = len(loaded.classes or ()), getattr(loaded.generator, "num_classes", 0)
+    if stated != known:
+        problem = f"{loaded.file} names {stated} classes for a generator of {known}"
+        raise UserError(f"--load_path: {problem}; use another one")
+    return loaded
 
 
 def _find_checkpoint(folder, checkpoint):
@@ -127,32 +145,42 @@ def _build(text, weights, named, file):
 
 
 def _read_safetensors(file):
-    """(text of the architecture, weights) of a file that library.export wrote."""
+    """(text of the architecture, weights, Classes or None) of a file that library.export wrote."""
     cure = "give one that library.export wrote"
     if not file.is_file():
         raise UserError(f"--load_path: no file {file}; {cure}")
     try:
         with safe_open(file, "pt") as content:
             weights = {name: content.get_tensor(name) for name in content.keys()}
-            text = (content.metadata() or {})["architecture"]
+            metadata = content.metadata() or {}
+            text, saved = metadata["architecture"], {}
             architectures.parse(text)
-            return text, weights
-    except (SafetensorError, KeyError, ArchitectureError) as error:
+            if "classes" in metadata:
+                saved = {"classes": json.loads(metadata["classes"])}
+            return text, weights, read_saved_classes(saved, f"--load_path: {file}")
+    except (SafetensorError, KeyError, ArchitectureError, ValueError, RecursionError) as error:
         raise UserError(f"--load_path: {file} holds no generator of this project ({error}); {cure}") from None
 
 
-def sample(generator, count, seed, batch_size=100):
+def sample(generator, count, seed, batch_size=100, classes=None):
     """`count` images of a generator in eval mode: uint8 (count, 3, R, R) on the CPU; see image_batches."""
-    return torch.cat(list(image_batches(generator, count, seed, batch_size)))
+    return torch.cat(list(image_batches(generator, count, seed, batch_size, classes)))
 
 
-def image_batches(generator, count, seed, batch_size=100):
+def sample_labels(classes, count, seed, batch_size=100):
+    """The labels (count,) of the images that `sample` and `image_batches` draw."""
+    draw = label_sampler(classes, seed, "score", device="cpu")
+    return torch.cat([draw(batch_size) for _ in range(0, count, batch_size)])[:count]
+
+
+def image_batches(generator, count, seed, batch_size=100, classes=None):
     """Yield `count` images, uint8 on the CPU, in batches.
 
-    They are the images that scoring with this seed and batch size sees first. Raises NonFiniteImages.
+    They are the images that scoring with this seed and batch size sees first. classes: of a conditional
+    generator; `classes.only("cat")` draws one of them. Raises NonFiniteImages.
     """
     device = next(generator.parameters()).device
-    draw = noise_sampler(generator, generator.latent_dim, seed, "score", device=device)
+    draw = noise_sampler(generator, generator.latent_dim, seed, "score", device=device, classes=classes)
     with Progress(count, "images", "image") as progress:
         for first in range(0, count, batch_size):
             with torch.inference_mode():
@@ -165,18 +193,24 @@ def image_batches(generator, count, seed, batch_size=100):
             progress.update(len(images))
 
 
-def walks(generator, seed, rows=8, columns=10):
+def walks(generator, seed, rows=8, columns=10, classes=None):
     """Float images (rows * columns, 3, R, R): in each row a walk from one noise vector to another.
 
-    They are on the generator's device.
+    They are on the generator's device. classes: of a conditional generator; a row is of one class, the rows
+    are of each in turn.
     """
     random = random_generator(seed, "walks")
     ends = torch.randn(rows, 2, 1, generator.latent_dim, generator=random)
     shares = torch.linspace(0, 1, columns)[:, None]
     noise = spherical(ends[:, 0], ends[:, 1], shares).flatten(0, 1)
     device = next(generator.parameters()).device
+    labels = {}
+    if classes:
+        shown = classes.shown()
+        numbers = torch.tensor([shown[row % len(shown)] for row in range(rows)])
+        labels["labels"] = numbers.repeat_interleave(columns).to(device)
     with torch.inference_mode():
-        return generator(noise.to(device))
+        return generator(noise.to(device), **labels)
 
 
 def spherical(first, second, share):

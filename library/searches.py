@@ -10,6 +10,7 @@ from pathlib import Path
 from models.autogan.architecture import Architecture
 from models.autogan.networks import Generator
 from utils.cli import UserError
+from utils.data.labels import Classes, read_saved_classes
 from utils.run.derived import read_derived
 from utils.run.folder import find_run, load_run
 
@@ -22,6 +23,7 @@ class OpenedSearch:
     options: dict  # {option: value} of the run
     ranked: list  # the entries of derived.json, best first; [] if the search has not ended
     weights: dict  # the shared generator's state dict
+    classes: Classes | None = None  # of a conditional search
 
     def generator(self, architecture):
         """The generator of an architecture, or of its text, with the shared weights, in eval mode.
@@ -39,4 +41,5 @@ def open_search(path):
         cure = "open it with library.generators.load_generator"
         raise UserError(f"--load_path: {folder} is not a search in a shared GAN; {cure}")
     ranked = read_derived(folder) if (folder / "derived.json").is_file() else []
-    return OpenedSearch(folder, saved["options"], ranked, saved["gan"]["generator"])
+    classes = read_saved_classes(saved, f"--load_path: {folder}")
+    return OpenedSearch(folder, saved["options"], ranked, saved["gan"]["generator"], classes)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from models.autogan.networks import Discriminator, Generator
+from models.conditioning import NONE
 from models.growing.networks import GrowingDiscriminator, GrowingGenerator
 from models.layers.init import prepare
 
@@ -17,10 +18,11 @@ class Family(NamedTuple):
     """What the scripts need to know of a family."""
 
     networks: Callable
-    """(architecture, latent_dim, cells, outputs=1) -> (generator, discriminator), with weights from torch's
-    global generator. `cells` has the sizes of AutoGAN's networks: gf_dim, df_dim, df_depth, d_halvings and
-    bottom_width. A growing architecture contains its widths, so this family does not read them. outputs: of
-    the discriminator; a growing one has one."""
+    """(architecture, latent_dim, cells, outputs=1, conditioning=NONE) -> (generator, discriminator), with
+    weights from torch's global generator. `cells` has the sizes of AutoGAN's networks: gf_dim, df_dim,
+    df_depth, df_halvings and bottom_width. A growing architecture contains its widths, so this family does
+    not read them. outputs: of the discriminator. A growing one has one, and growing networks cannot be
+    conditional."""
 
     initialise: Callable
     """(generator, discriminator, weights) -> (generator, discriminator), changed in place. `weights` has
@@ -38,11 +40,13 @@ class Family(NamedTuple):
     """The options that decide on the networks' sizes."""
 
 
-def _autogan_networks(architecture, latent_dim, cells, outputs=1):
+def _autogan_networks(architecture, latent_dim, cells, outputs=1, conditioning=NONE):
     generator = Generator.of(
-        architecture, latent_dim=latent_dim, gf_dim=cells.gf_dim, bottom_width=cells.bottom_width
-    )
-    form = {"halvings": cells.d_halvings, "outputs": outputs, "deeper": cells.df_depth}
+        architecture, latent_dim=latent_dim, gf_dim=cells.gf_dim, bottom_width=cells.bottom_width,
+        num_classes=conditioning.num_classes,
+    )  # fmt: skip
+    form = {"halvings": cells.df_halvings, "outputs": outputs, "deeper": cells.df_depth}
+    form["conditioning"] = conditioning
     return generator, Discriminator(architecture.levels, cells.df_dim, **form)
 
 
@@ -51,7 +55,7 @@ def _initialise_autogan(generator, discriminator, weights):
     return generator, prepare(discriminator, weights.init_type, weights.d_spectral_norm)
 
 
-def _growing_networks(architecture, latent_dim, cells, outputs=1):
+def _growing_networks(architecture, latent_dim, cells, outputs=1, conditioning=NONE):
     return GrowingGenerator(architecture, latent_dim), GrowingDiscriminator(architecture)
 
 

@@ -149,11 +149,12 @@ def some_images(image_set, count, resolution, device):
 def seconds_per_step(gan, plan, images, functions_at, **options):
     """Seconds of a discriminator step, with its share of the generator's, in real steps on these images.
 
-    plan: of a search or a training; the option groups training, network and run are read. functions_at(step,
-    loss): the StepFunctions of a step. options: further arguments of utils.training.loop.train.
+    plan: of a search or a training; its `classes` and the option groups training, network and run are read.
+    functions_at(step, loss): the StepFunctions of a step. options: further arguments of
+    utils.training.loop.train.
     """
     training = plan.training
-    inputs = StepInputs(images, plan.run.random_seed, training, plan.network.latent_dim)
+    inputs = StepInputs(images, plan.run.random_seed, training, plan.network.latent_dim, plan.classes)
     loss_at = loss_schedule(training.loss, plan.run.random_seed, device=images.device)
     gan.generator.train()
     gan.discriminator.train()
@@ -175,10 +176,13 @@ class ScoringCost:
         return architectures * (images * self.image + ("fid" in metrics) * self.distance)
 
 
-def scoring_cost(generate, latent_dim, feature_net, resolution, scoring, device):
-    """The ScoringCost of images generate(noise). scoring: the option group of this name."""
+def scoring_cost(generate, latent_dim, feature_net, resolution, scoring, device, classes=None):
+    """The ScoringCost of images generate(noise). scoring: the option group of this name.
+
+    classes: the Classes of a conditional generator.
+    """
     batch = scoring.eval_batch_size
-    sample = noise_sampler(generate, latent_dim, 0, "estimate", device=device)
+    sample = noise_sampler(generate, latent_dim, 0, "estimate", device=device, classes=classes)
     image = seconds_of(lambda: evaluate(sample, batch, feature_net, metrics=("is",), splits=1)) / batch
     pictures = torch.zeros(batch, 3, resolution, resolution, dtype=torch.uint8, device=device)
     with torch.inference_mode():

@@ -3,6 +3,7 @@
 import dataclasses
 
 from models.autogan.architecture import CHOICES, Architecture, parse_choice
+from models.conditioning import NONE
 from models.errors import ArchitectureError
 from models.families import FAMILIES
 from models_search.restricted_space import RestrictedSpace
@@ -14,7 +15,7 @@ from utils.training.memory import on_meta
 CAPS = {"max_params": "parameters", "max_macs": "MACs"}  # in the order of generator_sizes
 
 
-def restricted_space(levels, space, latent_dim, cells):
+def restricted_space(levels, space, latent_dim, cells, conditioning=NONE):
     """The RestrictedSpace of architectures with so many cells; None if nothing restricts them.
 
     space, cells: the option groups of these names. Raises UserError if nothing is left.
@@ -29,7 +30,7 @@ def restricted_space(levels, space, latent_dim, cells):
         return None if all(map(all, chosen)) else RestrictedSpace(levels, chosen, nothing, (0,))
     if space.cap_gf_dim is not None:
         cells = dataclasses.replace(cells, gf_dim=space.cap_gf_dim)
-    rest, sizes = _sizes(levels, latent_dim, cells)
+    rest, sizes = _sizes(levels, latent_dim, cells, conditioning)
     which = [index for index, name in enumerate(CAPS) if name in caps]
     rest = [rest[index] for index in which]
     sizes = [[tuple(row[index] for index in which) for row in rows] for rows in sizes]
@@ -41,12 +42,13 @@ def restricted_space(levels, space, latent_dim, cells):
     return found
 
 
-def _sizes(levels, latent_dim, cells):
+def _sizes(levels, latent_dim, cells, conditioning):
     """(parameters and MACs of what stands before and after the cells, those of the cells at each level)."""
     with on_meta(FAMILIES["autogan"].widths):
-        sizes = [sizes_of_cells(level, cells.gf_dim, cells.bottom_width) for level in range(levels)]
+        widths = cells.gf_dim, cells.bottom_width, conditioning.num_classes
+        sizes = [sizes_of_cells(level, *widths) for level in range(levels)]
         first = Architecture(tuple(every_cell(level)[0] for level in range(levels)))
-        whole = generator_sizes(str(first), latent_dim, cells)
+        whole = generator_sizes(str(first), latent_dim, cells, conditioning)
     return [total - sum(rows[0][index] for rows in sizes) for index, total in enumerate(whole)], sizes
 
 

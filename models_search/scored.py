@@ -13,7 +13,8 @@ def keep_score(run, plan, architecture, *, level, iteration, purpose, images, is
     level, iteration: from 1 on. purpose: one of those that docs/SEARCHES.md lists.
     """
     text = str(architecture)
-    parameters, macs = generator_sizes(text, plan.network.latent_dim, getattr(plan, "cells", None))
+    widths = plan.network.latent_dim, getattr(plan, "cells", None)
+    parameters, macs = generator_sizes(text, *widths, plan.conditioning)
     scores = {"is": is_mean, "fid": fid} | ({} if swd is None else {"swd": swd})
     place = {"architecture": text, "level": level, "iteration": iteration, "purpose": purpose}
     run.keep_score({**place, **scores, "images": images, "parameters": parameters, "macs": macs})

@@ -42,7 +42,7 @@ class CellOptions:
         later=True,
     )  # fmt: skip
     bottom_width: int = size(4, "resolution before the first cell", at_least=1)
-    d_halvings: int = option(
+    df_halvings: int = option(
         2,
         "blocks of the discriminator that halve its images: the authors' 2 leave a quarter of --img_size, 4 "
         "a sixteenth; at most one a cell",
@@ -128,9 +128,25 @@ class TestOptions:
         None, "write single images into this new folder, and score nothing", kind=new_folder
     )
     num_images: int = count(64, "how many images --save_images writes", at_most=10**8)
+    export: str = option(
+        None,
+        "score, and write this .safetensors file: weights, what they are, their score; beside it a .png of 8 "
+        "samples",
+        kind=output_file,
+    )
+    half: bool = option(False, "write it in float16, half as large", needs="export")
     interpolate: bool = option(False, "draw walks between noise vectors as a grid, and score nothing")
+    class_name: str = option(
+        None, "of a conditional generator: draw this class alone, by name or number", flags=("--class",)
+    )
     metrics: tuple[str, ...] = option(
-        (), "scores besides is and fid", ("kid", "precision_recall", "swd"), nargs="*"
+        (), "scores besides is and fid", ("kid", "precision_recall", "swd", "intra_fid"), nargs="*"
+    )
+    intra_fid_imgs: int = images(5000, "generated images of each class for intra_fid", needs="metrics")
+    labels: str = option(
+        None,
+        "file of labels (JSON or CSV) of --data_path, for intra_fid; by default as in training",
+        needs="metrics",
     )
     protocol: str = option(
         "autogan",

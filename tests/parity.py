@@ -28,7 +28,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import cfg  # noqa: E402
+from option_groups.training import TrainingOptions  # noqa: E402
 from models.autogan.architecture import Architecture  # noqa: E402
 from models.autogan.authors import our_name  # noqa: E402
 from models.autogan.networks import Discriminator, Generator  # noqa: E402
@@ -182,7 +182,7 @@ NETWORKS = {"gen": check_generator, "dis": check_discriminator, "ctrl": check_co
 
 # The authors' training
 
-OPTIONS = cfg.TrainingOptions()  # learning rates 2e-4, betas (0, 0.9), hinge
+OPTIONS = TrainingOptions()  # learning rates 2e-4, betas (0, 0.9), hinge
 N_CRITIC, BATCH, GENERATOR_BATCH, EMA_DECAY = 5, 2, 4, 0.999
 # What the authors' shared generator holds and no architecture uses, as utils.run.checkpoint names it: the
 # upsampling of a cell's second unit, and that of skips from before the first cell.

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-import cfg
+from option_groups.training import TrainingOptions
 import models_search.dggan.costs
 import models_search.dggan.pair
 import models_search.dggan.search
@@ -105,7 +105,7 @@ def scored_lines(run):
 
 def training_options(**changes):
     """The default training options, but for these."""
-    return cfg.TrainingOptions(**changes)
+    return TrainingOptions(**changes)
 
 
 def load_script(name):

@@ -11,7 +11,7 @@ from scipy.linalg import expm
 from test_recipe_losses import batch, networks
 from torch.autograd import gradcheck, gradgradcheck
 
-import cfg
+from option_groups.recipe import RecipeOptions
 from utils.training.adaptive import COLUMNS, Adaptive, AdaptivePipe
 from utils.training.adversarial import StepFunctions
 from utils.training.gan import new_gan
@@ -189,9 +189,7 @@ def test_groups_take_numbers_of_their_own(images):
 
 
 def adaptive(**options):
-    return Adaptive(
-        cfg.RecipeOptions(**{"ada_target": 0.6, "ada_kimg": 1, "ada_interval": 2, **options}), "cpu"
-    )
+    return Adaptive(RecipeOptions(**{"ada_target": 0.6, "ada_kimg": 1, "ada_interval": 2, **options}), "cpu")
 
 
 def test_the_probability_follows_the_mean_sign_of_the_logits():
@@ -228,7 +226,7 @@ def trained(gan, first, last, options, training):
 
 
 def test_a_training_observes_the_logits_it_has_and_moves_the_probability_that_its_steps_use():
-    options = cfg.RecipeOptions(ada_target=-0.99, ada_kimg=1, ada_interval=2, ada_pipe="color")
+    options = RecipeOptions(ada_target=-0.99, ada_kimg=1, ada_interval=2, ada_pipe="color")
     training = training_options(gen_batch_size=5, dis_batch_size=5)
 
     def new():

@@ -62,7 +62,7 @@ def train_plainly(generator, discriminator, max_grad_norm, decay, lr_factor):
         adam.step()
         return loss.item()
 
-    for step, real, noise, generator_noise in inputs():
+    for step, real, noise, generator_noise, *_ in inputs():
         fake_logits, real_logits = discriminator(generator(noise).detach()), discriminator(real)
         hinge = (1 - real_logits).clamp(min=0).mean() + (1 + fake_logits).clamp(min=0).mean()
         d_losses.append(update(discriminator, d_adam, hinge))

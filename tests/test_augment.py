@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-import cfg
+from option_groups.recipe import RecipeOptions
 from utils.training.augment import MOVES, TRANSFORMS, DiffAugment, move
 
 SIDE = 8
@@ -121,6 +121,6 @@ def test_gradients_through_a_transform_are_exact_and_can_be_differentiated_again
 
 
 def test_the_options_choices_name_every_set_of_transforms():
-    choices = cfg.RecipeOptions.__dataclass_fields__["augment"].metadata["choices"]
+    choices = RecipeOptions.__dataclass_fields__["augment"].metadata["choices"]
     assert {name for choice in choices for name in choice.split(",")} == set(TRANSFORMS)
     assert len(set(choices)) == 7

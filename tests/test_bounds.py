@@ -13,11 +13,14 @@ import pytest
 import torch
 
 import cfg
+from option_groups.shared import CellOptions
+from option_groups.training import TrainingOptions
 from models.autogan.architecture import Architecture
 from models.families import FAMILIES
 from models.growing.architecture import proggan_architecture
 from models.growing.networks import growing_networks, parameter_counts
 from models_search.dggan.plan import make_plan
+from option_groups.scripts import GROUPS
 from utils.cli import UserError, run_script
 from utils.metrics import __main__ as metrics
 from utils.metrics.real_statistics import load_fid_stat
@@ -73,7 +76,7 @@ def test_a_size_that_nothing_can_hold_is_refused_though_nothing_would_run(
 
 
 def test_every_number_has_bounds():
-    fields = [field for group in cfg.GROUPS.values() for field in dataclasses.fields(group)]
+    fields = [field for group in GROUPS.values() for field in dataclasses.fields(group)]
     kinds = {int: 10**30, float: 1e300, tuple[int, ...]: 10**30}
     numbers = [field for field in fields if field.type in kinds]
     assert len(numbers) > 40
@@ -161,9 +164,9 @@ def test_memory_is_that_of_the_networks_and_of_the_largest_batch():
 
 def architecture_and_memory(batch, **changes):
     architecture = Architecture.parse("sngan")
-    training = cfg.TrainingOptions(gen_batch_size=batch, dis_batch_size=batch, **changes)
+    training = TrainingOptions(gen_batch_size=batch, dis_batch_size=batch, **changes)
     with on_meta("--x"):
-        networks = FAMILIES["autogan"].networks(architecture, 16, cfg.CellOptions(gf_dim=8, df_dim=8))
+        networks = FAMILIES["autogan"].networks(architecture, 16, CellOptions(gf_dim=8, df_dim=8))
         return networks, training_memory(networks, training, 10, 32, widths="--x", averages=1)
 
 
@@ -188,7 +191,7 @@ def test_the_estimate_is_the_sum_of_what_small_networks_keep(precision, share):
     with on_meta("--x"):
         judge = torch.nn.Flatten(), torch.nn.Linear(12, 5), torch.nn.Tanh(), torch.nn.Linear(5, 1)
         networks = SmallGenerator(), torch.nn.Sequential(*judge)
-    training = cfg.TrainingOptions(gen_batch_size=7, dis_batch_size=11, precision=precision)
+    training = TrainingOptions(gen_batch_size=7, dis_batch_size=11, precision=precision)
     memory = training_memory(networks, training, 10, 2, widths="--w", averages=1)
     generator, discriminator, noise = 4 * 12 + 12, 12 * 5 + 5 + 5 + 1, 64 * 4 * 4
     assert memory.networks == {"--w": 16 * (generator + discriminator) + 4 * generator}

@@ -217,7 +217,7 @@ def test_help_of_a_method_has_its_groups_and_its_defaults(method):
         if name not in script.refused and (not group_class.methods or method in group_class.methods)
     }
     assert said.keys() == offered
-    values = {**options.flat(), **vars(options.run), **vars(options.resuming)}
+    values = {**options.flat(), **vars(options.run), **vars(options.resuming), **vars(options.estimating)}
     for name in offered - {"method", *script.tolerated}:
         assert f"(default: {values[name]})" in said[name]
 

@@ -36,7 +36,7 @@ EVERYWHERE = {
     "print_freq": 100, "feature_net": "inception", "inception_path": None, "inception_backend": "torch",
     "tf_python": None, "feature_precision": "float32", "eval_batch_size": 100, "is_splits": 10,
     "fid_stat": None, "num_eval_imgs": 50000, "random_seed": 12345, "device": "auto", "fast": "on",
-    "compile": False, "d_halvings": 2,
+    "compile": False,
 }  # fmt: skip
 SEARCH_WIDTHS, RETRAINING_WIDTHS = {"gf_dim": 128, "df_dim": 64}, {"gf_dim": 256, "df_dim": 128}
 AUTOGAN_TRAINING = {
@@ -67,6 +67,7 @@ DERIVE = {
     "engine": "local", "gpus_per_task": None,
 }  # fmt: skip
 # What came later changes nothing by default.
+LABELS = {"conditional": False, "labels": None, "semi_supervised": False, "rotation_loss": False}
 AVERAGE = {"ema_halflife": None, "ema_rampup": 0.05, "ema_start": 0}
 RECIPE = {
     "r1_gamma": None, "r1_interval": 1, "augment": None, "ada_target": None, "ada_kimg": 500, "ada_interval": 4,
@@ -74,13 +75,16 @@ RECIPE = {
     "generator_topk": 1.0, "generator_topk_decay": 0.99, "accumulate": 1,
 }  # fmt: skip
 RATES = {"lr_schedule": "constant", "lr_decay_start": 0, "lr_warmup": 0}
-DEPTH = {"df_depth": 0}
+DEPTH = {"df_depth": 0, "df_halvings": 2}
 LATER = {
-    "search": {**RECIPE, **AVERAGE, **DEPTH}, "train_derived": {**RECIPE, **AVERAGE, **RATES, **DEPTH}, "test": DEPTH,
+    "search": {**LABELS, **RECIPE, **AVERAGE, **DEPTH}, 
+    "train_derived": {**LABELS, **RECIPE, **AVERAGE, **RATES, **DEPTH}, "test": DEPTH,
 }  # fmt: skip
 TEST = {
     "arch": None, "metrics": (), "protocol": "autogan", "split": "train", "exp_name": "test",
     "checkpoint": "best", "save_images": None, "num_images": 64, "interpolate": False,
+    "class_name": None, "intra_fid_imgs": 5000, "labels": None,
+    "export": None, "half": False,
 }  # fmt: skip
 GROWING = ("4:", "G", "3x4", "D", "3x4")
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from running import training_options
 
-import cfg
+from option_groups.shared import CellOptions
 from models.autogan.architecture import Architecture
 from models.autogan.networks import Discriminator
 from models.families import family
@@ -55,7 +55,7 @@ def test_a_dry_run_counts_a_discriminator_of_any_width_and_depth(type_command, c
 def memory(parts=1, **cells):
     architecture, training = Architecture.parse("sngan"), training_options()
     with on_meta("--x"):
-        networks = family(architecture).networks(architecture, 16, cfg.CellOptions(gf_dim=8, **cells))
+        networks = family(architecture).networks(architecture, 16, CellOptions(gf_dim=8, **cells))
         return training_memory(networks, training, 10, 32, widths="--x", averages=1, parts=parts)
 
 

@@ -20,6 +20,7 @@ OPTIONS = SimpleNamespace(
     gf_dim=6,
     df_dim=5,
     df_depth=0,
+    df_halvings=2,
     bottom_width=4,
     init_type="orth",
     g_spectral_norm=False,

@@ -25,8 +25,19 @@ UTILS = [  # from the top down; a module imports from its own room and from lowe
     {"metrics"},
     {"inception"},
     {"training"},
-    {"run", "data"},
-    {"cli", "options", "option_types", "images", "randomness", "precision", "progress", "console"},
+    {"data"},
+    {"run"},
+    {
+        "cli",
+        "options",
+        "option_types",
+        "images",
+        "randomness",
+        "precision",
+        "progress",
+        "console",
+        "distributed",
+    },  # fmt: skip
 ]
 SHARED_BY_SEARCHES = {"shared_gan", "retraining"}  # folders of models_search that are no strategies
 

@@ -1,6 +1,5 @@
 """Scores against independent references, and what `evaluate` promises its callers."""
 
-import datetime
 import json
 
 import numpy as np
@@ -344,42 +343,6 @@ def test_requests_that_cannot_be_met_are_refused_before_anything_is_generated():
 def test_a_generator_that_returns_too_few_images_is_noticed():
     with pytest.raises(ValueError, match="instead of"):
         evaluate(lambda count: random_images(count - 1), 20, LinearNet())
-
-
-def score_a_share(index, images, real, folder):
-    """One of two processes scores its half of the images, then again with a NaN in the first half."""
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/rendezvous", rank=index, world_size=2,
-        timeout=datetime.timedelta(seconds=120),
-    )  # fmt: skip
-    count, share = len(images), (index, 2)
-    first, last = index * count // 2, (index + 1) * count // 2
-    half = reader(images[first:last])
-    scores = evaluate(half, count, LinearNet(), real=real, batch_size=10, metrics=ALL, share=share)
-    broken = images.clone()
-    broken[0, 0, 0, 0] = torch.nan
-    try:
-        evaluate(reader(broken[first:last]), count, LinearNet(), share=share)
-        refused = False
-    except NonFiniteImages:
-        refused = True
-    torch.distributed.destroy_process_group()
-    torch.save({"figures": figures(scores), "refused": refused}, f"{folder}/{index}.pt")
-
-
-def test_scores_do_not_depend_on_the_number_of_processes(tmp_path):
-    images, real = random_images(83), statistics_under(LinearNet(), random_images(120, seed=2))
-    other = torch.multiprocessing.get_context("spawn").Process(
-        target=score_a_share, args=(1, images, real, tmp_path)
-    )
-    other.start()
-    score_a_share(0, images, real, tmp_path)
-    other.join()
-    expected = figures(evaluate(reader(images), 83, LinearNet(), real=real, metrics=ALL))
-    for index in range(2):
-        found = torch.load(tmp_path / f"{index}.pt")
-        assert found["figures"] == pytest.approx(expected, rel=1e-10)
-        assert found["refused"]
 
 
 def test_the_text_of_a_score_names_any_network_but_inception():

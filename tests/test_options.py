@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 import cfg
+from option_groups.scripts import GROUPS
 
 SCORING = (
     "--dataset folder --data_path pictures --img_size 8 --feature_net efficientnet-lite0 --device cpu "
@@ -56,7 +57,7 @@ def read(monkeypatch):
         read.intersection_update(before)
         return values
 
-    for group in cfg.GROUPS.values():
+    for group in GROUPS.values():
         monkeypatch.setattr(group, "__getattribute__", noting)
     monkeypatch.setattr(cfg.Options, "flat", unnoted)
     return read
@@ -166,13 +167,13 @@ def test_what_is_typed_wins_over_what_a_method_or_protocol_sets():
 def test_a_script_has_the_groups_that_name_it():
     for script in cfg.SCRIPTS:
         options = cfg.parse(script, [])
-        for title, group in cfg.GROUPS.items():
+        for title, group in GROUPS.items():
             assert (getattr(options, title) is not None) == (script in group.scripts), (script, title)
 
 
 def test_no_two_groups_of_a_script_have_an_option_of_one_name():
     for script in cfg.SCRIPTS.values():
-        groups = [group for group in cfg.GROUPS.values() if script.name in group.scripts]
+        groups = [group for group in GROUPS.values() if script.name in group.scripts]
         names = [field.name for group in groups for field in dataclasses.fields(group)]
         assert len(names) == len(set(names))
         assert not set(names) & {*script.tolerated, *script.refused}

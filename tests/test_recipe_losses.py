@@ -8,7 +8,8 @@ import torch
 from running import training_options
 from torch import nn
 
-import cfg
+from option_groups.recipe import RecipeOptions
+from option_groups.training import TrainingOptions
 from utils.randomness import global_seed
 from utils.training.adversarial import StepFunctions, discriminator_step, generator_step
 from utils.training.gan import Gan, new_gan
@@ -116,7 +117,7 @@ def test_mmd_of_a_single_image_is_a_number():
 
 
 def test_the_names_of_the_losses_are_the_options_choices():
-    (field,) = (field for field in cfg.TrainingOptions.__dataclass_fields__.values() if field.name == "loss")
+    (field,) = (field for field in TrainingOptions.__dataclass_fields__.values() if field.name == "loss")
     assert tuple(LOSSES) == field.metadata["choices"]
 
 
@@ -229,7 +230,7 @@ def test_an_epochs_last_and_smaller_batch_still_comes_in_pairs():
     ],
 )
 def test_a_penalty_at_an_interval_counts_as_often_as_it_is_left_out(loss, options, weights):
-    at = recipe_schedule(cfg.RecipeOptions(**options), training_options(loss=loss), 1, steps_per_epoch=9)
+    at = recipe_schedule(RecipeOptions(**options), training_options(loss=loss), 1, steps_per_epoch=9)
     for step, expected in enumerate(weights):
         assert (at(step).r1, at(step).r2) == pytest.approx(expected)
 

@@ -8,6 +8,7 @@ import pytest
 from running import ROOT, use_tiny_net
 
 import cfg
+from option_groups.recipe import AverageOptions, RateOptions, RecipeOptions
 from utils.training.compiled import compiles_discriminator
 from utils.training.losses import LOSSES
 
@@ -75,7 +76,7 @@ def test_a_mistake_is_one_line_before_anything_is_read(fail_command, command, wo
 
 def test_docs_name_every_loss_and_every_switch():
     text = (ROOT / "docs" / "RECIPES.md").read_text()
-    groups = (cfg.RecipeOptions, cfg.AverageOptions, cfg.RateOptions)
+    groups = (RecipeOptions, AverageOptions, RateOptions)
     switches = [field.name for group in groups for field in dataclasses.fields(group)]
     assert [name for name in [*switches, "df_depth"] if f"--{name}" not in text] == []
     assert [name for name in LOSSES if f"| `{name}` |" not in text] == []

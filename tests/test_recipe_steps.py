@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from running import training_options
 from test_recipe_losses import batch, gan_of, gradient_norms, networks
 
-import cfg
+from option_groups.recipe import RecipeOptions
 from models.autogan.networks import Discriminator
 from models.layers.fast_form import fast_form
 from models.layers.init import prepare
@@ -163,7 +163,7 @@ def test_the_generator_learns_from_its_images_of_the_highest_logits(name):
 
 
 def test_the_share_of_images_falls_in_every_pass_down_to_its_end():
-    options = cfg.RecipeOptions(generator_topk=0.5, generator_topk_decay=0.8)
+    options = RecipeOptions(generator_topk=0.5, generator_topk_decay=0.8)
     at = recipe_schedule(options, training_options(gen_batch_size=10), 1, steps_per_epoch=3)
     assert [at(step).best for step in range(0, 15, 3)] == [10, 8, 6, 5, 5] and at(2).best == 10
     later = recipe_schedule(options, training_options(gen_batch_size=10), 1, steps_per_epoch=3, first_epoch=1)
@@ -201,7 +201,7 @@ def test_a_batch_in_parts_is_the_whole_batch_to_rounding(in_float64, fast, loss,
     for parts in (1, 4):
         pair = normed_pair()
         generator, discriminator = map(fast_form, pair) if fast else pair
-        recipe = cfg.RecipeOptions(**options, accumulate=parts)
+        recipe = RecipeOptions(**options, accumulate=parts)
         gan = new_gan(generator, discriminator, torch.device("cpu"), training, recipe=recipe, fast=fast)
         recipe_at = recipe_schedule(recipe, training, 1, steps_per_epoch=3)
         mix = torch.Generator().manual_seed(2)
@@ -225,7 +225,7 @@ def test_a_batch_in_parts_is_the_whole_batch_to_rounding(in_float64, fast, loss,
 
 
 def test_random_numbers_depend_on_seed_purpose_step_and_network_alone():
-    options = cfg.RecipeOptions(augment="cutout", zcr=1.0)
+    options = RecipeOptions(augment="cutout", zcr=1.0)
 
     def numbers(step, seed=1, purpose="a", network="discriminator"):
         at = recipe_schedule(options, training_options(), seed, purpose, steps_per_epoch=3)
@@ -237,7 +237,7 @@ def test_random_numbers_depend_on_seed_purpose_step_and_network_alone():
 
 
 def test_steps_that_compute_alike_have_one_key():
-    options = cfg.RecipeOptions(augment="cutout", r1_gamma=1.0, r1_interval=2)
+    options = RecipeOptions(augment="cutout", r1_gamma=1.0, r1_interval=2)
     at = recipe_schedule(options, training_options(), 1, steps_per_epoch=3)
     keys = [hash(at(step).key) for step in range(4)]
     assert keys[0] == keys[2] != keys[1] == keys[3]

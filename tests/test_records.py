@@ -131,6 +131,7 @@ def test_the_best_checkpoint_is_that_of_the_lowest_fid_and_of_equal_ones_the_fir
     state = TrainingState("1 0 1 1", gan)
     scoring = SimpleNamespace(is_splits=1, eval_batch_size=4)
     plan = SimpleNamespace(
+        classes=None,
         num_eval_imgs=8,
         scoring=scoring,
         run=SimpleNamespace(random_seed=0),

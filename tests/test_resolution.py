@@ -7,7 +7,8 @@ import pytest
 import torch
 from running import SHORT, only_run, scored_lines, short_run, stop_at, use_tiny_net, write_pictures
 
-import cfg
+from option_groups.shared import CellOptions
+from option_groups.training import TrainingOptions
 from models.autogan.architecture import EXTENSIONS, PUBLISHED, Architecture
 from models.autogan.networks import Discriminator, Generator
 from models.families import FAMILIES
@@ -120,8 +121,8 @@ def test_two_halvings_are_the_authors_discriminator():
 def test_the_estimated_memory_is_what_the_steps_of_larger_images_keep():
     for levels, halvings in ((4, 2), (5, 4)):
         architecture, size = Architecture.parse(A).extended(levels, "last"), 4 << levels
-        cells = cfg.CellOptions(gf_dim=8, df_dim=8, d_halvings=halvings)
-        training = cfg.TrainingOptions(gen_batch_size=2, dis_batch_size=2)
+        cells = CellOptions(gf_dim=8, df_dim=8, df_halvings=halvings)
+        training = TrainingOptions(gen_batch_size=2, dis_batch_size=2)
         with on_meta("--x"):
             networks = FAMILIES["autogan"].networks(architecture, 8, cells)
             batches = training_memory(networks, training, 1, size, widths="--x").batches
@@ -150,8 +151,10 @@ def test_a_grid_takes_no_more_memory_than_scoring():
     average, seen, shown = Generator.of(Architecture.parse("1 0 1 1"), latent_dim=3, gf_dim=2), [], []
     average.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
     options = {"run": {"random_seed": 1}, "scoring": {"eval_batch_size": 30}, "training": {"n_critic": 1}}
-    plan = SimpleNamespace(**{name: SimpleNamespace(**values) for name, values in options.items()})
-    run = SimpleNamespace(grid=lambda name, images, step: shown.append(images))
+    plan = SimpleNamespace(
+        classes=None, **{name: SimpleNamespace(**values) for name, values in options.items()}
+    )
+    run = SimpleNamespace(grid=lambda name, images, step, rows: shown.append(images))
     sample_grid(SimpleNamespace(gan=SimpleNamespace(average=average), step=0), plan, run)
     assert seen == [30, 30, 30, 10] and len(shown[0]) == 100
 
@@ -159,9 +162,9 @@ def test_a_grid_takes_no_more_memory_than_scoring():
 # Searches
 
 SEARCHES = {
-    "search": "--img_size 64 --d_halvings 3",
+    "search": "--img_size 64 --df_halvings 3",
     "slas": "--img_size 64",
-    "random_sharing": "--img_size 128 --bottom_width 8 --d_halvings 4",
+    "random_sharing": "--img_size 128 --bottom_width 8 --df_halvings 4",
     "asha": "--img_size 64 --bottom_width 8",
 }
 
@@ -197,7 +200,7 @@ def test_an_architecture_of_a_search_is_trained_at_64_px_and_scored(
     search = only_run(tmp_path, "asha")
     found = json.loads((search / "derived.json").read_text())["architectures"][0]["architecture"]
     options = training.replace(
-        "--img_size 16", f"--img_size 64 --arch_file {search} --extend last --d_halvings 3"
+        "--img_size 16", f"--img_size 64 --arch_file {search} --extend last --df_halvings 3"
     )
     stops, heal = stop_at(2, monkeypatch)
     with pytest.raises(stops):
@@ -212,7 +215,7 @@ def test_an_architecture_of_a_search_is_trained_at_64_px_and_scored(
     (scored,) = (tmp_path / "logs_eval").iterdir()
     described = json.loads((scored / "results.json").read_text())
     assert described["resolution"] == 64 and described["architecture"] == results["architecture"]
-    assert described["options"]["d_halvings"] == 3
+    assert described["options"]["df_halvings"] == 3
 
 
 def test_the_table_of_a_derivation_names_what_was_trained(type_command, tmp_path, training):
@@ -232,8 +235,8 @@ MISTAKES = [
     ("--extend both --img_size 64", "--extend: invalid choice"),
     ("--img_size 64", "--img_size: 3 cells (--gen_model) on --bottom_width 4 make 32 px images, not 64; set --img_size 32, "
      "change the cells or --bottom_width, or add --extend"),
-    ("--d_halvings 4", "--d_halvings: 3 cells bring as many blocks that can halve, not 4; give 3 or less"),
-    ("--d_halvings 0", "--d_halvings: must be at least 1"),
+    ("--df_halvings 4", "--df_halvings: 3 cells bring as many blocks that can halve, not 4; give 3 or less"),
+    ("--df_halvings 0", "--df_halvings: must be at least 1"),
     ("--extend last --img_size 16384 --bottom_width 1", "GiB"),
 ]  # fmt: skip
 
@@ -247,11 +250,11 @@ def test_a_mistake_is_told_in_one_line(fail_command, options, words):
     "command, words",
     [
         ("train_derived --dry_run --arch 4: G 3x4 D 3x4 --img_size 8 --extend last", "--extend: without effect with growing"),
-        ("search --dry_run --method slas --d_halvings 4", "--d_halvings: 3 cells bring as many"),
-        ("search --dry_run --method asha --img_size 64 --d_halvings 5", "--d_halvings: 4 cells bring as many"),
+        ("search --dry_run --method slas --df_halvings 4", "--df_halvings: 3 cells bring as many"),
+        ("search --dry_run --method asha --img_size 64 --df_halvings 5", "--df_halvings: 4 cells bring as many"),
         ("search --dry_run --img_size 64", "--img_size: 3 cells (--grow_step1, --grow_step2) on --bottom_width 4"),
         ("test --dry_run --gen_model sngan --extend last", "--extend"),
-        ("search --dry_run --method dggan --d_halvings 3", "--d_halvings: without effect with dggan"),
+        ("search --dry_run --method dggan --df_halvings 3", "--df_halvings: without effect with dggan"),
     ],
 )  # fmt: skip
 def test_what_does_not_go_together_is_told_in_one_line(fail_command, command, words):

@@ -8,6 +8,7 @@ import torch
 from running import only_run, scored_lines, short_run, stop_at, use_tiny_net, write_pictures
 
 import cfg
+from option_groups.shared import CellOptions
 from models.autogan.architecture import Architecture
 from models.autogan.networks import Generator
 from models_search.autogan.controller import (
@@ -38,7 +39,7 @@ def drawn(seed=0):
 @pytest.fixture(scope="module")
 def sizes():
     """{architecture of two cells: (parameters, MACs)} of all that have the first of each kind of first cell."""
-    cells, counted = cfg.CellOptions(gf_dim=4), {}
+    cells, counted = CellOptions(gf_dim=4), {}
     for architecture in every_architecture(2):
         first, second = architecture.cells
         if first.conv == "post" and first.norm != "none" and second.conv == "pre":
@@ -55,7 +56,7 @@ ONLY = "--only conv=post norm=none,batch up=nearest,deconv"  # 128 architectures
 @pytest.fixture(scope="module")
 def small():
     """{architecture of two cells of ONLY: (parameters, MACs)}, counted one by one."""
-    cells = cfg.CellOptions(gf_dim=4)
+    cells = CellOptions(gf_dim=4)
     return {
         each: generator_sizes(str(each), 8, cells)
         for each in every_architecture(2)
@@ -92,7 +93,7 @@ def restricted(request, small):
 
 @pytest.mark.parametrize("levels", [1, 2, 3, 4])
 def test_the_sizes_of_a_generator_are_the_sums_over_its_cells(levels):
-    cells, random = cfg.CellOptions(gf_dim=4, bottom_width=2), drawn(levels)
+    cells, random = CellOptions(gf_dim=4, bottom_width=2), drawn(levels)
     rows = [sizes_of_cells(level, 4, 2) for level in range(levels)]
 
     def sums(positions):
@@ -162,7 +163,7 @@ def test_choices_may_be_given_at_once_or_one_by_one():
 
 
 def test_a_cap_may_count_at_another_width():
-    cells = cfg.CellOptions(gf_dim=32)
+    cells = CellOptions(gf_dim=32)
     cap = generator_sizes("0 0 0 0 | 0 0 0 0 0", 8, cells)[0]
     space = space_of(2, f"--max_params {cap} --cap_gf_dim 32")
     brute = [

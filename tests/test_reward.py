@@ -139,7 +139,7 @@ def asked_by(command, ask):
 
     run = SimpleNamespace(
         record=lambda *line: figures.append(line), keep_score=lambda entry: None, log=lambda line: None,
-        seconds=lambda: 0.0,
+        seconds=lambda: 0.0, is_past=lambda deadline: False,
     )  # fmt: skip
     found = ask(state, plan, Asked(), run)
     return asked, figures, found

@@ -7,11 +7,11 @@ import pytest
 import torch
 from running import training_options
 
-import cfg
+from option_groups.recipe import AverageOptions, RateOptions
 from utils.training.gan import update_average
 from utils.training.schedules import average_decay, rate_factors
 
-AVERAGE = cfg.AverageOptions
+AVERAGE = AverageOptions
 
 
 def decays(training=None, ema_decay=0.99, **average):
@@ -66,7 +66,7 @@ def test_a_decay_from_the_device_averages_as_the_number_does(decay, dtype):
 
 def factors(iterations=10, n_critic=3, lr_decay=False, **rates):
     """The factor in each generator iteration of a training."""
-    first, after = rate_factors(lr_decay, cfg.RateOptions(**rates), iterations * n_critic, n_critic)
+    first, after = rate_factors(lr_decay, RateOptions(**rates), iterations * n_critic, n_critic)
     return [first, *(after(n_critic * iteration) for iteration in range(iterations - 1))]
 
 
@@ -92,10 +92,10 @@ def test_learning_rates_follow_their_formula_in_every_iteration(rates, formula):
 
 
 def test_the_authors_decay_stays_theirs_and_can_be_warmed_up():
-    first, after = rate_factors(True, cfg.RateOptions(), 30, 3)
+    first, after = rate_factors(True, RateOptions(), 30, 3)
     assert (first, after(0), after(27)) == (1.0, 1.0, pytest.approx(0.1))
     assert factors(lr_decay=True, lr_warmup=2)[:4] == pytest.approx([0.5, 1.0, 0.9, 0.8])
 
 
 def test_constant_rates_are_never_set():
-    assert rate_factors(False, cfg.RateOptions(), 30, 3) == (1.0, None)
+    assert rate_factors(False, RateOptions(), 30, 3) == (1.0, None)

@@ -18,6 +18,7 @@ from running import (
 )  # fmt: skip
 
 import cfg
+from option_groups.shared import CellOptions
 from models.autogan.architecture import Architecture
 from models.autogan.networks import Generator
 from models_search.autogan.controller import Controller, first_beam, sample_architectures
@@ -293,10 +294,10 @@ def test_the_budget_counts_the_time_of_all_sessions(type_command, tmp_path, monk
 
 
 def test_the_sizes_in_scored_jsonl_are_those_of_the_derived_generator():
-    text, cells = "1 0 1 1 | 1 0 0 1 1 | 1 0 1 0 3", cfg.CellOptions()
+    text, cells = "1 0 1 1 | 1 0 0 1 1 | 1 0 1 0 3", CellOptions()
     assert generator_sizes(text, 128, cells) == (4_405_251, 1_765_015_552)
     small = Generator.of(Architecture.parse("1 0 1 1"), latent_dim=8, gf_dim=4, bottom_width=4)
-    parameters, _ = generator_sizes("1 0 1 1", 8, cfg.CellOptions(gf_dim=4))
+    parameters, _ = generator_sizes("1 0 1 1", 8, CellOptions(gf_dim=4))
     assert parameters == sum(each.numel() for each in small.parameters())
 
 

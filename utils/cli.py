@@ -100,6 +100,21 @@ def _expand_home(text):
     return option + os.path.expanduser(path)
 
 
+def process_count():
+    """How many processes torchrun has started for this call, this one included."""
+    names = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
+    return int(os.environ["WORLD_SIZE"]) if names <= os.environ.keys() else 1
+
+
+def answer_first(parse):
+    """Let a script answer --help and mistakes before it loads torch, which takes seconds.
+
+    Several processes do it later, together.
+    """
+    if process_count() == 1:
+        run_script(parse)
+
+
 def run_script(main):
     """Call `main()` as the body of a script. An Ending becomes a line on stderr and an exit code.
 
@@ -136,8 +151,20 @@ def _exit_code(main):
     return 0
 
 
+class _Reporter:
+    call = None
+
+
+def report_by(reporter):
+    """From here on `reporter(line, exit code)` prints what a script ends with, and returns the exit code."""
+    _Reporter.call = reporter
+
+
 def _report(label, message, code):
-    print(_line(label, message), file=sys.stderr)
+    line = _line(label, message)
+    if _Reporter.call:
+        return _Reporter.call(line, code)
+    print(line, file=sys.stderr)
     return code
 
 

@@ -11,12 +11,15 @@ import torch
 
 from utils.cli import Parser, UserError, run_script
 from utils.data.load import DATASETS, load_images
+from utils.distributed import is_first
 from utils.metrics.evaluate import evaluate_both
+from utils.metrics.generator import StoredImages
 from utils.metrics.network_options import add_network_options, load_networks
 from utils.metrics.real_statistics import real_statistics, save_statistics
 from utils.metrics.sums import FEATURE_SAMPLE
 from utils.option_types import number
 from utils.run.machine import device_memory
+from utils.run.together import together
 from utils.training.memory import scoring_memory
 
 
@@ -35,6 +38,8 @@ def main():
         images, networks[0], batch_size=options.batch_size, progress=images.name,
         sample_size=FEATURE_SAMPLE if options.with_features else 0,
     )  # fmt: skip
+    if not is_first():  # the first process writes
+        return
     try:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         save_statistics(statistics, options.output)
@@ -78,13 +83,13 @@ def check_output(output):
 
 def compare(images, networks, batch_size):
     """The relative differences of two backends on the images, see evaluate_both."""
-    batches = images.batches(torch.arange(images.num_images), batch_size)
+    sample = StoredImages(images, torch.arange(images.num_images), batch_size)
     splits = min(10, images.num_images)
     _, _, differences = evaluate_both(
-        lambda count: next(batches), images.num_images, networks, batch_size=batch_size, splits=splits
+        sample, images.num_images, networks, batch_size=batch_size, splits=splits
     )
     return differences
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(together(main))

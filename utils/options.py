@@ -268,10 +268,10 @@ def refuse_other_size(img_size, made, maker, cure=""):
 
 
 def refuse_halvings(halvings, cells):
-    """Raise UserError if --d_halvings is more than the discriminator of so many cells can do.
+    """Raise UserError if --df_halvings is more than the discriminator of so many cells can do.
 
     The default, 2, never is: with a single cell it means 1.
     """
     if halvings > max(cells, 2):
         blocks = f"{cells} cell{'' if cells == 1 else 's'} bring as many blocks that can halve"
-        raise UserError(f"--d_halvings: {blocks}, not {halvings}; give {cells} or less")
+        raise UserError(f"--df_halvings: {blocks}, not {halvings}; give {cells} or less")

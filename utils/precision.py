@@ -67,9 +67,9 @@ def in_precision(call, precision, device):
     if precision != "bfloat16":
         return call
 
-    def in_bfloat16(*inputs):
+    def in_bfloat16(*inputs, **options):
         with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
-            return call(*inputs).float()
+            return call(*inputs, **options).float()
 
     return in_bfloat16
 

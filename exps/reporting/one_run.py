@@ -4,6 +4,7 @@ import re
 from html import escape
 
 import cfg
+from option_groups.shared import CellOptions
 from models import architectures
 from models.errors import ArchitectureError
 from reporting import charts as draw
@@ -72,7 +73,7 @@ def headline(run):
 def _facts(run):
     results, last, best = run.results, run.last_score, run.best_score
     pairs = [("Architecture", run.architecture)]
-    sizes = run.architecture and generator_sizes(run.architecture, run.options)
+    sizes = run.architecture and generator_sizes(run.architecture, run.options, run.num_classes)
     if sizes:
         pairs += [("Parameters", number(sizes[0])), ("MACs", number(sizes[1]))]
     if last:
@@ -96,12 +97,13 @@ def _facts(run):
 def _architectures(run):
     if not run.architecture:
         return ""
-    content = drawing_of(run.architecture, run.options, _reward_words(run.kept[0]) if run.kept else "")
+    words = _reward_words(run.kept[0]) if run.kept else ""
+    content = drawing_of(run.architecture, run.options, words, run.num_classes)
     others = run.kept[1:5]
     if others:
         more = "".join(
             element("p", escape(f"{entry.get('rank', '')}. {entry['architecture']}"), class_="code")
-            + drawing_of(entry["architecture"], run.options, _reward_words(entry))
+            + drawing_of(entry["architecture"], run.options, _reward_words(entry), run.num_classes)
             for entry in others
         )
         words = "Other kept architectures, drawn" if others == run.kept[1:] else "The next four, drawn"
@@ -113,25 +115,25 @@ def _reward_words(entry):
     return f"reward {number(entry['reward'], 3)}"
 
 
-def drawing_of(text, options, words=""):
+def drawing_of(text, options, words="", num_classes=0):
     """The drawing of an architecture, for wide and for narrow pages; nothing for a text that is none."""
     try:
         architecture = architectures.parse(text)
     except ArchitectureError:
         return ""
-    caption = size_words(text, options) + (f", {words}" if words else "")
+    caption = size_words(text, options, num_classes) + (f", {words}" if words else "")
     if architecture.family == "growing":
         return element("figure", growing_svg(architecture, caption), class_="drawn")
-    bottom = options.get("bottom_width") or cfg.CellOptions().bottom_width
+    bottom = options.get("bottom_width") or CellOptions().bottom_width
     wide = element("div", architecture_svg(architecture, bottom, caption), class_="scroll wide", tabindex=0,
                    role="group", aria_label="architecture")  # fmt: skip
     narrow = element("div", architecture_svg(architecture, bottom, caption, upright=True), class_="narrow")
     return element("figure", wide, narrow, class_="drawn")
 
 
-def size_words(text, options):
+def size_words(text, options, num_classes=0):
     """A line on the size of a generator."""
-    sizes = generator_sizes(text, options)
+    sizes = generator_sizes(text, options, num_classes)
     return f"{sizes[0]:,} parameters, {mac_words(sizes[1])}" if sizes else ""
 
 

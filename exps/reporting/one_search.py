@@ -92,7 +92,7 @@ def beams_part(run):
     rows = []
     for level, entries in found.items():
         for rank, (text, reward) in enumerate(entries, 1):
-            sizes = generator_sizes(text, run.options) or (None, None)
+            sizes = generator_sizes(text, run.options, run.num_classes) or (None, None)
             rows.append([level, figure(rank), text, figure(reward, 3), figure(sizes[0]), figure(sizes[1])])
     heads = ["level", "rank", "architecture", "reward", "parameters", "MACs"]
     return (
@@ -135,7 +135,9 @@ def _sizes(run, scored):
     """{purpose: [(MACs, score)]} of the architectures of the final resolution: others do not compare."""
     last, groups = max(each.resolution for each in scored), {}
     for each in scored:
-        macs = each.macs or (generator_sizes(each.architecture, run.options) or (None, None))[1]
+        macs = (
+            each.macs or (generator_sizes(each.architecture, run.options, run.num_classes) or (None, None))[1]
+        )
         if each.score is not None and macs and each.resolution == last:
             groups.setdefault(each.purpose, []).append((macs, each.score))
     return groups

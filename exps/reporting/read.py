@@ -53,6 +53,11 @@ class RunData:
         return self.derived.get("architectures", [])
 
     @property
+    def num_classes(self):
+        """Of a conditional run; 0 of others."""
+        return len(self.results.get("classes", ()))
+
+    @property
     def history(self):
         """The scores of a training, in order; of a scoring, that one."""
         if self.kind == "scoring":

@@ -51,7 +51,9 @@ def _trainings(runs, charts):
     ]
     points = {}
     for name, group in groups.items():
-        sizes = group[0].architecture and generator_sizes(group[0].architecture, group[0].options)
+        sizes = group[0].architecture and generator_sizes(
+            group[0].architecture, group[0].options, group[0].num_classes
+        )
         if sizes:
             points[name] = [
                 (sizes[1], run.last_score["is_mean"]) for run in group if run.last_score.get("is_mean")
@@ -81,7 +83,10 @@ def _mean_cell(values):
 def _run_table(runs):
     rows = []
     for run in sorted(runs, key=lambda run: -(run.last_score.get("is_mean") or 0)):
-        last, sizes = run.last_score, generator_sizes(run.architecture, run.options) or (None, None)
+        last, sizes = (
+            run.last_score,
+            generator_sizes(run.architecture, run.options, run.num_classes) or (None, None),
+        )
         rows.append([
             run.label, run.architecture, figure(sizes[0]), figure(sizes[1]),
             is_figure(last), figure(last.get("fid")), figure(run.best_score.get("fid")),

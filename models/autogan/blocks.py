@@ -3,9 +3,16 @@
 import torch.nn.functional as F
 from torch import nn
 
+from models.layers.conditional_norm import ConditionalBatchNorm2d, normalise
 from models.layers.resampled import conv_of_upsampled, mean_of_conv
 
 NORMS = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d}
+
+
+def norm_layer(name, channels, num_classes=0):
+    """A layer of NORMS; if there are classes, batch norm depends on them."""
+    is_conditional = name == "batch" and num_classes
+    return ConditionalBatchNorm2d(channels, num_classes) if is_conditional else NORMS[name](channels)
 
 
 def deconv(in_channels, out_channels):
@@ -17,29 +24,29 @@ class ConvUnit(nn.Module):
     """One of a cell's two 3x3 convolutions, with norm and ReLU before ("pre") or after it ("post").
 
     It has a normalisation layer for each name in `norms`, and a learned upsampling if `with_deconv`. Each
-    call says which of them to use.
+    call says which of them to use. If there are classes, batch norm depends on them.
     """
 
     merged = False  # whether it is computed in its merged form, see models.layers.resampled
 
-    def __init__(self, conv, in_channels, out_channels, norms, with_deconv=False):
+    def __init__(self, conv, in_channels, out_channels, norms, with_deconv=False, num_classes=0):
         super().__init__()
         self.pre_activation = conv == "pre"
         normed_channels = in_channels if self.pre_activation else out_channels
         self.norm = nn.ModuleDict(
-            {name: NORMS[name](normed_channels) for name in sorted(norms) if name != "none"}
+            {name: norm_layer(name, normed_channels, num_classes) for name in sorted(norms) if name != "none"}
         )
         self.deconv = deconv(in_channels, in_channels) if with_deconv else None
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1)
 
-    def forward(self, x, norm, up=None):
+    def forward(self, x, norm, up=None, labels=None):
         """(N, C, H, W) -> (N, C', H, W), or (N, C', 2H, 2W) if `up` names an upsampling."""
         if self.pre_activation:
-            return self._convolve(self._activate(x, norm), up)
-        return self._activate(self._convolve(x, up), norm)
+            return self._convolve(self._activate(x, norm, labels), up)
+        return self._activate(self._convolve(x, up), norm, labels)
 
-    def _activate(self, x, norm):
-        return F.relu(x if norm == "none" else self.norm[norm](x))
+    def _activate(self, x, norm, labels):
+        return F.relu(x if norm == "none" else normalise(self.norm[norm], x, labels))
 
     def _convolve(self, x, up):
         if up is None:
@@ -58,14 +65,14 @@ class Cell(nn.Module):
 
     merged = False  # whether it is computed in its merged form, see models.layers.resampled
 
-    def __init__(self, in_channels, out_channels, candidates):
+    def __init__(self, in_channels, out_channels, candidates, num_classes=0):
         super().__init__()
         self.first, self.second = nn.ModuleDict(), nn.ModuleDict()
         for conv in sorted({spec.conv for spec in candidates}):
             norms = {spec.norm for spec in candidates if spec.conv == conv}
             learns_up = any(spec.up == "deconv" for spec in candidates if spec.conv == conv)
-            self.first[conv] = ConvUnit(conv, in_channels, out_channels, norms, with_deconv=learns_up)
-            self.second[conv] = ConvUnit(conv, out_channels, out_channels, norms)
+            self.first[conv] = ConvUnit(conv, in_channels, out_channels, norms, learns_up, num_classes)
+            self.second[conv] = ConvUnit(conv, out_channels, out_channels, norms, num_classes=num_classes)
 
         self.shortcut = self.shortcut_up = None
         if any(spec.shortcut for spec in candidates):
@@ -84,13 +91,13 @@ class Cell(nn.Module):
                     *(deconv(out_channels, out_channels) for _ in range(doublings))
                 )
 
-    def forward(self, x, features, spec):
+    def forward(self, x, features, spec, labels=None):
         """Run candidate `spec` on the input x (N, C, H, W) and the features of all earlier cells.
 
         Returns (this cell's feature, its output), both (N, C', 2H, 2W). The feature that later cells get
         includes this cell's own skips; the authors' released weights depend on that.
         """
-        feature = self.first[spec.conv](x, spec.norm, spec.up)
+        feature = self.first[spec.conv](x, spec.norm, spec.up, labels)
         for source, wanted in enumerate(spec.skips):
             if wanted:
                 deconvs = self.skip_up[str(source)] if spec.up == "deconv" else ()
@@ -99,7 +106,7 @@ class Cell(nn.Module):
                 feature = feature + conv_of_upsampled(
                     skip, features[source], spec.up, deconvs, scale, merged=self.merged
                 )
-        out = self.second[spec.conv](feature, spec.norm)
+        out = self.second[spec.conv](feature, spec.norm, labels=labels)
         if spec.shortcut:
             out = out + conv_of_upsampled(self.shortcut, x, spec.up, [self.shortcut_up], merged=self.merged)
         return feature, out

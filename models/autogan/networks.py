@@ -7,10 +7,18 @@ import torch.nn.functional as F
 from torch import nn
 
 from models.autogan.architecture import CHOICES, Architecture
-from models.autogan.blocks import Cell, DiscriminatorBlock, FirstDiscriminatorBlock
+from models.autogan.blocks import Cell, DiscriminatorBlock, FirstDiscriminatorBlock, norm_layer
+from models.conditioning import NONE
 from models.errors import ArchitectureError
+from models.layers.conditional_norm import normalise
 from models.layers.spectral_norm import add_spectral_norm, joint_weights
 from models.layers.weights import load_weights
+
+
+CLASS_WIDTH = 128  # of the embedding of a class, as in BigGAN
+# Its standard deviation at the start, as in BigGAN on CIFAR-10. As large as the noise's, 1, the generator
+# would learn to ignore the noise beside it: the images of a class would hardly differ (docs/CONDITIONAL.md).
+CLASS_SCALE = 0.02
 
 
 class Generator(nn.Module):
@@ -18,16 +26,22 @@ class Generator(nn.Module):
 
     With one candidate per cell it is a derived generator (`Generator.of`). With all candidates it is the
     shared generator of a search (models_search.shared_gan.network), and its `architecture` is None.
+
+    If there are classes, their embedding is appended to the noise, and every batch norm depends on them.
     """
 
-    def __init__(self, candidates, latent_dim=128, gf_dim=256, bottom_width=4):
+    def __init__(self, candidates, latent_dim=128, gf_dim=256, bottom_width=4, num_classes=0):
         super().__init__()
         self.latent_dim, self.gf_dim, self.bottom_width = latent_dim, gf_dim, bottom_width
-        self.linear = nn.Linear(latent_dim, gf_dim * bottom_width**2)
-        self.cells = nn.ModuleList(Cell(gf_dim, gf_dim, specs) for specs in candidates)
-        self.to_rgb = nn.Sequential(
-            nn.BatchNorm2d(gf_dim), nn.ReLU(), nn.Conv2d(gf_dim, 3, kernel_size=3, padding=1), nn.Tanh()
-        )
+        self.num_classes = num_classes
+        self.embedding, inputs = None, latent_dim
+        if num_classes:
+            self.embedding, inputs = nn.Embedding(num_classes, CLASS_WIDTH), latent_dim + CLASS_WIDTH
+            nn.init.normal_(self.embedding.weight, std=CLASS_SCALE)
+        self.linear = nn.Linear(inputs, gf_dim * bottom_width**2)
+        self.cells = nn.ModuleList(Cell(gf_dim, gf_dim, specs, num_classes) for specs in candidates)
+        norm, conv = norm_layer("batch", gf_dim, num_classes), nn.Conv2d(gf_dim, 3, kernel_size=3, padding=1)
+        self.to_rgb = nn.Sequential(norm, nn.ReLU(), conv, nn.Tanh())
         is_derived = all(len(specs) == 1 for specs in candidates)
         self.architecture = Architecture(tuple(specs[0] for specs in candidates)) if is_derived else None
 
@@ -46,14 +60,19 @@ class Generator(nn.Module):
         """
         normed = "linear.parametrizations.weight.original" in state
         linear = state.get("linear.parametrizations.weight.original" if normed else "linear.weight")
-        scale = state.get("to_rgb.0.weight")
+        embedding = state.get("embedding.weight")
+        is_conditional = embedding is not None
+        scale = state.get("to_rgb.0.batch.running_mean" if is_conditional else "to_rgb.0.weight")
         if any(
             tensor is None or tensor.dim() != dim or not tensor.numel()
-            for tensor, dim in ((linear, 2), (scale, 1))
+            for tensor, dim in ((linear, 2), (scale, 1), *[(embedding, 2)] * is_conditional)
         ):
             reason = "their linear layer or their norm before RGB is none"
             raise ArchitectureError(f"the weights are not of architecture {architecture}: {reason}")
         widths = {"latent_dim": linear.shape[1], "gf_dim": len(scale)}
+        if is_conditional:
+            widths["latent_dim"] = max(1, linear.shape[1] - CLASS_WIDTH)
+            widths["num_classes"] = len(embedding)
         widths["bottom_width"] = max(1, math.isqrt(len(linear) // len(scale)))
 
         def build():
@@ -75,24 +94,30 @@ class Generator(nn.Module):
         """The options that, with the architecture, make this generator."""
         return {"latent_dim": self.latent_dim, "gf_dim": self.gf_dim, "bottom_width": self.bottom_width}
 
-    def forward(self, z, architecture=None):
+    def forward(self, z, architecture=None, labels=None):
         """(N, latent_dim) -> images (N, 3, R, R) in [-1, 1].
 
         R is bottom_width << number of cells of the architecture. `architecture` says which candidate of each
         cell runs. It may have fewer cells than the network; ValueError if it has more. A derived generator
-        needs none.
+        needs none. labels (N,): the images' classes, for a conditional generator.
         """
         architecture = architecture or self.architecture
         if architecture.levels > len(self.cells):
             raise ValueError(
                 f"an architecture of {architecture.levels} cells for a generator that has {len(self.cells)}"
             )
+        if self.embedding is not None:
+            z = torch.cat([z, self.embedding(labels)], dim=1)
         h = self.linear(z).view(-1, self.gf_dim, self.bottom_width, self.bottom_width)
         features = []
         for cell, spec in zip(self.cells, architecture.cells):
-            feature, h = cell(h, features, spec)
+            feature, h = cell(h, features, spec, labels)
             features.append(feature)
-        return self.to_rgb(h)
+        norm, *layers = self.to_rgb
+        h = normalise(norm, h, labels)
+        for layer in layers:
+            h = layer(h)
+        return h
 
 
 class Discriminator(nn.Module):
@@ -101,9 +126,13 @@ class Discriminator(nn.Module):
     At level 0 the first and the last block run. Each further level adds one block between them. The authors'
     has two halvings, whatever the resolution. outputs: how many the loss needs. deeper: further blocks before
     the last one, at every level.
+
+    If there are classes, it is a projection discriminator (Miyato and Koyama, ICLR 2018): the image's feature
+    times a vector of its class is added to the logits. Further heads, where `conditioning` asks for them,
+    read the same feature.
     """
 
-    def __init__(self, levels=3, df_dim=128, *, halvings=2, outputs=1, deeper=0):
+    def __init__(self, levels=3, df_dim=128, *, halvings=2, outputs=1, deeper=0, conditioning=NONE):
         super().__init__()
         growing = [FirstDiscriminatorBlock(3, df_dim)]
         growing += [DiscriminatorBlock(df_dim, downsample=level < halvings) for level in range(1, levels)]
@@ -111,19 +140,48 @@ class Discriminator(nn.Module):
         self.deeper = nn.ModuleList(DiscriminatorBlock(df_dim) for _ in range(deeper))
         self.last = DiscriminatorBlock(df_dim)
         self.linear = nn.Linear(df_dim, outputs, bias=False)
+        self.outputs, self.num_classes = outputs, conditioning.num_classes
+        # A linear layer instead of an embedding: its rows are the classes' vectors, under one spectral norm.
+        self.projection = None
+        if self.num_classes:
+            self.projection = nn.Linear(df_dim, self.num_classes * outputs, bias=False)
+        self.class_head = nn.Linear(df_dim, self.num_classes) if conditioning.class_head else None
+        self.rotation_head = nn.Linear(df_dim, 4) if conditioning.rotation_head else None
 
-    def forward(self, images, level=None):
-        """(N, 3, R, R) -> logits (N, outputs), by the blocks of `level` (0-based); None: by all blocks."""
-        with joint_weights(self._blocks(level), self.deeper, self.last, self.linear):
-            return self.logits(images, level)
+    def forward(self, images, level=None, labels=None):
+        """(N, 3, R, R) -> logits (N, outputs), by the blocks of `level` (0-based); None: by all blocks.
 
-    def logits(self, images, level=None):
+        labels (N,): the images' classes, for a conditional discriminator.
+        """
+        heads = [self.projection] if self.num_classes else []
+        with joint_weights(self._blocks(level), self.deeper, self.last, self.linear, *heads):
+            return self.logits(images, level, labels)
+
+    def logits(self, images, level=None, labels=None):
         """`forward` without updating the spectral norms. It changes nothing, so it can be compiled."""
+        h = self._feature(images, level)
+        if self.projection is None:
+            return self.linear(h)
+        of_classes = self.projection(h).unflatten(1, (self.num_classes, self.outputs))
+        return self.linear(h) + of_classes[torch.arange(len(h), device=h.device), labels]
+
+    def classify(self, images, level=None):
+        """(N, 3, R, R) -> logits (N, classes) of the class head, by the blocks of `level`."""
+        return self._by_head(self.class_head, images, level)
+
+    def find_rotation(self, images, level=None):
+        """(N, 3, R, R) -> logits (N, 4) of the rotation head: by how many quarter turns."""
+        return self._by_head(self.rotation_head, images, level)
+
+    def _by_head(self, head, images, level):
+        with joint_weights(self._blocks(level), self.deeper, self.last, head):
+            return head(self._feature(images, level))
+
+    def _feature(self, images, level):
         h = images
         for block in (*self._blocks(level), *self.deeper):
             h = block(h)
-        h = F.relu(self.last(h))
-        return self.linear(h.sum(dim=(2, 3)))
+        return F.relu(self.last(h)).sum(dim=(2, 3))
 
     def _blocks(self, level):
         return self.growing if level is None else self.growing[: level + 1]

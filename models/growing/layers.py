@@ -55,19 +55,25 @@ def pixel_norm(x):
     return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
 
 
-def minibatch_deviation(x, group=4):
+def minibatch_deviation(x, group=4, gather=None):
     """Minibatch standard deviation: (N, C, H, W) -> (N, C + 1, H, W), with one more map.
 
     The map is constant: the standard deviation within a group of images, averaged over maps and pixels.
     Groups have `group` images, or the next smaller number that divides the batch. As in ProgGAN, image n
     belongs to group n modulo the number of groups.
+    gather: where x is a part of the batch, a function from it to (the whole batch, the slice that x is).
     """
+    own, part = x, None
+    if gather:
+        x, part = gather(own)
     count = len(x)
     group = max(size for size in range(1, min(group, count) + 1) if count % size == 0)
     groups = x.unflatten(0, (group, count // group))
     variance = (groups - groups.mean(0)).square().mean(0)
     deviation = (variance + 1e-8).sqrt().mean((1, 2, 3), keepdim=True)
-    return torch.cat([x, deviation.repeat(group, 1, *x.shape[2:])], 1)
+    maps = deviation.repeat(group, 1, *x.shape[2:])
+    # Without a part no slice at all: its gradient has another memory order, and so another rounding.
+    return torch.cat([own, maps if part is None else maps[part]], 1)
 
 
 def upsample(x):

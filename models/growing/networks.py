@@ -128,6 +128,8 @@ class GrowingGenerator(nn.Module):
 class GrowingDiscriminator(nn.Module):
     """The discriminator of a growing architecture. `grown_from`: as in GrowingGenerator."""
 
+    gather = None  # where batches are shared out: from a part to (the whole batch, the slice that it is)
+
     def __init__(self, architecture, grown_from=None):
         super().__init__()
         self.architecture, self.grown_from = architecture, grown_from
@@ -161,7 +163,7 @@ class GrowingDiscriminator(nn.Module):
         if name == "score":
             return layer(x)
         if name == layer_name(0, 0):
-            x = minibatch_deviation(x)
+            x = minibatch_deviation(x, gather=self.gather)
         x = activate(layer(x))
         return downsample(x) if name in self.halving else x
 

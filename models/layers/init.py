@@ -22,7 +22,7 @@ def initialise(network, init_type="xavier_uniform"):
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d) and draw:
             draw(layer.weight)
-        elif isinstance(layer, nn.BatchNorm2d):
+        elif isinstance(layer, nn.BatchNorm2d) and layer.affine:
             nn.init.normal_(layer.weight, 1.0, 0.02)
             nn.init.zeros_(layer.bias)
     return network

@@ -10,6 +10,8 @@ from models_search.restrictions import restricted_space
 from models_search.search_space import every_cell, number_of_architectures, random_architecture
 from models_search.shared_gan.checks import number_of_cells
 from utils.cli import UserError
+from utils.data.labels import Classes
+from utils.data.load import load_classes
 from utils.options import refuse_halvings
 from utils.precision import check_precision
 from utils.randomness import random_generator
@@ -30,6 +32,7 @@ class Plan:
     """The option groups that the search reads, and what follows from them."""
 
     data: object
+    labels: object
     network: object
     cells: object
     weights: object
@@ -44,6 +47,12 @@ class Plan:
     asha: object
     levels: int  # number of cells
     space: object  # the RestrictedSpace, or None
+    classes: Classes | None = None  # of a conditional GAN
+
+    @property
+    def conditioning(self):
+        """How the networks are conditioned."""
+        return self.labels.conditioning(self.classes)
 
     @property
     def most_trials(self):
@@ -64,7 +73,8 @@ class Plan:
 
     def _networks(self, architecture):
         outputs = LOSSES[self.training.loss].outputs
-        return family(architecture).networks(architecture, self.network.latent_dim, self.cells, outputs)
+        widths = self.network.latent_dim, self.cells
+        return family(architecture).networks(architecture, *widths, outputs, self.conditioning)
 
     def job_size(self, rung, num_images):
         """Generator iterations from the rung below to this one."""
@@ -106,8 +116,8 @@ class Plan:
         }
 
 
-GROUPS = ("data", "network", "cells", "weights", "training", "recipe", "scoring", "run", "search", "beam")
-GROUPS += ("independent", "independent_average", "asha")
+GROUPS = ("data", "labels", "network", "cells", "weights", "training", "recipe", "scoring", "run", "search")
+GROUPS += ("beam", "independent", "independent_average", "asha")
 
 
 def make_plan(options):
@@ -126,10 +136,12 @@ def make_plan(options):
         )
     groups = {name: getattr(options, name) for name in GROUPS}
     levels = number_of_cells(options)
-    space = restricted_space(levels, options.space, options.network.latent_dim, options.cells)
-    plan = Plan(**groups, levels=levels, space=space)
+    classes = load_classes(options.data, options.labels, options.reads_no_data)
+    widths = options.network.latent_dim, options.cells, options.labels.conditioning(classes)
+    space = restricted_space(levels, options.space, *widths)
+    plan = Plan(**groups, levels=levels, space=space, classes=classes)
     check_recipe(plan.training, plan.recipe, "autogan")
-    refuse_halvings(options.cells.d_halvings, plan.levels)
+    refuse_halvings(options.cells.df_halvings, plan.levels)
     device = pick_device(options.run.device)
     check_precision("--precision", options.training.precision, device)
     check_workers(options.independent, options.run.device)

@@ -156,7 +156,9 @@ def new_state(plan, saved):
 
 def read_images(state, plan, materials):
     """Read the images. Raises UserError."""
-    materials_of_process(plan.data, plan.scoring, None, plan.run.compile, materials.device)
+    materials_of_process(
+        plan.data, plan.labels.source, plan.scoring, None, plan.run.compile, materials.device
+    )
 
 
 def run_search(state, plan, materials, run, stop):

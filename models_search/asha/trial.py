@@ -41,6 +41,7 @@ def trial_task(plan, index, rung, *, run_folder, num_images, hint, deadline=None
         average=plan.independent_average,
         num_eval_imgs=plan.search.rl_num_eval_img,
         iterations=plan.iterations(rung, num_images),
+        classes=plan.classes,
     )
     name = f"rung_{plan.asha.rungs[rung]:04d}.json"
     folder = trial_folder(run_folder, index)

@@ -20,6 +20,8 @@ from models_search.shared_gan.checks import (
 from models_search.shared_gan.network import shared_gan_memory, shared_network_sizes
 from models_search.shared_gan.progress import SCORED_ARCHITECTURES
 from utils.cli import UserError
+from utils.data.labels import Classes
+from utils.data.load import load_classes
 from utils.options import refuse_other_size
 from utils.training.memory import FLOAT_BYTES, PARAMETER_BYTES, Memory, on_meta
 from utils.training.sizes import count_parameters
@@ -35,6 +37,7 @@ class Plan:
     """The option groups that the search reads, and what follows from them."""
 
     data: object
+    labels: object
     network: object
     cells: object
     weights: object
@@ -50,6 +53,12 @@ class Plan:
     levels: int  # number of cells in the end
     grow_steps: tuple[int, ...]  # search iterations at which a cell is added
     space: object  # the RestrictedSpace of the whole architectures, or None
+    classes: Classes | None = None  # of a conditional GAN
+
+    @property
+    def conditioning(self):
+        """How the networks are conditioned."""
+        return self.labels.conditioning(self.classes)
 
     @property
     def iterations(self):
@@ -149,14 +158,15 @@ class Plan:
         }
 
 
-GROUPS = ("data", "network", "cells", "weights", "training", "recipe", "scoring", "run", "search", "beam")
-GROUPS += ("shared_gan", "multi_level", "controller")
+GROUPS = ("data", "labels", "network", "cells", "weights", "training", "recipe", "scoring", "run", "search")
+GROUPS += ("beam", "shared_gan", "multi_level", "controller")
 
 
 def make_plan(options):
     """The Plan of resolved options. Raises UserError if they do not fit together."""
     check_options(options)
     groups = {name: getattr(options, name) for name in GROUPS}
+    groups["classes"] = load_classes(options.data, options.labels, options.reads_no_data)
     if options.search.method == "slas":
         return _plan(options, groups, number_of_cells(options), ())
     if options.multi_level.controller == "random":
@@ -177,7 +187,8 @@ def make_plan(options):
 
 
 def _plan(options, groups, levels, grow_steps):
-    space = restricted_space(levels, options.space, options.network.latent_dim, options.cells)
+    widths = options.network.latent_dim, options.cells, options.labels.conditioning(groups["classes"])
+    space = restricted_space(levels, options.space, *widths)
     plan = Plan(**groups, levels=levels, grow_steps=grow_steps, space=space)
     check_machine(plan)
     return plan

@@ -68,7 +68,7 @@ def search_iteration(state, plan, images, reward, run, save_point):
 def next_iteration(state, plan, run):
     """The iteration to go on with: the first of the next level, or the end, where time is up."""
     iteration = state.iteration
-    out_of_time = run.seconds() > plan.deadline(plan.level_at(iteration))
+    out_of_time = run.is_past(plan.deadline(plan.level_at(iteration)))
     following = plan.next_iteration(iteration, out_of_time)
     if following > iteration + 1:
         goal = f"on with iteration {following + 1}" if following < plan.iterations else "the search ends"
@@ -97,7 +97,7 @@ def train_controller(state, plan, reward, run, save_point):
         return rewards
     left = deadline - run.seconds()
     with Progress(steps, "  controller", "update", state.controller_steps, seconds_left=left) as progress:
-        while state.controller_steps < steps and run.seconds() <= deadline:
+        while state.controller_steps < steps and not run.is_past(deadline):
             step = state.controller_steps
             update = partial(update_controller, state, plan, reward, step)
             (figures, scored), state.shared.rollbacks = train_or_roll_back(
@@ -198,7 +198,7 @@ def draw_samples(state, plan, run):
     fixed = random_generator(plan.run.random_seed, "grid")
     with torch.no_grad():
         architectures, _ = sample_architectures(state.policy.controller, state.beam, 5, fixed)
-    sample_grid(state.shared.gan.generator, architectures, fixed, run, state.iteration)
+    sample_grid(state.shared.gan.generator, architectures, fixed, run, state.iteration, plan.classes)
 
 
 def iteration_line(plan, iteration, figures, seconds, seconds_left=math.inf):

@@ -9,6 +9,7 @@ from models.errors import ArchitectureError
 from models_search.autogan.controller import BeamEntry, Controller, UniformController, first_beam
 from models_search.shared_gan.training import COUNTERS, SharedGan
 from utils.cli import UserError
+from utils.data.labels import saved_classes
 from utils.randomness import global_seed
 from utils.run.schema import COUNT, Each, Least, refuse_other_parts
 from utils.training.gan import adam_schema, load_adam
@@ -93,6 +94,7 @@ class SearchState:
                 for entry in self.beam
             ],
             "collapse": shared.collapse.state_dict(),
+            **saved_classes(shared.classes),
             "counters": {
                 "iteration": self.iteration,
                 "controller_steps": self.controller_steps,

@@ -7,6 +7,7 @@ growing step.
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from models.conditioning import NONE
 from models.growing.architecture import ArchitectureError, GrowingArchitecture, proggan_architecture
 from models.growing.networks import growing_networks, parameter_counts
 from models.layers.fast_form import fast_form
@@ -57,6 +58,8 @@ class Plan:
     growing_steps: int
     kept: int  # K
     action_probability: float | None  # None: the actions are a list
+
+    classes, conditioning = None, NONE  # growing networks know no classes
 
     @property
     def fade_steps(self):

@@ -8,6 +8,8 @@ from models_search.shared_gan.checks import CELL_BYTES, check_machine, check_opt
 from models_search.shared_gan.network import shared_gan_memory, shared_network_sizes
 from models_search.shared_gan.progress import SCORED_ARCHITECTURES
 from utils.cli import UserError
+from utils.data.labels import Classes
+from utils.data.load import load_classes
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,7 @@ class Plan:
     """The option groups that the search reads, and what follows from them."""
 
     data: object
+    labels: object
     network: object
     cells: object
     weights: object
@@ -28,6 +31,12 @@ class Plan:
     random_sharing: object
     levels: int  # number of cells
     space: object  # the RestrictedSpace, or None
+    classes: Classes | None = None  # of a conditional GAN
+
+    @property
+    def conditioning(self):
+        """How the networks are conditioned."""
+        return self.labels.conditioning(self.classes)
 
     @property
     def iterations(self):
@@ -77,8 +86,8 @@ class Plan:
         }
 
 
-GROUPS = ("data", "network", "cells", "weights", "training", "recipe", "scoring", "run", "search", "beam")
-GROUPS += ("shared_gan", "random_sharing")
+GROUPS = ("data", "labels", "network", "cells", "weights", "training", "recipe", "scoring", "run", "search")
+GROUPS += ("beam", "shared_gan", "random_sharing")
 
 
 def make_plan(options):
@@ -89,7 +98,9 @@ def make_plan(options):
         problem = f"cannot score {in_full} of --random_candidates {candidates} in full"
         raise UserError(f"--num_candidate: {problem}; lower it or draw more")
     groups, levels = {name: getattr(options, name) for name in GROUPS}, number_of_cells(options)
-    space = restricted_space(levels, options.space, options.network.latent_dim, options.cells)
-    plan = Plan(**groups, levels=levels, space=space)
+    classes = load_classes(options.data, options.labels, options.reads_no_data)
+    widths = options.network.latent_dim, options.cells, options.labels.conditioning(classes)
+    space = restricted_space(levels, options.space, *widths)
+    plan = Plan(**groups, levels=levels, space=space, classes=classes)
     check_machine(plan)
     return plan

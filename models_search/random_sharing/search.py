@@ -23,6 +23,7 @@ from models_search.shared_gan.progress import (
     scores_generator,
 )  # fmt: skip
 from models_search.shared_gan.training import reset, steps_per_iteration, train_shared_gan
+from utils.distributed import from_first
 from utils.progress import Progress, progress_line
 from utils.randomness import random_generator
 from utils.run.save_point import SavePoint
@@ -69,13 +70,13 @@ def search_iteration(state, plan, images, reward, run, save_point):
     position, most = f"iteration {iteration + 1}", deadline - run.seconds()
     run.log(progress_line(position, plan.iterations, figures, seconds, 1, left, most=most))
     following = iteration + 1
-    if run.seconds() > deadline:
+    if run.is_past(deadline):
         run.log(f"iteration {following}: the rest of --budget_hours is for the scores, so the training ends")
         following = plan.iterations
     if following == plan.iterations or following % plan.shared_gan.val_freq == 0:
         fixed = random_generator(plan.run.random_seed, "grid")
         sampled = [plan.random_architecture(fixed) for _ in range(5)]
-        sample_grid(state.shared.gan.generator, sampled, fixed, run, iteration)
+        sample_grid(state.shared.gan.generator, sampled, fixed, run, iteration, plan.classes)
     scored = []
     if is_scored_after(plan, iteration):
         random = scores_generator(plan, iteration)
@@ -95,7 +96,8 @@ def cheap_score_seconds(state, plan, reward):
     reward(generator, architecture, *timed, **plan.cheap_protocol())  # the first one also warms up
     started = time.monotonic()
     reward(generator, architecture, *timed, **plan.cheap_protocol())
-    return time.monotonic() - started
+    seconds = time.monotonic() - started
+    return from_first(lambda: seconds)
 
 
 def score_all(architectures, found, purpose, state, plan, reward, run, save_point, **protocol):

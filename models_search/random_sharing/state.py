@@ -6,6 +6,7 @@ from models.autogan.architecture import Architecture
 from models.errors import ArchitectureError
 from models_search.shared_gan.training import COUNTERS, SharedGan
 from utils.cli import UserError
+from utils.data.labels import saved_classes
 from utils.run.schema import COUNT, Each, Least, refuse_other_parts
 
 
@@ -29,6 +30,7 @@ class SearchState:
         return {
             "gan": self.shared.gan.state_dict(),
             "collapse": self.shared.collapse.state_dict(),
+            **saved_classes(self.shared.classes),
             "counters": {
                 "iteration": self.iteration,
                 "trained": self.trained,

@@ -44,7 +44,10 @@ def measure_training(plan, feature_nets, image_set, device):
 
     step = seconds_per_step(gan, plan, images, functions_at, ema_decay=plan.schedule.ema_decay)
     average, latent_dim = gan.average.eval(), gan.generator.latent_dim
-    costs = [scoring_cost(average, latent_dim, net, resolution, plan.scoring, device) for net in feature_nets]
+    costs = [
+        scoring_cost(average, latent_dim, net, resolution, plan.scoring, device, plan.classes)
+        for net in feature_nets
+    ]
     score = sum(cost.of(1, plan.num_eval_imgs, ("is", "fid")) for cost in costs)
     statistics = 0.0 if plan.fid_stat else count * sum(cost.real_image for cost in costs)
     return TrainingCost(count * read, statistics, step, score, gan_bytes(gan))

@@ -6,6 +6,7 @@ from functools import lru_cache
 from utils.data.image_set import ResizedImages
 from utils.data.load import DATASETS, load_images
 from utils.metrics.generator import load_feature_nets, load_real_statistics
+from utils.training.inputs import refuse_uneven_batches
 
 
 @dataclass
@@ -21,7 +22,10 @@ def find_materials(plan, device):
     """(feature networks, ImageSet) of a training; raises UserError for what is missing."""
     feature_nets = load_feature_nets(**plan.scoring.network(), compiled=plan.run.compile, device=device)
     data = plan.data
-    image_set = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2)
+    image_set = load_images(
+        data.dataset, data.data_path, image_size=data.img_size, fewest=2, labels=plan.label_source
+    )
+    refuse_uneven_batches(plan.training, image_set.num_images)
     plan.refuse_single_values(image_set.num_images % plan.training.dis_batch_size)
     plan.refuse_late_decay(plan.total_iterations(image_set.num_images))
     return feature_nets, image_set
@@ -38,8 +42,13 @@ def read_materials(feature_nets, image_set, data, fid_stat, device):
 
 
 @lru_cache(maxsize=1)
-def materials_of_process(data, scoring, fid_stat, compiled, device):
-    """The Materials of all trainings that a process does, loaded once. data, scoring: option groups."""
+def materials_of_process(data, label_source, scoring, fid_stat, compiled, device):
+    """The Materials of all trainings that a process does, loaded once.
+
+    data, scoring: option groups. label_source: see utils.data.load.load_images.
+    """
     feature_nets = load_feature_nets(**scoring.network(), compiled=compiled, device=device)
-    image_set = load_images(data.dataset, data.data_path, image_size=data.img_size, fewest=2)
+    image_set = load_images(
+        data.dataset, data.data_path, image_size=data.img_size, fewest=2, labels=label_source
+    )
     return read_materials(feature_nets, image_set, data, fid_stat, device)

@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass
 
+from models.conditioning import NONE
 from models.families import family
 from models.layers.fast_form import fast_form
 from utils.cli import UserError
+from utils.data.labels import Classes
+from utils.data.load import load_classes
+from utils.distributed import size
 from utils.precision import check_precision
 from utils.run.machine import device_memory
 from utils.training.checks import check_recipe
-from utils.training.inputs import steps_per_epoch
+from utils.training.inputs import refuse_uneven_batches, steps_per_epoch
 from utils.training.losses import LOSSES
 from utils.training.memory import on_meta, training_memory
 from utils.training.sizes import network_sizes
@@ -25,6 +29,7 @@ class TrainingPlan:
 
     architecture: object
     data: object
+    labels: object
     network: object
     cells: object
     weights: object
@@ -39,6 +44,7 @@ class TrainingPlan:
     iterations: int | None = None
     passes: int | None = None
     rates: object | None = None
+    classes: Classes | None = None  # of a conditional GAN
 
     def total_steps(self, num_images):
         """Discriminator steps of the whole training."""
@@ -53,7 +59,19 @@ class TrainingPlan:
     def new_networks(self):
         """(generator, discriminator) of the architecture, not yet initialised."""
         build, outputs = family(self.architecture).networks, LOSSES[self.training.loss].outputs
-        return build(self.architecture, self.network.latent_dim, self.cells, outputs)
+        widths = self.network.latent_dim, self.cells
+        return build(self.architecture, *widths, outputs, self.conditioning)
+
+    @property
+    def label_source(self):
+        """Where labels come from, see utils.data.load.load_images."""
+        return self.labels.source if self.classes else None
+
+    @property
+    def conditioning(self):
+        """How the networks are conditioned."""
+        is_growing = self.architecture.family == "growing"
+        return NONE if is_growing else self.labels.conditioning(self.classes)
 
     def memory(self):
         """The Memory of the training."""
@@ -75,6 +93,10 @@ class TrainingPlan:
     def check(self, device):
         """Raise UserError unless the device computes in the precision and has the memory."""
         check_precision("--precision", self.training.precision, device)
+        if self.run.compile and size() > 1:
+            problem = f"the generator's batch norm needs all {size()} processes, so it cannot be compiled"
+            raise UserError(f"--compile: {problem}; leave it out")
+        refuse_uneven_batches(self.training)
         check_recipe(self.training, self.recipe, self.architecture.family)
         self.refuse_single_values(self.training.gen_batch_size, self.training.dis_batch_size)
         if self.iterations is not None:
@@ -112,7 +134,7 @@ class TrainingPlan:
         }
 
 
-GROUPS = ("data", "network", "cells", "weights", "training", "recipe", "scoring", "run")
+GROUPS = ("data", "labels", "network", "cells", "weights", "training", "recipe", "scoring", "run")
 
 
 def training_plan(options, architecture):
@@ -128,4 +150,7 @@ def training_plan(options, architecture):
         length = {"passes": derive.max_epoch * options.training.n_critic}
     scores = {"num_eval_imgs": evaluation.num_eval_imgs, "fid_stat": evaluation.fid_stat}
     schedules = {"schedule": derive, "average": options.average, "rates": options.rates}
-    return TrainingPlan(architecture, **groups, **schedules, **scores, **length)
+    classes = None
+    if architecture.family == "autogan":  # the others cannot be conditional
+        classes = load_classes(options.data, options.labels, options.reads_no_data)
+    return TrainingPlan(architecture, **groups, **schedules, **scores, **length, classes=classes)

@@ -98,11 +98,15 @@ def train_task(task, device, stop):
 def _train(task, run, saved, device, stop):
     """Train to the end from the checkpoint `saved`, or from the start, and return the results."""
     plan = task.plan
-    materials = materials_of_process(plan.data, plan.scoring, plan.fid_stat, plan.run.compile, device)
+    materials = materials_of_process(
+        plan.data, plan.label_source, plan.scoring, plan.fid_stat, plan.run.compile, device
+    )
     state = new_state(plan, device)
     if saved:
         state.restore(saved, f"--load_path: {task.folder}")
-    inputs = StepInputs(materials.images, plan.run.random_seed, plan.training, plan.network.latent_dim)
+    inputs = StepInputs(
+        materials.images, plan.run.random_seed, plan.training, plan.network.latent_dim, plan.classes
+    )
     save_point = SavePoint(
         lambda: run.save(state.to_saved(), state.step), stop, task.hint, deadline=task.deadline
     )

@@ -8,6 +8,7 @@ import torch
 from models.families import family
 from models.layers.fast_form import fast_form
 from utils.cli import UserError
+from utils.data.labels import Classes, refuse_other_classes, saved_classes
 from utils.images import save_gif
 from utils.metrics.generator import score_generator
 from utils.progress import Progress, progress_line
@@ -17,9 +18,11 @@ from utils.run.schema import COUNT, Each, Least, refuse_other_parts
 from utils.training.adversarial import StepFunctions
 from utils.training.compiled import compile_discriminator, compile_generator, compiles_discriminator
 from utils.training.gan import Gan, new_gan
+from utils.training.heads import heads_of
 from utils.training.loop import MOST_ROLLBACKS, look_steps, train
 from utils.training.losses import loss_schedule
 from utils.training.recipe import recipe_schedule
+from utils.training.samples import sample_rows
 from utils.training.schedules import average_decay, rate_factors
 
 SECONDS_PER_LINE = 60  # of the log
@@ -36,6 +39,7 @@ class TrainingState:
     history: list = field(default_factory=list)  # {"iteration", "is_mean", "fid", ...} of every scoring
     scored_step: int = -1  # the step at which it was scored last
     rollbacks: int = 0
+    classes: Classes | None = None  # of a conditional GAN
 
     def to_saved(self):
         """Plain data and tensors, for `restore`. test.py reads them too."""
@@ -47,6 +51,7 @@ class TrainingState:
             "history": self.history,
             "scored_step": self.scored_step,
             "rollbacks": self.rollbacks,
+            **saved_classes(self.classes),
         }
 
     def restore(self, saved, source):
@@ -55,6 +60,7 @@ class TrainingState:
         Raises UserError, beginning with `source`, where it does not fit.
         """
         refuse_other_parts(saved, Least(position=COUNT), source)
+        refuse_other_classes(saved, self.classes, source)
         scores, gan = Least(iteration=COUNT, fid=float), self.gan.schema(all_trained=saved["position"] > 0)
         wanted = Least(
             architecture=str(self.architecture), gan=gan, position=COUNT, best=(None, scores),
@@ -84,7 +90,7 @@ class Scorer:
         scores, differences = score_generator(
             state.gan.average, self.feature_nets, self.reals, num_images=plan.num_eval_imgs,
             splits=plan.scoring.is_splits, batch_size=plan.scoring.eval_batch_size, seed=plan.run.random_seed,
-            progress="  scoring", stop_if_asked=stop_if_asked,
+            progress="  scoring", stop_if_asked=stop_if_asked, classes=plan.classes,
         )  # fmt: skip
         iteration = state.step // plan.training.n_critic
         self.run.log(f"iteration {iteration}: {scores.text()}")
@@ -109,9 +115,11 @@ def train_generator(state, plan, inputs, total, scorer, run, save_point):
     seed = plan.run.random_seed
     recipe_at = recipe_schedule(plan.recipe, plan.training, seed, steps_per_epoch=epoch)
     first_factor, lr_factor = rate_factors(schedule.lr_decay, plan.rates, total, n_critic)
+    heads = heads_of(gan.discriminator, plan.conditioning)
 
     def functions_at(step):
-        return StepFunctions(gan.generator, gan.discriminator, loss_at(step), "derived", recipe_at(step))
+        form = "derived", recipe_at(step), heads
+        return StepFunctions(gan.generator, gan.discriminator, loss_at(step), *form)
 
     def is_due(epochs):
         return state.step == total or (state.step > 0 and state.step % (epochs * epoch) == 0)
@@ -155,14 +163,18 @@ def train_generator(state, plan, inputs, total, scorer, run, save_point):
 
 
 def sample_grid(state, plan, run):
-    """The average generator's images of 100 fixed noise vectors, as many at once as in scoring."""
+    """The average generator's images of fixed noise vectors: 100, or ten of each class.
+
+    As many at once as in scoring.
+    """
     average = state.gan.average.eval()
     device = next(average.parameters()).device
     fixed = random_generator(plan.run.random_seed, "grid")
     with torch.inference_mode():
-        noise = torch.randn(100, average.latent_dim, generator=fixed).to(device)
-        images = torch.cat([average(part) for part in noise.split(plan.scoring.eval_batch_size)])
-    run.grid(f"iteration_{state.step // plan.training.n_critic:06d}", images, state.step)
+        images, rows = sample_rows(
+            average, average.latent_dim, fixed, device, plan.classes, batch_size=plan.scoring.eval_batch_size
+        )
+    run.grid(f"iteration_{state.step // plan.training.n_critic:06d}", images, state.step, rows)
 
 
 def new_state(plan, device):
@@ -181,7 +193,7 @@ def new_state(plan, device):
         and family(architecture).compiles_discriminator
     ):
         compile_discriminator(gan.discriminator)
-    return TrainingState(architecture, gan)
+    return TrainingState(architecture, gan, classes=plan.classes)
 
 
 def start_from(gan, path, architecture):
@@ -206,4 +218,5 @@ def training_results(plan, state, run):
     names = ("architecture", "resolution", "generator_parameters", "generator_macs")
     save_gif(sorted(run.samples.glob("iteration_*.png")), run.samples / "training.gif")
     scores = {"final": state.history[-1], "best": state.best, "history": state.history}
-    return {**{name: sizes[name] for name in names}, **scores, "seconds": run.seconds()}
+    known = {"classes": list(plan.classes.names)} if plan.classes else {}
+    return {**{name: sizes[name] for name in names}, **known, **scores, "seconds": run.seconds()}

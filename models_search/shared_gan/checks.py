@@ -10,6 +10,7 @@ from utils.options import refuse_halvings, refuse_other_size
 from utils.precision import check_precision
 from utils.run.machine import device_memory, pick_device
 from utils.training.checks import check_recipe
+from utils.training.inputs import refuse_uneven_batches
 from utils.training.memory import Memory
 
 MOST_CELLS = 10  # each one has twice as many candidates as the one before: 18,432 in the end
@@ -40,15 +41,20 @@ def check_machine(plan):
     And if the discriminator cannot halve as often as it should. plan: of any search that shares weights;
     `memory`, `levels` and the option groups cells, training, recipe and run are read here.
     """
-    refuse_halvings(plan.cells.d_halvings, plan.levels)
+    refuse_halvings(plan.cells.df_halvings, plan.levels)
     check_recipe(plan.training, plan.recipe, "autogan")
     device = pick_device(plan.run.device)
     check_precision("--precision", plan.training.precision, device)
+    refuse_uneven_batches(plan.training)
     plan.memory().check(device_memory(device))
 
 
 def check_steps(plan, num_images):
-    """Raise UserError if the architectures of an iteration's steps, drawn at once, fit no memory."""
+    """Raise UserError if the architectures of an iteration's steps, drawn at once, fit no memory.
+
+    Or if several processes cannot share its last batch.
+    """
+    refuse_uneven_batches(plan.training, num_images)
     steps = steps_per_iteration(plan, num_images)
     memory = Memory({}, {f"--shared_epoch ({steps:,} steps)": steps * plan.bytes_of_a_draw})
     memory.check(device_memory(torch.device("cpu")))

@@ -61,7 +61,10 @@ def measure_level(plan, materials, gan, level):
     generate = partial(gan.generator.eval(), architecture=architectures[0])
     net, latent_dim = materials.feature_net, gan.generator.latent_dim
     return LevelCost(
-        resolution, read, step, scoring_cost(generate, latent_dim, net, resolution, plan.scoring, device)
+        resolution,
+        read,
+        step,
+        scoring_cost(generate, latent_dim, net, resolution, plan.scoring, device, plan.classes),
     )
 
 

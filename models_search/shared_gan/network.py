@@ -27,17 +27,18 @@ def shared_generator(levels=3, **widths):
 def shared_networks(plan, weights=None):
     """(generator, discriminator), their weights drawn from torch's global generator in this order.
 
-    plan: of any search that shares weights; its `levels` and the option groups network, cells and training
-    are read here. weights: the option group of this name. Without it: for counting only.
+    plan: of any search that shares weights; its `levels`, its `conditioning` and the option groups network,
+    cells and training are read here. weights: the option group of this name. Without it: for counting only.
     """
-    cells = plan.cells
+    cells, conditioning = plan.cells, plan.conditioning
     widths = {"gf_dim": cells.gf_dim, "bottom_width": cells.bottom_width}
+    widths["num_classes"] = conditioning.num_classes
     generator = shared_generator(plan.levels, latent_dim=plan.network.latent_dim, **widths)
     if weights:
         generator = prepare(generator, weights.init_type, weights.g_spectral_norm)
     outputs = LOSSES[plan.training.loss].outputs
-    form = {"halvings": cells.d_halvings, "outputs": outputs, "deeper": cells.df_depth}
-    discriminator = Discriminator(plan.levels, cells.df_dim, **form)
+    form = {"halvings": cells.df_halvings, "outputs": outputs, "deeper": cells.df_depth}
+    discriminator = Discriminator(plan.levels, cells.df_dim, conditioning=conditioning, **form)
     if weights:
         discriminator = prepare(discriminator, weights.init_type, weights.d_spectral_norm)
     return generator, discriminator
@@ -71,8 +72,8 @@ def shared_gan_memory(plan):
 def new_shared_gan(plan, device, resets=0):
     """A Gan with initial weights, which are different after each dynamic reset.
 
-    plan: of any search that shares weights. Its number of `levels` and the option groups network, cells,
-    weights, training, recipe and run are read here.
+    plan: of any search that shares weights. Its number of `levels`, its `conditioning` and the option groups
+    network, cells, weights, training, recipe and run are read here.
     """
     with global_seed(plan.run.random_seed, "shared GAN", resets):
         generator, discriminator = shared_networks(plan, plan.weights)

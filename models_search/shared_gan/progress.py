@@ -1,26 +1,35 @@
 """What a search in a shared GAN shows and keeps of its architectures: grids, scores, the line at the end."""
 
+from functools import partial
+
 import torch
 
 from models_search.scored import keep_score
 from utils.progress import Progress
 from utils.randomness import random_generator
+from utils.training.samples import sample_rows
 
 SCORED_ARCHITECTURES = 5  # of a periodic score
 
 
-def sample_grid(generator, architectures, fixed, run, iteration):
+def sample_grid(generator, architectures, fixed, run, iteration, classes=None):
     """A row of ten images for each architecture, under its text. fixed: the torch.Generator of the noise.
 
+    classes: the Classes of a conditional GAN: then a row for each class of each architecture.
     iteration: 0-based, as everywhere in the code; what a user sees counts from 1.
     """
     device, was_training = next(generator.parameters()).device, generator.training
     generator.eval()
+    images, texts, state = [], [], fixed.get_state()
     with torch.inference_mode():
-        noise = torch.randn(10, generator.latent_dim, generator=fixed).to(device)
-        images = torch.cat([generator(noise, architecture) for architecture in architectures])
+        for architecture in architectures:
+            fixed.set_state(state)  # the same noise for all
+            generate = partial(generator, architecture=architecture)
+            made, rows = sample_rows(generate, generator.latent_dim, fixed, device, classes, rows=1)
+            images.append(made)
+            texts += [f"{architecture}: {row}" for row in rows] or [str(architecture)]
     generator.train(was_training)
-    run.grid(f"iteration_{iteration + 1:03d}", images, iteration + 1, list(map(str, architectures)))
+    run.grid(f"iteration_{iteration + 1:03d}", torch.cat(images), iteration + 1, texts)
 
 
 def is_scored_after(plan, iteration):

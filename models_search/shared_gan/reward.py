@@ -40,6 +40,7 @@ class Reward:
     images: object
     log: Callable
     stop_if_asked: Callable
+    classes: object = None  # the Classes of a conditional GAN
 
     @property
     def name(self):
@@ -59,8 +60,9 @@ class Reward:
         generate, was_training = partial(generator, architecture=architecture), generator.training
         seed = (self.seed, *purpose, str(architecture))
         sample = noise_sampler(
-            generate, generator.latent_dim, *seed, device=device, stop_if_asked=self.stop_if_asked
-        )
+            generate, generator.latent_dim, *seed, device=device, stop_if_asked=self.stop_if_asked,
+            classes=self.classes,
+        )  # fmt: skip
         real = self.images.statistics_at(architecture.levels - 1) if "fid" in metrics else None
         splits, batch_size = splits or self.scoring.is_splits, self.scoring.eval_batch_size
         protocol = {"metrics": metrics, "splits": splits, "batch_size": batch_size}

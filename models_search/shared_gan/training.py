@@ -6,11 +6,13 @@ from functools import partial
 
 from models_search.shared_gan.dynamic_reset import CollapseDetector
 from models_search.shared_gan.network import new_shared_gan
+from utils.data.labels import Classes
 from utils.progress import Progress
 from utils.randomness import derived_seed
 from utils.run.schema import COUNT, Each
 from utils.training.adversarial import StepFunctions
 from utils.training.gan import Gan
+from utils.training.heads import heads_of
 from utils.training.inputs import StepInputs, steps_per_epoch
 from utils.training.loop import MOST_ROLLBACKS, look_steps, train
 from utils.training.losses import loss_schedule
@@ -31,13 +33,14 @@ class SharedGan:
     collapsed: bool = False  # whether the reset rule has held in this iteration
     resets: int = 0
     rollbacks: int = 0  # of the whole search, see utils.training.loop.train_or_roll_back
+    classes: Classes | None = None  # of a conditional GAN
 
     @classmethod
     def start(cls, plan, device):
         """Before the first step. plan: of any search that shares weights, see new_shared_gan."""
         options = plan.shared_gan
         collapse = CollapseDetector(options.dynamic_reset_window, options.dynamic_reset_threshold)
-        return cls(new_shared_gan(plan, device), collapse)
+        return cls(new_shared_gan(plan, device), collapse, classes=plan.classes)
 
     def counters(self):
         """Plain data on where the training stands, for `restore`."""
@@ -76,7 +79,8 @@ def train_shared_gan(
 ):  # fmt: skip
     """Train the shared GAN for one search iteration, on one architecture per step.
 
-    plan: of any search that shares weights; the option groups network, training, recipe and run are read.
+    plan: of any search that shares weights; its `classes`, `conditioning` and the option groups network,
+    training, recipe and run are read.
     architectures: one per step, all of one level. images: ResizedImages of that level. The losses are read
     every --print_freq steps. If the GAN collapsed in between, the networks go back and are trained again up
     to exactly the step of the collapse. The training ends early once the run has taken more seconds than
@@ -90,6 +94,7 @@ def train_shared_gan(
         derived_seed(plan.run.random_seed, "shared GAN", iteration),
         plan.training,
         plan.network.latent_dim,
+        plan.classes,
     )
     loss_at = loss_schedule(plan.training.loss, plan.run.random_seed, iteration, device=images.device)
     passes = {
@@ -98,11 +103,13 @@ def train_shared_gan(
     }
     recipe_at = recipe_schedule(plan.recipe, plan.training, plan.run.random_seed, iteration, **passes)
     discriminate = partial(gan.discriminator, level=level)
+    heads = heads_of(gan.discriminator, plan.conditioning, level=level)
 
     def functions_at(step):
         architecture = architectures[step]
         generate = partial(gan.generator, architecture=architecture)
-        return StepFunctions(generate, discriminate, loss_at(step), architecture, recipe_at(step))
+        form = architecture, recipe_at(step), heads
+        return StepFunctions(generate, discriminate, loss_at(step), *form)
 
     gan.generator.train()
     gan.discriminator.train()
@@ -125,7 +132,7 @@ def train_shared_gan(
             progress.show(figures)
             run.record(iteration * total + look.step, figures, "shared_gan", iteration + 1)
             save_point.reached()
-            if shared.collapsed or run.seconds() > deadline:
+            if shared.collapsed or run.is_past(deadline):
                 break
             before = gan.snapshot(before)
     return figures

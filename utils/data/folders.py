@@ -11,7 +11,8 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from utils.cli import UserError
 from utils.data.image_set import ImageSet
-from utils.data.listing import folder_listing, select_split, zip_listing
+from utils.data.labels import number_classes, read_label_file
+from utils.data.listing import folder_listing, select_split, wrapping, zip_listing
 
 MAX_FILE_BYTES = 1 << 27  # of one file in a zip, unpacked
 BLOCK_BYTES = 1 << 16  # of a file in a zip, unpacked at once
@@ -27,13 +28,14 @@ UPRIGHT = {  # {EXIF orientation: what makes the picture upright}
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
-def image_folder(data_path, split, image_size=None):
+def image_folder(data_path, split, image_size=None, labels=None):
     """The pictures of a folder or zip file as an ImageSet, sorted by name.
 
     Class sub-folders are read too; hidden files and those of the system, such as __MACOSX, are not. If there
     are sub-folders train/ and test/, they are the splits; otherwise all pictures are "train". See
     utils.data.listing. image_size: `native_size` of the result (default: the first picture's shorter side).
-    Raises UserError if there is nothing to read or no such split.
+    labels: True: a picture's class is the sub-folder of the split that it lies in; or a file of labels.
+    Raises UserError if there is nothing to read, no such split, or no label.
     """
     if os.path.isdir(data_path):
         listing, open_file = folder_listing(data_path), lambda name: open(data_path / name, "rb")
@@ -48,8 +50,39 @@ def image_folder(data_path, split, image_size=None):
         return _decode(open_file, names[index], data_path)
 
     shown_name = data_path.resolve().name.removesuffix(".zip")
-    native_size = image_size or min(picture(0).size)
-    return ImageSet(shown_name, split, len(names), native_size, picture, tuple(filter(None, lines)))
+    native_size, classes = image_size or min(picture(0).size), {}
+    if labels:
+        texts = _class_folders(selected, data_path) if labels is True else (
+            _listed_classes(labels, selected, sorted(listing.stored), data_path)
+        )  # fmt: skip
+        classes = dict(zip(("labels", "class_names"), number_classes(texts)))
+    warnings = tuple(filter(None, lines))
+    return ImageSet(shown_name, split, len(names), native_size, picture, warnings, **classes)
+
+
+def _class_folders(names, data_path):
+    """The class of each picture: the folder it lies in, just below the split; None: in none."""
+    below = [name.removeprefix(wrapping(names)).partition("/") for name in names]
+    classes = [folder if inside else None for folder, inside, _ in below]
+    if not any(classes):
+        cure = "put the images of each class into a folder of its own, or give --labels FILE"
+        raise UserError(f"--conditional: no labels: {data_path} has no class folders; {cure}")
+    return classes
+
+
+def _listed_classes(label_file, names, all_names, data_path):
+    """The class of each picture `names` as a file lists it; None: it does not."""
+    known = {}
+    for prefix in ("", wrapping(all_names), wrapping(names)):  # as a user may see the names
+        known |= {name.removeprefix(prefix): name for name in all_names if name.startswith(prefix)}
+    listed = read_label_file(label_file)
+    foreign = [name for name in listed if name not in known]
+    if foreign:
+        files = f"{len(foreign)} of {len(listed)} files that are not pictures in {data_path} ({foreign[0]})"
+        cure = "name them as in there, such as " + names[0].removeprefix(wrapping(names))
+        raise UserError(f"--labels: {label_file} lists {files}; {cure}")
+    classes = {known[name]: label for name, label in listed.items()}
+    return [classes.get(name) for name in names]
 
 
 @lru_cache(maxsize=4)

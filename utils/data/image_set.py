@@ -1,4 +1,4 @@
-"""A data set's images at one resolution: uint8 (N, 3, R, R), without labels or augmentation.
+"""A data set's images at one resolution: uint8 (N, 3, R, R), without augmentation, and their labels.
 
 Images are resized as in the authors' code: torchvision's Resize on PIL images, antialiased bilinear on 8
 bits. This is done once for each resolution, image by image. It takes seconds (about ten for STL-10's 105,000
@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import functional
 
 from utils.cli import Killed, UserError, warn
+from utils.distributed import highest, processes_here, refuse_differences, size
 from utils.progress import Progress
 
 CHUNK_BYTES = 1 << 22  # of resized images that a worker passes on at once while all images are read
@@ -37,7 +38,8 @@ class ImageSet:
     """One split of a data set, not resized yet.
 
     name: for printing. native_size: shorter side of the stored images in pixels. picture: index -> PIL image,
-    mode RGB or L. warnings: lines to print once the images could be read.
+    mode RGB or L. warnings: lines to print once the images could be read. labels: int64 (num_images,), see
+    utils.data.labels, and class_names, if they were asked for.
     """
 
     name: str
@@ -46,6 +48,8 @@ class ImageSet:
     native_size: int
     picture: Callable
     warnings: tuple = ()
+    labels: np.ndarray | None = None
+    class_names: tuple | None = None
 
     def resized(self, resolution, device="cpu", max_resident_bytes=None, num_workers=0):
         """All images at `resolution`, as ResizedImages.
@@ -53,31 +57,51 @@ class ImageSet:
         If they take at most `max_resident_bytes` (default: half of the free memory of `device`), they are
         resized now and kept there as one tensor. Otherwise each batch is read from the source again.
         `num_workers` processes read, but no more than there are cores; 0 means that this process reads.
-        Raises UserError, which names the file, if one cannot be read.
+        Raises UserError, which names the file, if one cannot be read; and, of several processes, in all of
+        them if they have read other images.
         """
         device = torch.device(device)
-        limit = _free_bytes(device) // 2 if max_resident_bytes is None else max_resident_bytes
-        resident = self.num_images * 3 * resolution * resolution <= limit
-        num_workers = min(num_workers, len(os.sched_getaffinity(0)))
-        images = ResizedImages(self, resolution, device, resident, num_workers)
+        shared_by = processes_here()
+        limit = _free_bytes(device) // 2 // shared_by if max_resident_bytes is None else max_resident_bytes
+        is_large = highest(self.num_images * 3 * resolution * resolution > limit)
+        num_workers = min(num_workers, max(1, len(os.sched_getaffinity(0)) // shared_by))
+        images = ResizedImages(self, resolution, device, not is_large, num_workers)
+        _refuse_other_images(images)
         for line in self.warnings:
             warn(line)
         return images
+
+
+def _refuse_other_images(images):
+    """Raise UserError unless all processes have read the same. Those that fit no memory are sampled."""
+    if size() == 1:
+        return
+    count = images.num_images
+    some = torch.linspace(0, count - 1, min(count, 1000), dtype=torch.float64).long()
+    digest = images.sha256() if images.tensor is not None else _sha256(images, some)
+
+    def problem(number, found, first):
+        stated = f"process {number} reads other images than process 0 ({found[0]} and {first[0]} of them)"
+        return f"--data_path: {stated}; give all of them the same data"
+
+    refuse_differences((count, digest), problem)
 
 
 class ResizedImages:
     """All images of an ImageSet at one resolution. Made by `ImageSet.resized`.
 
     tensor: uint8 (num_images, 3, resolution, resolution) on `device`, or None if the images are read batch by
-    batch.
+    batch. labels: int64 (num_images,) on `device`, or None.
     """
 
     def __init__(self, image_set, resolution, device, resident, num_workers):
         self.name, self.split, self.num_images = image_set.name, image_set.split, image_set.num_images
         self.resolution, self.device = resolution, device
         self._rows, self._num_workers = _Rows(image_set.picture, resolution), num_workers
-        self._chunk = max(1, min(256, CHUNK_BYTES // (3 * resolution**2)))  # images
+        self.chunk = max(1, min(256, CHUNK_BYTES // (3 * resolution**2)))  # images
         self._sha256 = None
+        labels = image_set.labels
+        self.labels = None if labels is None else torch.from_numpy(labels[: self.num_images]).to(device)
         self.tensor = self._read_all() if resident else None
 
     def batches(self, order, batch_size):
@@ -94,16 +118,17 @@ class ResizedImages:
             for images in self._read(order, batch_size):
                 yield images.to(self.device, non_blocking=True)
 
+    def subset(self, rows):
+        """The images `rows` (int64 indices) alone."""
+        return _Subset(self, rows)
+
     def sha256(self):
         """Hexadecimal sha256 of all images' bytes (N * 3 * R * R) in stored order.
 
         Computed at the first call.
         """
         if self._sha256 is None:
-            digest = hashlib.sha256()
-            for images in self.batches(torch.arange(self.num_images), self._chunk):
-                digest.update(images.cpu().numpy())
-            self._sha256 = digest.hexdigest()
+            self._sha256 = _sha256(self)
         return self._sha256
 
     def _read_all(self):
@@ -111,7 +136,7 @@ class ResizedImages:
         tensor, done = torch.empty(shape, dtype=torch.uint8, device=self.device), 0
         label = f"{self.name} at {self.resolution} px"
         with Progress(self.num_images, f"reading {label}", "image") as progress:
-            for images in self._read(torch.arange(self.num_images), self._chunk):
+            for images in self._read(torch.arange(self.num_images), self.chunk):
                 tensor[done : done + len(images)] = images
                 done += len(images)
                 progress.update(len(images))
@@ -149,6 +174,32 @@ class ResizedImages:
             self._num_workers = 0
             warn(f"--num_workers: no process can be started ({reason}); reading goes on without")
         return iter(_loader(self._rows, batches, 0))
+
+
+class _Subset:
+    """Some images of a ResizedImages, as such a one for what reads all images in turn."""
+
+    def __init__(self, images, rows):
+        self.name, self.split, self.resolution = images.name, images.split, images.resolution
+        self.device, self.chunk, self.num_images = images.device, images.chunk, len(rows)
+        self._images, self._rows = images, rows.cpu()
+
+    def batches(self, order, batch_size):
+        """As those of ResizedImages."""
+        return self._images.batches(self._rows[order], batch_size)
+
+    def sha256(self):
+        """As that of ResizedImages."""
+        return _sha256(self)
+
+
+def _sha256(images, order=None):
+    """Hexadecimal sha256 of the bytes of the images `order` (int64), by default of all."""
+    order = torch.arange(images.num_images) if order is None else order
+    digest = hashlib.sha256()
+    for batch in images.batches(order, images.chunk):
+        digest.update(batch.cpu().numpy())
+    return digest.hexdigest()
 
 
 def _loader(rows, batches, num_workers):

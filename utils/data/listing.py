@@ -126,7 +126,7 @@ def select_split(listing, data_path, split):
     left_out = sum(map(len, listing.left_out.values()))
     of_all = f"{left_out} of {left_out + len(names)} files in {data_path}"
     warning = f"{of_all} are left out: {listing.summary()}" if left_out else None
-    prefix = _wrapping(names)
+    prefix = wrapping(names)
     below = [name.removeprefix(prefix) for name in names]
     folders = {name.partition("/")[0] for name in below if "/" in name}
     chosen = {each: _best_match(folders, each) for each in SPLITS}
@@ -139,8 +139,8 @@ def select_split(listing, data_path, split):
     return names, (warning, _deeper_splits(names, data_path))
 
 
-def _wrapping(names):
-    """The folders around everything, such as "archive/data/", in which the splits are looked for."""
+def wrapping(names):
+    """The folders around all these names, such as "archive/data/": in there are splits or classes."""
     prefix = ""
     while all("/" in name.removeprefix(prefix) for name in names):
         tops = {name.removeprefix(prefix).partition("/")[0] for name in names}

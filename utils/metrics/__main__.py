@@ -13,12 +13,14 @@ import torch
 from utils.cli import Parser, UserError, run_script
 from utils.data.load import load_images
 from utils.metrics.evaluate import evaluate, evaluate_both
+from utils.metrics.generator import StoredImages
 from utils.metrics.network_options import add_network_options, load_networks
 from utils.metrics.real_statistics import load_fid_stat, real_statistics
 from utils.metrics.scores import METRICS, fewest_images
 from utils.metrics.sums import FEATURE_SAMPLE
 from utils.option_types import number
 from utils.run.machine import device_memory
+from utils.run.together import together
 from utils.training.memory import scoring_memory
 
 DEFAULT_METRICS = METRICS[:4]
@@ -124,8 +126,7 @@ def score_folders(real_images, fake_images, options):
     if options.shuffle_seed is not None:
         shuffled = np.random.RandomState(options.shuffle_seed).permutation(fake_images.num_images)
         order = torch.from_numpy(shuffled)
-    batches = fake_images.batches(order, options.batch_size)
-    images = (lambda count: next(batches)), fake_images.num_images
+    images = StoredImages(fake_images, order, options.batch_size), fake_images.num_images
     protocol = dict(
         real_images=real_images, batch_size=options.batch_size, splits=options.splits,
         metrics=options.metrics, progress="generated images",
@@ -155,4 +156,4 @@ def _load_real(real_images, net, sample_size, options):
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(together(main))

@@ -3,6 +3,7 @@
 import torch
 
 from utils.cli import Ending
+from utils.distributed import batches, from_first, highest, is_stop_asked, size
 from utils.images import all_finite, to_uint8
 from utils.inception.feature_net import relative_difference
 from utils.metrics.distances import frechet_distance, kernel_inception_distance, precision_recall
@@ -27,27 +28,26 @@ class BackendsDiffer(Ending):
 @torch.inference_mode()
 def evaluate(
     sample, num_images, feature_net, *, real=None, real_images=None, batch_size=100, splits=10,
-    metrics=("is", "fid"), seed=None, share=(0, 1), progress="scoring",
+    metrics=("is", "fid"), seed=None, progress="scoring",
 ):  # fmt: skip
     """Score `num_images` images of a generator in one pass.
 
     sample: sample(n) -> n images (n, 3, H, W), uint8, or float in [-1, 1]. Floats are truncated to uint8
-    here, as in the authors' code.
+    here, as in the authors' code. Several processes take the batches in turn: there it has a method skip(n),
+    too, for those of the others, and perhaps stop_if_asked(), see noise_sampler.
     feature_net: a FeatureNet, or None if "swd" is the only metric. metrics: some of METRICS.
     real: RealStatistics for "fid"; with a sample of features also for "kid" and "precision_recall". Without
     them these scores are None in the result.
     real_images: ResizedImages for "swd", at the resolution of the generated ones. seed: only recorded.
-    share: (index, count) of this process in a `torch.distributed` run. It makes the images index * num_images
-    // count to (index + 1) * num_images // count - 1. All processes return the same scores.
     progress: what the work is called where progress is shown.
 
-    Memory does not grow with num_images. Scores depend on batch_size and count only by float64 rounding. The
-    global random state and the module behind `sample` are not touched. Raises NonFiniteImages for images with
-    NaN or infinity, which get no score.
+    Memory does not grow with num_images. Scores depend on batch_size and on the number of processes only by
+    float64 rounding; all processes return the same. The global random state and the module behind `sample`
+    are not touched. Raises NonFiniteImages for images with NaN or infinity, which get no score.
     """
     scoring = _Scoring(num_images, feature_net, real, real_images, splits, metrics)
-    _one_pass(sample, num_images, scoring.add, batch_size, share, progress)
-    return scoring.scores(seed, share)
+    _one_pass(sample, num_images, scoring.add, batch_size, progress)
+    return scoring.scores(seed)
 
 
 @torch.inference_mode()
@@ -72,9 +72,9 @@ def evaluate_both(
         first, second = (scoring.add(images, start) for scoring in scorings)
         features.append(relative_difference(first, second))
 
-    _one_pass(sample, num_images, add, batch_size, (0, 1), progress)
+    _one_pass(sample, num_images, add, batch_size, progress)
     first, second = (scoring.scores(seed) for scoring in scorings)
-    differences = {"features": max(features), "is": None, "fid": None}
+    differences = {"features": highest(max(features, default=0.0)), "is": None, "fid": None}
     if first.is_mean is not None:
         differences["is"] = abs(first.is_mean / second.is_mean - 1)
     if first.fid is not None and second.fid is not None:
@@ -89,19 +89,22 @@ def evaluate_both(
     return first, second, differences
 
 
-def _one_pass(sample, num_images, add, batch_size, share, progress):
-    """Call add(uint8 images, index of the first one) for each batch of this process's share.
+def _one_pass(sample, num_images, add, batch_size, progress):
+    """Call add(uint8 images, index of the first one) for each batch of this process.
 
-    Raises NonFiniteImages.
+    Raises NonFiniteImages. If one process is asked to stop, all leave their batches and stop together.
     """
-    index, count = share
-    first, last = index * num_images // count, (index + 1) * num_images // count
-    if first == last:
-        raise ValueError(f"{num_images} images are too few for {count} processes")
-    finite = torch.ones(())
-    with Progress(last - first, progress, "image") as bar:
-        for number, start in enumerate(range(first, last, batch_size)):
-            wanted = min(batch_size, last - start)
+    finite, asked = torch.ones(()), False
+    stop_if_asked = getattr(sample, "stop_if_asked", None) if size() > 1 else None
+    with Progress(num_images, progress, "image") as bar:
+        for number, (start, wanted, is_own) in enumerate(batches(num_images, batch_size)):
+            if not is_own:
+                sample.skip(wanted)
+                bar.update(wanted)
+                continue
+            asked = stop_if_asked is not None and is_stop_asked()
+            if asked:
+                break
             images = sample(wanted)
             if images.dim() != 4 or images.shape[:2] != (wanted, 3):
                 found = tuple(images.shape)
@@ -111,14 +114,14 @@ def _one_pass(sample, num_images, add, batch_size, share, progress):
                 finite = torch.minimum(finite, all_finite(images).float())
                 # Reading the flag waits for the GPU, so read it rarely there. Several processes can only stop
                 # together, at the end.
-                if count == 1 and (images.device.type == "cpu" or number % 32 == 31):
+                if size() == 1 and (images.device.type == "cpu" or number % 32 == 31):
                     _check_finite(finite)
                 images = to_uint8(images)
             add(images, start)
             bar.update(wanted)
-    if count > 1:
-        torch.distributed.all_reduce(finite, op=torch.distributed.ReduceOp.MIN)
-    _check_finite(finite)
+    if highest(asked):
+        stop_if_asked()
+    _check_finite(not highest(not finite))
 
 
 def _check_finite(finite):
@@ -181,15 +184,16 @@ class _Scoring:
             self.sums.add(features, logits, start)
         return features
 
-    def scores(self, seed=None, share=(0, 1)):
-        """The Scores, once all images have been added.
+    def scores(self, seed=None):
+        """The Scores, once all images have been added. The first process computes them for all."""
+        if self.sums is not None:
+            self.sums.add_up()
+        if self.images is not None and size() > 1:
+            resolution = self.real_images.resolution
+            self.images.add_up(3, resolution, resolution, dtype=torch.uint8, device=self.real_images.device)
+        return from_first(self._scores, seed)
 
-        All processes of a distributed run call it together.
-        """
-        if share[1] > 1:
-            for kept in (self.sums, self.images):
-                if kept is not None:
-                    kept.all_reduce()
+    def _scores(self, seed):
         found = {}
         real = self.real
         if self.splits:

@@ -1,8 +1,12 @@
 """Score a generator: sample its images from fixed noise and compare them with real ones."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 
 from utils.cli import UserError
+from utils.distributed import own_order, size
 from utils.inception.feature_net import load_feature_net
 from utils.metrics.evaluate import evaluate, evaluate_both
 from utils.metrics.real_statistics import load_fid_stat, real_statistics
@@ -10,21 +14,68 @@ from utils.precision import multiplying
 from utils.randomness import random_generator
 
 
-def noise_sampler(generate, latent_dim, seed, *purpose, device, stop_if_asked=None):
+def noise_sampler(generate, latent_dim, seed, *purpose, device, stop_if_asked=None, classes=None):
     """A function sample(n) -> generate(noise (n, latent_dim)), for `evaluate`.
 
-    The noise depends only on seed, purpose and the number of images sampled before.
+    The noise depends only on seed, purpose and the number of images sampled before, by other processes, too.
     stop_if_asked: called before every batch, because scoring can take long; raises if a signal has come.
+    classes: the Classes of a conditional generator, which then gets labels as frequent as in the data.
+    Several processes call it together, see `evaluate`.
     """
     noise = random_generator(seed, *purpose, device=device)
+    draw_labels = label_sampler(classes, seed, *purpose, device=device) if classes else None
+    return _NoiseSampler(generate, latent_dim, device, noise, draw_labels, stop_if_asked)
 
-    def sample(count):
-        if stop_if_asked:
-            stop_if_asked()
-        with multiplying("float32", device):
-            return generate(torch.randn(count, latent_dim, generator=noise, device=device))
 
-    return sample
+@dataclass
+class _NoiseSampler:
+    generate: Callable
+    latent_dim: int
+    device: torch.device
+    random: torch.Generator
+    draw_labels: Callable | None
+    stop_if_asked: Callable | None
+
+    def __call__(self, count):
+        if self.stop_if_asked and size() == 1:
+            self.stop_if_asked()
+        noise, labels = self._draw(count)
+        with multiplying("float32", self.device):
+            return self.generate(noise, **labels)
+
+    def skip(self, count):
+        """Leave a batch to another process."""
+        self._draw(count)
+
+    def _draw(self, count):
+        """(noise, {"labels": labels}, or {} without classes)."""
+        labels = {"labels": self.draw_labels(count)} if self.draw_labels else {}
+        return torch.randn(count, self.latent_dim, generator=self.random, device=self.device), labels
+
+
+@dataclass
+class StoredImages:
+    """A function sample(n) -> the next n images of ResizedImages in an order (int64), for `evaluate`."""
+
+    images: object
+    order: torch.Tensor
+    batch_size: int
+
+    def __post_init__(self):
+        own = own_order(self.order, self.batch_size)
+        self._batches = self.images.batches(own, self.batch_size)
+
+    def __call__(self, count):
+        return next(self._batches)
+
+    def skip(self, count):
+        """Nothing is read for another process."""
+
+
+def label_sampler(classes, seed, *purpose, device):
+    """A function draw(n) -> labels (n,): those of the images that `noise_sampler` samples."""
+    random = random_generator(seed, *purpose, "labels")
+    return lambda count: classes.draw(count, random).to(device)
 
 
 def load_feature_nets(name, *, backend="torch", **options):
@@ -62,7 +113,7 @@ def load_real_statistics(
 
 def score_generator(
     generator, feature_nets, reals, *, num_images, seed, batch_size=100, splits=10, metrics=("is", "fid"),
-    real_images=None, progress="scoring", stop_if_asked=None,
+    real_images=None, progress="scoring", stop_if_asked=None, classes=None,
 ):  # fmt: skip
     """Score `num_images` images of a generator in eval mode. Its mode is restored afterwards.
 
@@ -71,8 +122,9 @@ def score_generator(
     """
     was_training, device = generator.training, next(generator.parameters()).device
     sample = noise_sampler(
-        generator.eval(), generator.latent_dim, seed, "score", device=device, stop_if_asked=stop_if_asked
-    )
+        generator.eval(), generator.latent_dim, seed, "score", device=device, stop_if_asked=stop_if_asked,
+        classes=classes,
+    )  # fmt: skip
     options = dict(
         batch_size=batch_size, splits=splits, metrics=metrics, real_images=real_images, seed=seed,
         progress=progress,

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from utils.cli import UserError, warn
+from utils.distributed import batches, from_first, is_first, own_order, size
 from utils.inception.files import cache_folder
 from utils.metrics.sums import FEATURE_SAMPLE, FeatureSums
 from utils.progress import Progress
@@ -73,30 +74,26 @@ def real_statistics(images, feature_net, *, cache_dir=None, batch_size=100, samp
         "backend": feature_net.backend, "weights_sha256": feature_net.weights_sha256,
     }  # fmt: skip
     sample_size = min(sample_size, images.num_images)
-    try:
-        path = _cache_file(cache_dir, provenance)
-        cached = _read_cache(path, feature_net.feature_dim, provenance)
-    except OSError as error:
-        path = cached = None
-        warn(f"there is no cache for the statistics of the real images: {error}")
+    path, cached = from_first(_find_cached, cache_dir, feature_net.feature_dim, provenance)
     if cached is not None:
         kept = 0 if cached.sample is None else len(cached.sample)
         if sample_size in (0, kept):
             return cached
-    partial_file = path and _partial_file(path, sample_size)
-    sums = _sum_features(images, feature_net, batch_size, sample_size, progress, partial_file)
+    # What is done so far is kept for one process alone: the shares of several would not fit other numbers.
+    partial_file = path and size() == 1 and _partial_file(path, sample_size)
+    sums = sum_features(images, feature_net, batch_size, sample_size, progress, partial_file)
     mu, sigma = sums.mean_and_covariance()
     sample = sums.sample.rows.cpu().numpy() if sample_size else None
     statistics = RealStatistics(mu.numpy(), sigma.numpy(), sample, **provenance)
     try:
-        if path:
+        if path and is_first():
             save_statistics(statistics, path)
     except OSError as error:
         warn(f"the statistics of the real images could not be cached: {error}")
     return statistics
 
 
-def _sum_features(images, feature_net, batch_size, sample_size, progress, partial_file):
+def sum_features(images, feature_net, batch_size, sample_size=0, progress=LABEL, partial_file=None):
     """The FeatureSums of all images.
 
     What is done is saved to `partial_file` every minute, to go on from; None: it is not saved.
@@ -108,20 +105,32 @@ def _sum_features(images, feature_net, batch_size, sample_size, progress, partia
     )  # fmt: skip
     start = _load_partial(sums, partial_file, batch_size) if partial_file else 0
     saved_at = time.monotonic()
+    sample = images.batches(own_order(torch.arange(start, count), batch_size), batch_size)
     with Progress(count, progress, "image", first=start) as bar:
-        for batch in images.batches(torch.arange(start, count), batch_size):
-            features, logits = feature_net(batch)
-            sums.add(features, logits, start)
-            start += len(batch)
-            bar.update(len(batch))
-            is_due = time.monotonic() - saved_at > SECONDS_PER_SAVE
-            if partial_file and is_due and start < count:
-                _save_partial(sums, partial_file, batch_size, start)
+        for first, length, is_own in batches(count, batch_size, start):
+            if is_own:
+                features, logits = feature_net(next(sample))
+                sums.add(features, logits, first)
+            bar.update(length)
+            is_due, done = time.monotonic() - saved_at > SECONDS_PER_SAVE, first + length
+            if partial_file and is_due and done < count:
+                _save_partial(sums, partial_file, batch_size, done)
                 saved_at = time.monotonic()
+    sums.add_up()
     for file in (partial_file, previous_of(partial_file)) if partial_file else ():
         with contextlib.suppress(OSError):
             file.unlink(missing_ok=True)
     return sums
+
+
+def _find_cached(cache_dir, feature_dim, provenance):
+    """(the cache file, the RealStatistics in it), each None if there is none."""
+    try:
+        path = _cache_file(cache_dir, provenance)
+        return path, _read_cache(path, feature_dim, provenance)
+    except OSError as error:
+        warn(f"there is no cache for the statistics of the real images: {error}")
+        return None, None
 
 
 def _load_partial(sums, file, batch_size):

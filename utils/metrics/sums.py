@@ -6,6 +6,8 @@ So memory does not grow with the number of images, and scores do not depend on t
 import numpy as np
 import torch
 
+from utils.distributed import add_up, size
+
 # Images whose features are kept for KID, precision and recall (80 MB at 2048 dimensions).
 FEATURE_SAMPLE = 10_000
 
@@ -38,9 +40,11 @@ class RowSample:
         # Copied once, because each copy to a GPU waits for it.
         self._indices = torch.from_numpy(self.indices).to(rows.device)
 
-    def all_reduce(self):
-        """Add the rows that other processes have collected."""
-        torch.distributed.all_reduce(self.rows)
+    def add_up(self, *shape, dtype, device):
+        """Add the rows that other processes have collected. The rest: shape and kind of a row."""
+        if self.rows is None:  # this process had no batch
+            self.load(torch.zeros(len(self.indices), *shape, dtype=dtype, device=device))
+        add_up([self.rows])
 
 
 class FeatureSums:
@@ -54,7 +58,7 @@ class FeatureSums:
     def __init__(
         self, num_images, feature_dim, num_classes, device, *, splits=0, covariance=False, sample_size=0
     ):
-        self.device = device
+        self.device, self.feature_dim = device, feature_dim
         self.num_images = num_images
         self.bounds = [i * num_images // splits for i in range(splits + 1)] if splits else None
         self.class_sum = self._zeros(splits, num_classes) if splits else None
@@ -99,13 +103,12 @@ class FeatureSums:
         if state["rows"] is not None:
             self.sample.load(state["rows"].to(self.device))
 
-    def all_reduce(self):
-        """Sum over the processes of a `torch.distributed` run, each with its share of the images."""
-        for sums in (self.class_sum, self.entropy_sum, self.feature_sum, self.outer_sum):
-            if sums is not None:
-                torch.distributed.all_reduce(sums)
-        if self.sample is not None:
-            self.sample.all_reduce()
+    def add_up(self):
+        """Sum over the processes, each with its share of the images."""
+        sums = self.class_sum, self.entropy_sum, self.feature_sum, self.outer_sum
+        add_up([each for each in sums if each is not None])
+        if self.sample is not None and size() > 1:
+            self.sample.add_up(self.feature_dim, dtype=torch.float32, device=self.device)
 
     def inception_score(self):
         """Mean and standard deviation over the splits of exp(mean KL(p(y|x) || p(y))).

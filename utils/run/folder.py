@@ -11,6 +11,7 @@ logs/EXP_NAME_TIME/
 
 import fcntl
 import json
+import math
 import os
 import shlex
 import shutil
@@ -26,12 +27,15 @@ from tqdm import tqdm
 
 from utils.cli import UserError, naming, warn
 from utils.console import go_on_without
+from utils.distributed import Lost, from_first, highest, is_first, size
 from utils.images import grid, save_picture
 from utils.progress import spoken
 from utils.run.checkpoint import load_latest, save_checkpoint
 from utils.run.files import write_json, write_text
+from utils.run.follower import Follower
 from utils.run.machine import environment
 from utils.run.schema import COUNT, Least, refuse_other_parts
+from utils.run.together import refuse_other_options
 
 POSITION = Least(  # what Run.save adds; what it did not always add comes as None
     options=dict, step=COUNT, metrics_bytes=COUNT, scored_bytes=(None, COUNT), seconds=(float, COUNT)
@@ -155,10 +159,13 @@ class Run:
 
     @contextmanager
     def removed_if_refused(self):
-        """Inside, a mistake of the user's removes the folder of a run that has just been made."""
+        """Inside, a mistake of the user's removes the folder of a run that has just been made.
+
+        The mistake may be one that another process has found.
+        """
         try:
             yield
-        except UserError:
+        except (UserError, Lost):
             if not any(self.models.iterdir()):
                 self.close()
                 shutil.rmtree(self.folder)
@@ -169,6 +176,10 @@ class Run:
     def seconds(self):
         """How long the run has taken, including earlier processes up to their last checkpoints."""
         return self._earlier_seconds + time.monotonic() - self._started
+
+    def is_past(self, deadline):
+        """Whether the run has taken more seconds than `deadline`, by the clock of the first process."""
+        return deadline < math.inf and bool(highest(is_first() and self.seconds() > deadline))
 
     def log(self, message):
         """One line on the console, above any progress bar, and in log.txt."""
@@ -295,10 +306,25 @@ def open_run(options, values, saved, device):
     options: the run options. values: all options as plain data. saved: the checkpoint to go on from, or None.
     --folder_file gets the folder's path.
     """
-    if saved:
-        run = Run.reopen(options.load_path, saved, values)
-    else:
-        run = Run.create("logs", options.exp_name, values, device)
+    refuse_other_options(values)
+    if not saved:
+        return new_run("logs", options, values, device)
+    return _of_all(options, values, Run.reopen, options.load_path, saved, values)
+
+
+def new_run(root, options, values, device):
+    """The Run of a script in a new folder root/EXP_NAME_TIME; the arguments are those of `open_run`."""
+    return _of_all(options, values, Run.create, root, options.exp_name, values, device)
+
+
+def _of_all(options, values, open_folder, *arguments):
+    """The Run that open_folder(*arguments) returns in the first process, and a Follower in the others."""
+    run = open_folder(*arguments) if is_first() else None
+    folder = from_first(lambda: run.folder)
+    if run is None:
+        return Follower(folder, values)
     if options.folder_file:
         write_text(options.folder_file, f"{run.folder}\n")
+    if size() > 1:
+        run.log(f"{size()} processes share every batch and every score")
     return run

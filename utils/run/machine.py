@@ -11,19 +11,38 @@ from pathlib import Path
 import torch
 
 from utils.cli import UserError
+from utils.distributed import processes_here, size
 
 
 def pick_device(name):
-    """The torch.device of --device: `auto` takes a CUDA device if there is one."""
+    """The torch.device of --device: `auto` takes a CUDA device if there is one.
+
+    Several processes have a CUDA device each.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     match = re.fullmatch(r"cpu|cuda(?::(0|[1-9]\d{0,2}))?", name, re.ASCII)
     if not match:
         raise UserError(f"--device: '{name}' is no device to run on; use auto, cpu, cuda or cuda:N")
     count = torch.cuda.device_count()
     if name != "cpu" and int(match[1] or 0) >= count:  # torch.device would take 256 for 0
         raise UserError(f"--device: there is no {name} here ({count} CUDA devices); use auto or cpu")
-    return torch.device(name)
+    return _own_gpu(name) if size() > 1 and name != "cpu" else torch.device(name)
+
+
+def _own_gpu(name):
+    """The GPU of this process, one of several on this machine."""
+    here, count = processes_here(), torch.cuda.device_count()
+    if name != "cuda":
+        raise UserError(
+            f"--device: {name} for {size()} processes; use cuda, which gives each its own, or cpu"
+        )
+    if here > count:
+        cure = "start as many as there are GPUs, or use cpu"
+        raise UserError(f"--device: {here} processes on a machine of {count} CUDA devices; {cure}")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    torch.cuda.set_device(device)
+    return device
 
 
 def worker_devices(device, workers):
@@ -65,6 +84,7 @@ def environment(device=None):
         "device": str(device),
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "cpu_threads": torch.get_num_threads(),
+        "processes": size(),
         "system": f"{platform.system()} {platform.machine()}",
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }

@@ -7,6 +7,7 @@ import signal
 import time
 
 from utils.cli import Ending, Killed
+from utils.distributed import Lost, ask_all_to_stop, highest, is_first, size
 
 
 class StopRequested(Ending):
@@ -49,13 +50,14 @@ class StopSignal:
         return self
 
     def __exit__(self, kind, error, traceback):
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        if size() == 1 or error is None:  # torchrun signals those that are left when one process ends
+            for number, handler in self._previous.items():
+                signal.signal(number, handler)
         is_known = isinstance(error, Ending) and not isinstance(error, Killed)
         if self.number and error and not is_known:
             cause = f"{kind.__name__}: {error}".splitlines()[0][:200]
             error = StopRequested(self.number, f"not saved ({cause}); if there is a checkpoint, {self.hint}")
-        if isinstance(error, StopRequested):
+        if isinstance(error, (StopRequested, Lost)):
             if self.note:
                 self.note(f"{error.label} {error}")
             raise error from None
@@ -65,9 +67,14 @@ class StopSignal:
             return
         if self.number and number == signal.SIGHUP:  # the shell and the system may both send it
             return
+        if self.number and size() > 1:  # torchrun may send it again; it kills what does not end
+            return
         if self.number:
             os._exit(128 + number)
         self.number = number
+        ask_all_to_stop()
+        if not is_first():
+            return
         with contextlib.suppress(OSError):  # not print: the program may be in the middle of one
             os.write(2, b"\nstopping at the next save point; once more ends at once without saving\n")
 
@@ -84,15 +91,20 @@ class SavePoint:
         self.deadline, self._last_save = deadline, time.monotonic()
 
     def reached(self, due=False):
-        """Save if `due`, or if the last save is long ago; raise StopRequested if a signal has come."""
+        """Save if `due`, or if the last save is long ago; raise StopRequested if a signal has come.
+
+        Several processes call it together, and stop together.
+        """
+        number = highest(self.stop.number or 0)
         is_late = self.deadline is not None and time.time() > self.deadline
         is_old = time.monotonic() - self._last_save > self.interval_seconds
-        is_due = due or is_late or self.stop.number or is_old
+        is_due = due or is_late or number or is_old
         if self.save and is_due:
             self.save()
             self._last_save = time.monotonic()
-        if self.stop.number:
-            raise StopRequested(self.stop.number, self.hint)
+        if number:
+            highest(number)  # none ends before the first one has saved: torchrun would kill it
+            raise StopRequested(number, self.hint)
         if is_late:
             raise OutOfTime
 
@@ -101,6 +113,9 @@ class SavePoint:
         return math.inf if self.deadline is None else self.deadline - time.time()
 
     def stop_if_asked(self):
-        """Save and raise StopRequested if a signal has come. Cheap, so it can be called often."""
-        if self.stop.number:
+        """Save and raise StopRequested if a signal has come. Cheap, so it can be called often.
+
+        Several processes call it together, when one of them has been asked.
+        """
+        if self.stop.number or size() > 1:
             self.reached()

@@ -1,6 +1,7 @@
 """What a loss and the switches of a recipe need, checked before a run begins."""
 
 from utils.cli import UserError
+from utils.distributed import size
 from utils.training.losses import LOSSES
 from utils.training.recipe import r1_gamma
 
@@ -11,6 +12,8 @@ def check_recipe(training, recipe, family):
     training, recipe: the option groups. family: of the architectures that are trained, see models.families.
     """
     loss, batches = LOSSES[training.loss], (training.gen_batch_size, training.dis_batch_size)
+    if size() > 1:
+        _check_shares(training, recipe, loss)
     if loss.in_pairs and batches[0] != batches[1]:
         cure = f"set --gen_batch_size {batches[1]} or use another loss"
         raise UserError(f"--loss: {training.loss} compares images in pairs, batches of {batches}; {cure}")
@@ -30,6 +33,21 @@ def check_recipe(training, recipe, family):
         raise UserError(f"--generator_topk: {problem}; use another loss or leave it out")
     if recipe.accumulate > 1:
         _check_parts(training, recipe, loss, batches)
+
+
+# Switches whose random numbers or choices are those of a whole batch, and what they do by default.
+NOT_SHARED = {"augment": None, "ada_target": None, "bcr": 0, "zcr": 0, "generator_topk": 1, "accumulate": 1}
+
+
+def _check_shares(training, recipe, loss):
+    """Raise UserError for what several processes that share a batch cannot do."""
+    cure = "leave it out, or start one process without torchrun"
+    if loss.reads_real:
+        problem = f"{training.loss} compares images of a batch, which {size()} processes share"
+        raise UserError(f"--loss: {problem}; use another loss, or start one process without torchrun")
+    for name, off in NOT_SHARED.items():
+        if getattr(recipe, name) != off:
+            raise UserError(f"--{name}: {size()} processes that share a batch do not have it; {cure}")
 
 
 def _check_parts(training, recipe, loss, batches):

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 
 import torch
 
+from utils.distributed import size
 from utils.precision import fast_memory_format
 from utils.run.schema import Each, Least, Some
 from utils.training.adaptive import Adaptive
 from utils.training.cuda_graphs import CudaRecorder, NoGraphs, StepGraphs
+from utils.training.whole_batch import share_batches
 
 
 @dataclass
@@ -102,12 +104,16 @@ def new_gan(generator, discriminator, device, training, *, recipe=None, with_ave
 
     training: the training options; learning rates, Adam's betas and the precision are read here. recipe: the
     option group of this name, read for ADA; None: without it.
-    fast: use a faster memory format and fused Adam, and record steps on a GPU; equal up to rounding.
+    fast: use a faster memory format and fused Adam, and record steps on a GPU; equal up to rounding. Steps of
+    several processes are not recorded.
     """
+    if size() > 1:
+        share_batches(generator)
+        share_batches(discriminator)
     generator = place(generator, device, fast, training.precision)
     discriminator = place(discriminator, device, fast, training.precision)
     average = copy.deepcopy(generator).requires_grad_(False) if with_average else None
-    recorded = fast and device.type == "cuda"
+    recorded = fast and device.type == "cuda" and size() == 1
     optimizers = []
     for network, lr in ((generator, training.g_lr), (discriminator, training.d_lr)):
         group = {"params": list(network.parameters()), "initial_lr": lr}

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 
 from utils.cli import Ending
+from utils.distributed import own_rows, size
 from utils.precision import multiplying
 from utils.training.adversarial import discriminator_step, generator_step
 
@@ -95,8 +96,11 @@ def train_steps(gan, batches, functions_at, options, *, ema_decay=0.999, lr_fact
             steps.append(batch.step)
 
             # Update the discriminator.
-            update = partial(discriminator_step, gan, functions, max_grad_norm=max_grad_norm)
-            inputs = [batch.real, batch.noise, *functions.loss.draw(batch.real)]
+            labels = _if_any(batch.labels)
+            share = len(batch.real) / (batch.count or len(batch.real))
+            details = {"max_grad_norm": max_grad_norm, "labelled": bool(labels)}
+            update = partial(discriminator_step, gan, functions, **details, share=share)
+            inputs = [batch.real, batch.noise, *labels, *draw_own(functions.loss, batch)]
             inputs += functions.recipe.draw("discriminator", batch.noise, batch.real)
             name = _recording("D", key, gan.discriminator_optimizer)
             d_results.append(gan.graphs.run(name, update, *inputs))
@@ -106,10 +110,10 @@ def train_steps(gan, batches, functions_at, options, *, ema_decay=0.999, lr_fact
             # Update the generator and its average.
             g_results.append(None)
             if batch.generator_noise is not None:
-                rates = {"max_grad_norm": max_grad_norm, "ema_decay": fixed_decay}
-                update = partial(generator_step, gan, functions, **rates)
-                inputs = generator_inputs(batch, functions)
-                inputs += functions.recipe.draw("generator", *inputs)
+                update = partial(generator_step, gan, functions, **details, ema_decay=fixed_decay)
+                noise, labels, real = generator_inputs(batch, functions)
+                inputs = [noise, *_if_any(labels), *_if_any(real)]
+                inputs += functions.recipe.draw("generator", noise, real)
                 if fixed_decay is None:
                     inputs.append(torch.full((), ema_decay(batch.step), dtype=torch.float64, device=device))
                 name = _recording("G", key, gan.generator_optimizer)
@@ -124,12 +128,32 @@ def train_steps(gan, batches, functions_at, options, *, ema_decay=0.999, lr_fact
     return d_losses, g_losses
 
 
+def draw_own(loss, batch):
+    """The random tensors of a step: drawn for the whole batch, of which this process takes its rows."""
+    if size() == 1:
+        return loss.draw(batch.real)
+    whole = batch.real[:1].expand(batch.count, *batch.real.shape[1:])  # only its shape and device are read
+    return tuple(tensor[own_rows(batch.count)] for tensor in loss.draw(whole))
+
+
 def generator_inputs(batch, functions):
-    """Noise for the generator's update, and the real images if its loss reads some: as many, if in pairs."""
-    noise, real = batch.generator_noise, batch.real
+    """(noise, labels or None, real images or None) of the generator's update.
+
+    Real images only if its loss reads some: as many, if in pairs. A conditional discriminator judges both by
+    the same labels, so there are as many then, too, of the real images' classes.
+    """
+    noise, real, labels = batch.generator_noise, batch.real, batch.generator_labels
     if not functions.loss.reads_real:
-        return [noise]
-    return [noise[: len(real)] if functions.loss.in_pairs else noise, real]
+        return noise, labels, None
+    if labels is not None:
+        count = min(len(noise), len(real))
+        return noise[:count], batch.labels[:count], real[:count]
+    return noise[: len(real)] if functions.loss.in_pairs else noise, None, real
+
+
+def _if_any(tensor):
+    """A tensor as the input of a step, or none."""
+    return () if tensor is None else (tensor,)
 
 
 FIGURES = (

@@ -25,7 +25,8 @@ class AdversarialLoss(NamedTuple):
 
     discriminator: Callable  # (discriminate, real, fake, *random) -> scalar
     generator: Callable  # (discriminate, fake) -> scalar; (discriminate, fake, real) if it reads real images
-    # (real) -> the random tensors of a step; they are its inputs, so that it can be recorded
+    # (real) -> the random tensors of a step, a row for each image, whose values are not read; they are the
+    # step's inputs, so that it can be recorded
     draw: Callable = _draw_nothing
     outputs: int = 1  # of the discriminator
     reads_real: bool = False  # whether the generator's loss needs real images

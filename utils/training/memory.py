@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 
 from utils.cli import UserError
+from utils.distributed import size
 from utils.training.inputs import NOISE_BLOCK
-from utils.training.sizes import count_parameters
+from utils.training.sizes import count_parameters, example_labels
 
 PARAMETER_BYTES = 16  # in training, in float32: value, gradient, Adam's two averages
 FLOAT_BYTES = 4
@@ -68,7 +69,7 @@ def training_memory(
     generator, discriminator = networks
     parameters = [count_parameters(network) for network in networks]
     latent_dim, share = generator.latent_dim, 2 if training.precision == "bfloat16" else 1
-    made = _bytes_per_image(lambda noise: generator(noise, **call), networks, latent_dim)
+    made = _bytes_per_image(generator, networks, latent_dim, **call)
     judged = _bytes_per_image(discriminator, networks, 3, resolution, resolution)
     noise = NOISE_BLOCK * latent_dim * FLOAT_BYTES
     real_and_fake = 2 * sum(judged) // share
@@ -79,6 +80,8 @@ def training_memory(
         + training.dis_batch_size * noise,
         "--eval_batch_size": eval_batch_size * max(made),
     }
+    for option in ("--gen_batch_size", "--dis_batch_size"):  # of each process
+        batches[option] //= size()
     weights = PARAMETER_BYTES * sum(parameters) + FLOAT_BYTES * averages * parameters[0]
     return Memory({widths: weights}, batches)
 
@@ -97,16 +100,16 @@ def scoring_memory(num_images, resolution, batch_size):
     return Memory({}, {"--batch_size, --img_size": pixels * (batch + inside)})
 
 
-def _bytes_per_image(forward, networks, *shape):
+def _bytes_per_image(network, networks, *shape, **call):
     """Bytes of each tensor that a forward pass keeps for its gradient, for each image of the batch.
 
     What is made of the weights is as large for 2 as for 4 images, and drops out.
     """
-    two, four = (_kept_bytes(forward, networks, count, *shape) for count in (2, 4))
+    two, four = (_kept_bytes(network, networks, count, *shape, **call) for count in (2, 4))
     return [(after - before) // 2 for before, after in zip(two, four, strict=True)]
 
 
-def _kept_bytes(forward, networks, *shape):
+def _kept_bytes(network, networks, *shape, **call):
     kept = {each.untyped_storage()._cdata: None for network in networks for each in network.parameters()}
 
     def keep(tensor):
@@ -115,5 +118,6 @@ def _kept_bytes(forward, networks, *shape):
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), torch.enable_grad():
-        result = forward(torch.zeros(shape, device="meta"))
+        labels = example_labels(network, shape[0], "meta")
+        result = network(torch.zeros(shape, device="meta"), **labels, **call)
     return [*(storage.nbytes() for storage in kept.values() if storage), result.untyped_storage().nbytes()]

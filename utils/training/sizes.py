@@ -15,8 +15,15 @@ def count_macs(network, *inputs):
     Convolutions and linear layers count. `torch.utils.flop_counter` counts a multiply and an add as two.
     """
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(*inputs)
+        network(*inputs, **example_labels(network, len(inputs[0]), inputs[0].device))
     return counter.get_total_flops() // 2
+
+
+def example_labels(network, count, device):
+    """{"labels": some}, for a call of a conditional network on so many images; else {}."""
+    if not getattr(network, "num_classes", 0):
+        return {}
+    return {"labels": torch.zeros(count, dtype=torch.int64, device=device)}
 
 
 def network_sizes(generator, discriminator, resolution):

@@ -4,15 +4,23 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import torch
 from running import read_metrics, short_run, stop_at, use_tiny_net
-from test_training import digits, train  # noqa: F401
+from test_training import CPU, SEARCH, NoSavePoint, digits, run_that_records, train  # noqa: F401
 
+import cfg
 import models_search.autogan.search
 import models_search.dggan.pair
 import models_search.retraining.training
 import models_search.shared_gan.training
 import utils.progress
+from models.autogan.architecture import Architecture
+from models_search.autogan.controller import BeamEntry
+from models_search.autogan.plan import make_plan
+from models_search.autogan.search import train_shared
+from models_search.autogan.state import SearchState, new_policy
 from models_search.retraining.training import Scorer, TrainingState
+from utils.data.load import load_images
 from utils.metrics.scores import Scores
 from utils.progress import Progress
 
@@ -50,6 +58,33 @@ def test_a_search_records_the_steps_of_the_shared_gan_of_the_controller_and_of_r
     assert [line["reset/resets"] for line in read_metrics(run) if "reset/resets" in line] == [1, 2, 3, 4]
     levels = [line["controller/level"] for line in read_metrics(run) if "controller/level" in line]
     assert levels == [0] * 6 + [1] * 6
+
+
+@pytest.mark.parametrize("iteration, level", [(0, 0), (1, 1)])
+def test_both_shared_networks_run_at_the_level_that_is_searched(digits, monkeypatch, iteration, level):  # noqa: F811
+    """A discriminator of more levels takes the images too, and would train weights that the level does not have."""
+    command = f"{SEARCH} --grow_steps 1 --max_search_iter 2 --img_size 16 --dynamic_reset_threshold 0"
+    plan = make_plan(cfg.parse("search", command.split()))
+    state, images = SearchState.start(plan, CPU), load_images("digits").resized(plan.resolutions[level])
+    if level:
+        state.policy = new_policy(plan, level)
+        parent = Architecture.parse("1 0 1 1")
+        state.beam = [BeamEntry(parent, 1.0, (torch.zeros(8), torch.zeros(8)))]
+    state.iteration, seen = iteration, {"generator": set(), "discriminator": set()}
+    gan = state.shared.gan
+    forwards = gan.generator.forward, gan.discriminator.forward
+
+    def generate(noise, architecture=None, **options):
+        seen["generator"].add(architecture.levels - 1)
+        return forwards[0](noise, architecture, **options)
+
+    def discriminate(images, level=None, **options):
+        seen["discriminator"].add((level, images.shape[-1]))
+        return forwards[1](images, level, **options)
+
+    gan.generator.forward, gan.discriminator.forward = generate, discriminate
+    train_shared(state, plan, images, run_that_records([]), NoSavePoint())
+    assert seen == {"generator": {level}, "discriminator": {(level, 8 << level)}}
 
 
 # The time left

@@ -272,17 +272,21 @@ def score(loaded, options, classes, device):
         export(loaded, options, scores, run)
     results = {"scores": scores.as_dict(), "backend_differences": differences}
     if by_class:
-        found = intra_fid.intra_fid(
-            generator, feature_nets[0], images, image_set.class_names, loaded.classes,
-            num_images=options.test.intra_fid_imgs, seed=options.run.random_seed,
-            batch_size=scoring.eval_batch_size,
-        )  # fmt: skip
-        results["intra_fid"], line = intra_fid.summary(
-            found, options.test.intra_fid_imgs, feature_nets[0].name
-        )
+        names = image_set.class_names, loaded.classes
+        results["intra_fid"], line = score_by_class(generator, feature_nets[0], images, *names, options)
         run.log(line)
     run.finish({**describe(options, loaded.architecture, loaded), **results})
     run.log(f"samples {picture}, results {run.folder / 'results.json'}")
+
+
+def score_by_class(generator, feature_net, images, names, classes, options):
+    """(FID of each class and their mean, plain data; a line for the log). names: of the images' labels."""
+    count = options.test.intra_fid_imgs
+    found = intra_fid.intra_fid(
+        generator, feature_net, images, names, classes, num_images=count, seed=options.run.random_seed,
+        batch_size=options.scoring.eval_batch_size,
+    )  # fmt: skip
+    return intra_fid.summary(found, count, feature_net.name)
 
 
 def export(loaded, options, scores, run):

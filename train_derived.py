@@ -133,12 +133,7 @@ def derive(options):
     The same command goes on where it stopped.
     """
     retrain, run_options = options.retrain, options.run
-    if size() > 1:
-        problem = f"torchrun's {size()} processes share one training, these are several"
-        raise UserError(f"--derive: {problem}; start it without torchrun, with --workers")
-    for name in {"load_path", "resume"} & options.typed:
-        cure = "the same command goes on by itself, and with another --exp_name it starts anew"
-        raise UserError(f"--{name}: without effect beside --derive; {cure}")
+    refuse_beside_derive(options)
     entries = read_derived(retrain.derive, "--derive")
     wanted = retrain.topk or len(entries)
     if wanted > len(entries):
@@ -187,6 +182,16 @@ def derive(options):
         for rank, entry in enumerate(entries[:wanted], 1)
     ]
     write_ranking(study, entries, seeds, tasks, results, options)
+
+
+def refuse_beside_derive(options):
+    """Raise UserError for what goes with a single training only."""
+    if size() > 1:
+        problem = f"torchrun's {size()} processes share one training, these are several"
+        raise UserError(f"--derive: {problem}; start it without torchrun, with --workers")
+    for name in {"load_path", "resume"} & options.typed:
+        cure = "the same command goes on by itself, and with another --exp_name it starts anew"
+        raise UserError(f"--{name}: without effect beside --derive; {cure}")
 
 
 def options_of_training(options, rank, seed):

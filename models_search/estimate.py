@@ -22,6 +22,7 @@ from utils.training.losses import loss_schedule
 
 SECONDS_TO_MEASURE = 5  # of one kind of work; what takes longer is done once
 MOST_REPEATS = 20
+GRID_BYTES = 3 * 64**2 * 100  # a hundred images of 64 px: noise does not shrink
 BYTES_OF_A_LOOK = 500  # lines of metrics.jsonl and TensorBoard's events
 BYTES_OF_A_SCORE = 1000  # the same, and a line of scored.jsonl
 PHASES = ("reading images", "statistics", "training", "controller", "rewards", "candidates", "scores")

@@ -180,6 +180,7 @@ MISTAKES = {  # {options: what the line says}
     "train_derived --augment color": "--augment: 2 processes that share a batch do not have it",
     "search --accumulate 2": "--accumulate: 2 processes that share a batch do not have it",
     "search --loss mmd": "--loss: mmd compares images of a batch, which 2 processes share",
+    "search --conditional": "--conditional: 2 processes that share a batch do not have it",
     "search --estimate": "--estimate: one process measures",
     "derive": "--derive: torchrun's 2 processes share one training",
     "search --device cuda:0": "--device: there is no cuda:0 here",

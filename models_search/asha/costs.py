@@ -3,8 +3,8 @@
 import math
 
 from models_search.asha.trial import trial_task
-from models_search.estimate import BYTES_OF_A_LOOK, Estimate, Work, measured_memory
-from models_search.retraining.costs import GRID_BYTES, measure_training
+from models_search.estimate import BYTES_OF_A_LOOK, GRID_BYTES, Estimate, Work, measured_memory
+from models_search.retraining.costs import measure_training
 from models_search.retraining.materials import find_materials
 
 MEASURED_TRIALS = 3

@@ -8,22 +8,13 @@ from models_search.dggan.pair import load_net
 from models_search.dggan.search import search
 from models_search.dggan.tree import planted, with_score
 from models_search.estimate import (
-    BYTES_OF_A_LOOK,
-    BYTES_OF_A_SCORE,
-    Estimate,
-    Work,
-    gan_bytes,
-    measured_memory,
-    scoring_cost,
-    seconds_per_step,
-    some_images,
+    BYTES_OF_A_LOOK, BYTES_OF_A_SCORE, GRID_BYTES, Estimate, Work, gan_bytes, measured_memory, scoring_cost,
+    seconds_per_step, some_images,
 )  # fmt: skip
 from utils.data.load import load_images
 from utils.randomness import derived_seed, global_seed
 from utils.training.adversarial import StepFunctions
 from utils.training.gan import new_gan
-
-GRID_BYTES = 3 * 64**2 * 100
 
 
 @dataclass

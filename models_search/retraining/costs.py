@@ -4,22 +4,14 @@ import math
 from dataclasses import dataclass
 
 from models_search.estimate import (
-    BYTES_OF_A_LOOK,
-    BYTES_OF_A_SCORE,
-    Estimate,
-    Work,
-    gan_bytes,
-    measured_memory,
-    scoring_cost,
-    seconds_per_step,
-    some_images,
+    BYTES_OF_A_LOOK, BYTES_OF_A_SCORE, GRID_BYTES, Estimate, Work, gan_bytes, measured_memory, scoring_cost,
+    seconds_per_step, some_images,
 )  # fmt: skip
 from models_search.retraining.materials import find_materials
 from models_search.retraining.training import new_state
 from utils.training.adversarial import StepFunctions
 from utils.training.inputs import steps_per_epoch
 
-GRID_BYTES = 3 * 64**2 * 100  # a hundred images of 64 px: noise does not shrink
 CHECKPOINTS = 4  # the newest, the best, and the ones before them
 
 

@@ -6,16 +6,8 @@ from functools import partial
 
 from models.autogan.architecture import Architecture
 from models_search.estimate import (
-    BYTES_OF_A_LOOK,
-    BYTES_OF_A_SCORE,
-    Estimate,
-    ScoringCost,
-    Work,
-    gan_bytes,
-    measured_memory,
-    scoring_cost,
-    seconds_per_step,
-    some_images,
+    BYTES_OF_A_LOOK, BYTES_OF_A_SCORE, GRID_BYTES, Estimate, ScoringCost, Work, gan_bytes, measured_memory,
+    scoring_cost, seconds_per_step, some_images,
 )  # fmt: skip
 from models_search.search_space import random_architecture
 from models_search.shared_gan.network import new_shared_gan
@@ -24,7 +16,6 @@ from models_search.shared_gan.training import steps_per_iteration
 from utils.randomness import random_generator
 from utils.training.adversarial import StepFunctions
 
-GRID_BYTES = 3 * 64**2 * 10 * 5  # five rows of ten images of 64 px: noise does not shrink
 CHECKPOINTS = 2  # the newest and the one before it
 
 
@@ -99,6 +90,6 @@ def shared_estimate(plan, materials, works_of_level):
         works,
         memory_bytes=measured_memory(materials.device) + 3 * num_images * plan.data.img_size**2,
         checkpoint_bytes=CHECKPOINTS * gan_bytes(gan),
-        log_bytes=math.ceil(looks * BYTES_OF_A_LOOK + scores * BYTES_OF_A_SCORE + 2 * grids * GRID_BYTES),
+        log_bytes=math.ceil(looks * BYTES_OF_A_LOOK + scores * BYTES_OF_A_SCORE + grids * GRID_BYTES),
         most_seconds=plan.search.budget_seconds,
     )

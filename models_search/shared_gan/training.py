@@ -89,13 +89,8 @@ def train_shared_gan(
     if shared.collapsed:  # before the run was stopped
         return {}
     gan, level, total = shared.gan, architectures[0].levels - 1, len(architectures)
-    inputs = StepInputs(
-        images,
-        derived_seed(plan.run.random_seed, "shared GAN", iteration),
-        plan.training,
-        plan.network.latent_dim,
-        plan.classes,
-    )
+    seed = derived_seed(plan.run.random_seed, "shared GAN", iteration)
+    inputs = StepInputs(images, seed, plan.training, plan.network.latent_dim, plan.classes)
     loss_at = loss_schedule(plan.training.loss, plan.run.random_seed, iteration, device=images.device)
     passes = {
         "steps_per_epoch": inputs.steps_per_epoch,

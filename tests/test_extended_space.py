@@ -11,6 +11,8 @@ from running import (
     assert_equal_states, only_run, scored_lines, short_run, stop_at, use_tiny_net, write_pictures,
 )  # fmt: skip
 from test_conditional_runs import last_checkpoint
+from test_fast import losses_of
+from test_step_graphs import ReplayingRecorder, with_recorder
 
 import cfg
 from library.export import save_program
@@ -184,6 +186,29 @@ def test_styles_read_the_noise_and_the_class(in_float64, text):
     assert not torch.allclose(one, two)
     images = [generator(noise[:, :4], labels=each) for each in (labels, labels.flip(0))]
     assert not torch.allclose(*images)
+
+
+def extended_run(**run):
+    """The arguments of test_fast.losses_of for 40 steps of 4 architectures: of each new choice."""
+    texts = [f"extended {tokens}" for tokens in ("2 0 1 1 0", "0 3 1 0 1", "1 4 0 1 1", "2 1 2 0 1")]
+    architectures = [Architecture.parse(text) for text in texts]
+    return {"architectures": [*architectures * 10], "steps": 40, "space": "extended", **run}
+
+
+def test_fast_and_plain_losses_agree():
+    plain, fast = (losses_of(**extended_run(fast=fast, dtype=torch.float64))[0] for fast in (False, True))
+    for mine, theirs in zip(fast, plain):
+        assert mine == pytest.approx(theirs, rel=1e-5, abs=1e-5)
+
+
+def test_recorded_steps_equal_the_steps_themselves(monkeypatch):
+    plain, plain_gan = losses_of(**extended_run(fast=True))
+    recorder = ReplayingRecorder()
+    with_recorder(monkeypatch, recorder)
+    recorded, gan = losses_of(**extended_run(fast=True))
+    assert recorded == plain and recorder.recorded >= 4 and recorder.replayed > 20
+    assert_equal_states(gan.generator.state_dict(), plain_gan.generator.state_dict())
+    assert gan.generator.cells[0].attention.gain != 0
 
 
 # Layers against formulas written anew

@@ -198,7 +198,8 @@ def extended_run(**run):
 def test_fast_and_plain_losses_agree():
     plain, fast = (losses_of(**extended_run(fast=fast, dtype=torch.float64))[0] for fast in (False, True))
     for mine, theirs in zip(fast, plain):
-        assert mine == pytest.approx(theirs, rel=1e-5, abs=1e-5)
+        mine, theirs = ([loss for loss in losses if loss is not None] for losses in (mine, theirs))
+        assert mine == pytest.approx(theirs, abs=1e-5) and len(mine) >= 8
 
 
 def test_recorded_steps_equal_the_steps_themselves(monkeypatch):

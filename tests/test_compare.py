@@ -1,11 +1,13 @@
-"""Searches side by side: what a plan must hold, what is done again, and the table."""
+"""Searches and trainings side by side: what a plan must hold, what is done again, and the table."""
 
 import json
+import shlex
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from running import ROOT, load_script
+from running import ROOT, load_script, short_run, use_tiny_net, write_pictures
 
 from utils.cli import UserError
 
@@ -13,51 +15,102 @@ PLAN = {"both": "--dataset digits", "search": "", "training": "", "searches": {"
 
 
 @pytest.fixture
-def compare(monkeypatch):
+def load(monkeypatch):
+    """Loads a script of exps/ by its name."""
     monkeypatch.syspath_prepend(str(ROOT / "exps"))
-    return load_script("exps/compare_searches")
+    return lambda name: load_script(f"exps/{name}")
+
+
+@pytest.fixture
+def comparison(load):
+    load("compare_searches")
+    return sys.modules["reporting.comparison"]
 
 
 @pytest.mark.parametrize(
     "change",
     [{"seeds": []}, {"seeds": ["1"]}, {"searches": {}}, {"searches": {"a": 3}}, {"both": 1}, {"more": ""}],
 )
-def test_a_plan_that_is_none_is_refused(compare, tmp_path, change):
+def test_a_plan_that_is_none_is_refused(load, comparison, tmp_path, change):
     (tmp_path / "plan.json").write_text(json.dumps(PLAN | change))
     with pytest.raises(UserError, match="PLAN.json: "):
-        compare.read_plan(tmp_path / "plan.json")
+        comparison.read_plan(tmp_path / "plan.json", *load("compare_searches").PARTS)
 
 
-def test_the_plans_of_the_project_are_plans(compare):
-    plans = list((ROOT / "exps/comparisons").glob("*.json"))
-    assert plans and all(len(compare.read_plan(path)["seeds"]) >= 3 for path in plans)
+def test_the_plans_of_the_project_are_plans_whose_options_the_scripts_read(load, comparison, type_command):
+    """With --dry_run, which reads no data."""
+    plans = sorted((ROOT / "exps/comparisons").glob("*.json"))
+    kinds = [json.loads(path.read_text()).keys() for path in plans]
+    assert any("searches" in names for names in kinds) and any("trainings" in names for names in kinds)
+    for path, names in zip(plans, kinds):
+        of_trainings = "trainings" in names
+        parts = load("compare_trainings" if of_trainings else "compare_searches").PARTS
+        plan = comparison.read_plan(path, *parts)
+        assert len(plan["seeds"]) >= 3
+        script, shared = ("train_derived", "training") if of_trainings else ("search", "both")
+        common = shlex.split(plan[shared]) + shlex.split("" if of_trainings else plan["search"])
+        for options in plan[parts[1]].values():
+            type_command([script, *common, *shlex.split(options), "--dry_run"])
 
 
 def test_a_run_that_has_ended_is_not_done_again_and_one_that_fails_ends_the_comparison(
-    compare, tmp_path, monkeypatch
+    comparison, tmp_path, monkeypatch
 ):
     commands = []
     monkeypatch.setattr(
-        compare.subprocess, "run", lambda command: commands.append(command) or SimpleNamespace(returncode=3)
+        comparison.subprocess,
+        "run",
+        lambda command: commands.append(command) or SimpleNamespace(returncode=3),
     )
     (tmp_path / "run").mkdir()
     (tmp_path / "file").write_text(f"{tmp_path}/run\n")
     with pytest.raises(UserError, match="search.py ended with exit code 3"):
-        compare.finished_run("search.py", ["--topk", "2"], tmp_path / "file")
+        comparison.finished_run("search.py", ["--topk", "2"], tmp_path / "file")
     named = ["--exp_name", "file", "--folder_file", str(tmp_path / "file")]
     assert commands == [[sys.executable, str(ROOT / "search.py"), "--topk", "2", *named]]
     (tmp_path / "run" / "results.json").write_text("{}")
-    assert compare.finished_run("search.py", [], tmp_path / "file") == tmp_path / "run"
+    assert comparison.finished_run("search.py", [], tmp_path / "file") == tmp_path / "run"
     assert len(commands) == 1
 
 
-def test_differences_are_those_of_the_same_seed_with_students_interval(compare):
+def test_differences_are_those_of_the_same_seed_with_students_interval(load):
     def rows(*fids):
         made = enumerate(fids, 1)
         shared = {"is": 2.0, "hours": 0.1, "scored_images": 1000, "resets": None}
         return [{"seed": seed, "fid": fid, **shared} for seed, fid in made]
 
-    lines = compare.comparison_table({"AutoGAN": rows(10, 20, 40), "other": rows(12, 24, 43)}).splitlines()
+    lines = (
+        load("compare_searches")
+        .comparison_table({"AutoGAN": rows(10, 20, 40), "other": rows(12, 24, 43)})
+        .splitlines()
+    )
     # Mean difference 3, standard deviation 1: 3 +- 4.303 / sqrt(3).
     assert lines[3].split(" | ")[2:5] == ["26.3 +- 15.6", "2.0 +- 0.0", "+3.0 (+0.5 to +5.5)"]
     assert lines[2].split(" | ")[4] == ""
+
+
+def test_trainings_are_done_one_after_the_other_and_make_a_table(
+    load, comparison, type_command, tmp_path, monkeypatch, capsys
+):
+    use_tiny_net(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    training = short_run("train_derived", write_pictures(tmp_path / "pictures"))
+    training = training.removeprefix("train_derived ").replace("--exp_name train_derived", "")
+    plan = {"training": training, "trainings": {"plain": "", "wide": "--gf_dim 8"}, "seeds": [1, 2]}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+
+    def run(command):
+        name, *words = command[1:]
+        type_command([Path(name).stem, *words])
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(comparison, "subprocess", SimpleNamespace(run=run))
+    type_command(["exps/compare_trainings", "plan.json"])
+    monkeypatch.setattr(comparison, "subprocess", None)  # all are there: none runs again
+    type_command(["exps/compare_trainings", "plan.json"])
+    rows = json.loads((tmp_path / "logs/compare_plan/comparison.json").read_text())["rows"]
+    assert [row["seed"] for row in rows["wide"]] == [1, 2]
+    assert rows["wide"][0]["parameters"] > rows["plain"][0]["parameters"] and rows["wide"][0]["seconds"] > 0
+    table = (tmp_path / "logs/compare_plan/comparison.md").read_text()
+    assert table in capsys.readouterr().out and table.count("| 2 |") == 2

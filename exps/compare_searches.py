@@ -6,7 +6,7 @@ is then trained alone, all alike, and scored. logs/compare_PLAN/ gets comparison
 same command goes on where it stopped.
 """
 
-import json
+import contextlib
 import shlex
 import subprocess
 import sys
@@ -16,11 +16,14 @@ from scipy import stats
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+import cfg  # noqa: E402
 from models_search.retraining.table import mean_and_spread  # noqa: E402
 from utils.cli import Parser, UserError, run_script  # noqa: E402
 from utils.run.derived import read_architecture  # noqa: E402
-from utils.run.files import write_json, write_text  # noqa: E402
+from utils.run.files import read_json, write_json, write_text  # noqa: E402
 
+# Options that this script sets, or that would make no run.
+WITHOUT_EFFECT = ("arch", "config", "dry_run", "estimate", "exp_name", "folder_file", "load_path", "resume")
 STRINGS, ALL = ("both", "search", "training"), ("both", "search", "training", "searches", "seeds")
 
 
@@ -29,21 +32,20 @@ def main():
     parser.add_argument("plan", metavar="PLAN.json", help="which searches, which seeds, which options")
     ours, further = parser.parse_known_args()
     plan = read_plan(ours.plan)
-    folder = Path("logs") / f"compare_{Path(ours.plan).stem}"
-    folder.mkdir(parents=True, exist_ok=True)
+    check_options(plan, further)
+    with new_folder(Path("logs") / f"compare_{Path(ours.plan).stem}") as folder:
+        compare(plan, further, folder)
+
+
+def compare(plan, further, folder):
+    """Do all runs of a plan, or go on with them. further: words for both scripts."""
     rows = {name: [] for name in plan["searches"]}
     for seed in plan["seeds"]:
         for number, (name, options) in enumerate(plan["searches"].items(), 1):
             files = [folder / f"{number}_{part}_seed{seed}" for part in ("search", "training")]
-            shared = [*shlex.split(plan["both"]), "--random_seed", str(seed), *further]
-            words = [*shared, *shlex.split(plan["search"]), *shlex.split(options)]
-            search = finished_run("search.py", words, files[0])
-            words = [
-                *shared,
-                *shlex.split(plan["training"]),
-                "--arch",
-                read_architecture(search / "derived.json", 1),
-            ]
+            search = finished_run("search.py", search_words(plan, options, seed, further), files[0])
+            architecture = read_architecture(search / "derived.json", 1)
+            words = [*training_words(plan, seed, further), "--arch", architecture]
             training = finished_run("train_derived.py", words, files[1])
             rows[name].append(comparison_row(seed, search, training))
             write_json(folder / "comparison.json", {"plan": plan, "further": further, "rows": rows})
@@ -54,10 +56,7 @@ def main():
 
 def read_plan(path):
     """The plan in a JSON file; raises UserError where a part is missing or of the wrong kind."""
-    try:
-        plan = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"PLAN.json: {path} cannot be read ({error}); see exps/comparisons/") from None
+    plan = read_json(path, "PLAN.json", "see exps/comparisons/")
     if not isinstance(plan, dict) or set(plan) != set(ALL):
         raise UserError(
             f"PLAN.json: {path} must hold {', '.join(ALL)} and nothing else; see exps/comparisons/"
@@ -72,10 +71,66 @@ def read_plan(path):
         or not isinstance(seeds, list)
         or not all(type(seed) is int for seed in seeds)
         or not seeds
+        or len(set(seeds)) < len(seeds)
     ):
-        cure = "options are texts, searches {name: options}, seeds whole numbers"
+        cure = "options are texts, searches {name: options}, seeds whole numbers, each once"
         raise UserError(f"PLAN.json: {path} is no plan; {cure}")
+    for text in (*(plan[name] for name in STRINGS), *searches.values()):
+        try:
+            shlex.split(text)
+        except ValueError as error:
+            raise UserError(f"PLAN.json: {path}: {text} are no words ({error}); mend the quotes") from None
     return plan
+
+
+def search_words(plan, options, seed, further):
+    """The arguments of search.py. options: of this search, a text."""
+    return [
+        *training_words({**plan, "training": ""}, seed, further),
+        *shlex.split(f"{plan['search']} {options}"),
+    ]
+
+
+def training_words(plan, seed, further):
+    """The arguments of train_derived.py, but for the architecture."""
+    return [*shlex.split(plan["both"]), "--random_seed", str(seed), *further, *shlex.split(plan["training"])]
+
+
+def check_options(plan, further):
+    """Raise UserError, or end with one line, for options that a script refuses. Nothing is begun before."""
+    for seed in plan["seeds"]:
+        for options in plan["searches"].values():
+            found = cfg.parse("search", search_words(plan, options, seed, further))
+            refuse_unread(found, seed)
+            # An architecture of the searched family; that of a growth is known only when it has ended.
+            if found.search.method not in ("dggan", "proggan"):
+                words = [*training_words(plan, seed, further), "--gen_model", "autogan_cifar10_a"]
+                refuse_unread(cfg.parse("train_derived", words), seed)
+
+
+def refuse_unread(options, seed):
+    """Raise UserError for typed options that a comparison sets itself."""
+    for name in WITHOUT_EFFECT:
+        if name in options.typed:
+            raise UserError(f"--{name}: without effect in a comparison; leave it out")
+    if options.run.random_seed != seed:
+        raise UserError("--random_seed: the plan's seeds set it; leave it out")
+
+
+@contextlib.contextmanager
+def new_folder(folder):
+    """Make a folder, which may exist. If an error leaves it empty, it goes."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        cure = "run in a folder you may write to"
+        raise UserError(f"PLAN.json: cannot write {folder} ({error.strerror}); {cure}") from None
+    try:
+        yield folder
+    finally:
+        with contextlib.suppress(OSError):  # it holds something
+            folder.rmdir()
+            folder.parent.rmdir()
 
 
 def finished_run(script, words, folder_file):
@@ -91,6 +146,8 @@ def finished_run(script, words, folder_file):
     command = [sys.executable, str(ROOT / script), *words, *name]
     print("python", shlex.join([script, *command[2:]]), flush=True)
     code = subprocess.run(command).returncode
+    if code == UserError.exit_code:
+        sys.exit(code)  # its line names the mistake
     if code:
         raise UserError(f"PLAN.json: {script} ended with exit code {code}; its lines stand above")
     return Path(folder_file.read_text(encoding="utf-8").strip())
@@ -99,7 +156,7 @@ def finished_run(script, words, folder_file):
 def comparison_row(seed, search, training):
     """What a search and the training of its best architecture came to, as plain data."""
     found, trained = (
-        json.loads((run / "results.json").read_text(encoding="utf-8")) for run in (search, training)
+        read_json(run / "results.json", "PLAN.json", "remove this run") for run in (search, training)
     )
     row = {
         "seed": seed,

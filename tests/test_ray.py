@@ -33,6 +33,12 @@ def test_an_address_where_nothing_listens_is_refused_in_one_line(fail_command, p
     assert f"--engine: no Ray cluster answers at {address}" in line
 
 
+@pytest.mark.parametrize("host", ["a..b", "a" * 64])
+def test_a_host_that_cannot_be_is_refused_in_one_line(fail_command, pretended_ray, host):
+    line = fail_command(f"search --method dggan --device cpu --engine ray:{host}:6379")
+    assert f"--engine: no Ray cluster answers at {host}:6379" in line
+
+
 @pytest.mark.parametrize(
     "options, words",
     [

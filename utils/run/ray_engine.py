@@ -66,7 +66,7 @@ def _ask(address):
     if host:
         try:
             socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_ANSWER).close()
-        except OSError:
+        except (OSError, UnicodeError):  # the second for a name that no host can have
             return None
     command = [sys.executable, "-c", QUESTION, address]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}

@@ -44,7 +44,7 @@ SHARED_GAN_PLANS = {
 }  # fmt: skip
 # Options of train_derived.py that this script sets, or that name other work.
 WITHOUT_EFFECT = {"--arch", "--arch_file", "--gen_model", "--rank", "--init_from", "--derive", "--max_iter"}
-WITHOUT_EFFECT |= {"--max_epoch", "--load_path", "--resume", "--topk", "--seeds", "--rank_by"}
+WITHOUT_EFFECT |= {"--max_epoch", "--load_path", "--resume", "--topk", "--estimate", "--seeds", "--rank_by"}
 METRICS = {"is": "is_mean", "fid": "fid"}
 SCORES = {"is": (None, float), "fid": (None, float), "seconds": float}
 
@@ -96,7 +96,10 @@ def parse_command_line():
         "--architectures", type=number(int, at_least=5), default=20, help="how many, all over the space"
     )
     parser.add_argument(
-        "--epochs", type=number(int, at_least=1), default=30, help="passes over the data to train each for"
+        "--epochs",
+        type=number(int, at_least=1, at_most=10**6),
+        default=30,
+        help="passes over the data to train each for",
     )
     parser.add_argument(
         "--workers", type=number(int, at_least=1, at_most=1024), default=1, help="trainings at once"

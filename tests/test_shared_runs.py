@@ -22,9 +22,23 @@ from several import new_store, run_together, start_together, type_together
 import utils.distributed
 import utils.metrics.generator
 import utils.run.together
-from utils.cli import run_script
+from utils.cli import process_count, run_script
 from utils.run.checkpoint import load_checkpoint
 from utils.run.together import together
+
+
+@pytest.mark.parametrize("name, text", [("WORLD_SIZE", "two"), ("WORLD_SIZE", "-2"), ("WORLD_SIZE", "0"),
+    ("RANK", "2"), ("RANK", ""), ("MASTER_PORT", "x"), ("MASTER_PORT", "99999")])  # fmt: skip
+def test_an_environment_that_torchrun_has_not_made_is_refused(monkeypatch, capsys, name, text):
+    made = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    for each, value in (made | {name: text}).items():
+        monkeypatch.setenv(each, value)
+    with pytest.raises(SystemExit) as ending:
+        process_count()
+    assert ending.value.code == 2
+    assert f"error: torchrun: {name} in the environment is '{text}', not one of" in capsys.readouterr().err
+    monkeypatch.setenv(name, made[name])
+    assert process_count() == 2
 
 
 @pytest.fixture(scope="module")

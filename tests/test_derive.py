@@ -218,6 +218,12 @@ def test_a_file_where_a_study_belongs_is_no_study(fail_command, tmp_path, comman
     assert "--exp_name: logs/derive_found exists and is no study; give another name" in fail_command(command)
 
 
+def test_the_folder_of_a_study_is_told(type_command, tmp_path, command):
+    command = command.replace("--topk 2 --seeds 2", "--topk 1")
+    type_command(f"{command} --max_iter 1 --folder_file where")
+    assert (tmp_path / "where").read_text() == "logs/derive_found\n"
+
+
 def test_a_result_that_is_damaged_is_named_and_the_training_done_again_without_it(
     type_command, tmp_path, command
 ):
@@ -293,6 +299,8 @@ def test_rows_are_ranked_by_the_last_score_and_those_without_one_come_last(tmp_p
         written = json.loads((tmp_path / "derive.json").read_text())
         assert written["winner"] == {"architecture": order[0], "folder": winner}
     lines = table_text(rows, "fid", "inception").splitlines()
-    assert lines[0].endswith("| last IS | best IS | last FID | best FID |")
+    assert lines[0] == (
+        "| rank | architecture | rank in the search | trainings | last IS | best IS | last FID | best FID |"
+    )
     assert lines[2] == "| 1 | b | 2 | 2, 1 failed | 3.00 | 9.00 | 45.00 | 45.00 |"
     assert lines[3] == "| 2 | a | 1 | 2 | 3.50 +- 2.12 | 4.00 +- 1.41 | 50.00 +- 14.14 | 45.00 +- 7.07 |"

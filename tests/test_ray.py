@@ -118,7 +118,8 @@ def test_what_a_machine_lacks_ends_the_run_in_one_line(kind, content, words):
     [("print('{\"CPU\": 4}')", {"CPU": 4}), ("sys.exit(1)", None), ("print('{}'); sys.exit(1)", None)],
 )
 def test_what_a_cluster_has_is_asked_in_a_process_of_its_own(monkeypatch, answer, found):
-    monkeypatch.setattr(ray_engine, "QUESTION", f"import sys; print('asking', flush=True); {answer}")
+    """Also if the answer comes at once with the line before it, or is read late."""
+    monkeypatch.setattr(ray_engine, "QUESTION", f"import sys; print('asking'); {answer}")
     assert ray_engine._ask("auto") == found
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import cfg  # noqa: E402
 from models_search import autogan, random_sharing  # noqa: E402
-from models_search.retraining.materials import find_materials, materials_of_process  # noqa: E402
+from models_search.retraining.materials import check_statistics, find_materials, materials_of_process  # noqa: E402
 from models_search.retraining.plan import training_plan  # noqa: E402
 from models_search.retraining.study import name_after, open_study  # noqa: E402
 from models_search.retraining.task import TrainingTask, train_task  # noqa: E402
@@ -259,7 +259,8 @@ def main():
         return
     find_workers(ours, options.run.device)
     for plan in plans:
-        find_materials(plan, device)
+        feature_nets, _ = find_materials(plan, device)
+    check_statistics(plans[0], feature_nets)
 
     values = {**options.flat(), "architectures": ours.architectures, "epochs": ours.epochs}
     study = open_study(options.run, name_after(searched.folder), values, cfg.FREE_ON_RESUME, device)

@@ -160,6 +160,7 @@ def test_if_all_diverge_the_derivation_ends_as_diverged(type_command, monkeypatc
         ("--load_path x", "--load_path: without effect beside --derive"),
         ("--resume x", "--resume: without effect beside --derive"),
         ("--data_path nowhere", "--data_path"),
+        ("--fid_stat nowhere.npz", "--fid_stat: no file nowhere.npz"),
         ("--derive nowhere.json", "--derive: no file nowhere.json"),
         ("--derive growing.json", "--gf_dim: without effect with growing"),
         ("--derive mixed.json", "--derive: mixed.json holds architectures of several families"),

@@ -168,6 +168,7 @@ def test_a_mistake_is_one_line_before_anything_is_trained(tmp_path, study, searc
         ([searched, "--architectures", "4"], "--architectures: must be at least 5"),
         ([searched, "--epochs", "0"], "--epochs: must be at least 1"),
         ([searched, "--epochs", "2147483647"], "--epochs: must be at most 1000000"),
+        ([searched, "--fid_stat", "nowhere.npz"], "--fid_stat: no file nowhere.npz"),
         ([searched, "--estimate"], "--estimate: without effect in this script"),
         ([searched, "--max_iter=5"], "--max_iter: without effect in this script"),
         ([searched, "--img_size", "32"], "--img_size"),

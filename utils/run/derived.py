@@ -47,6 +47,8 @@ def read_derived(path, option="--arch_file"):
         content = read_regular(path, option, "give the derived.json that a search wrote")
         # Of bytes json finds out the encoding: any UTF, with or without a byte order mark.
         entries = json.loads(content)["architectures"]
+        if any(isinstance(entry["architecture"], dict) for entry in entries):
+            raise TypeError  # its text would have a colon, as those of a growth
         entries = [{**entry, "architecture": str(entry["architecture"])} for entry in entries]
     except (ValueError, KeyError, TypeError, RecursionError):
         problem = f"{path} is not a derived.json"

@@ -123,6 +123,21 @@ def test_what_a_cluster_has_is_asked_in_a_process_of_its_own(monkeypatch, answer
     assert ray_engine._ask("auto") == found
 
 
+@pytest.mark.parametrize(
+    "has_token, mode, wanted", [(True, None, "token"), (True, "x", None), (False, None, None)]
+)
+def test_a_token_that_lies_here_is_shown_and_nothing_is_reported(
+    monkeypatch, tmp_path, has_token, mode, wanted
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RAY_AUTH_MODE", mode) if mode else monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    if has_token:
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").touch()
+    settings = ray_engine._settings()
+    assert settings.get("RAY_AUTH_MODE") == wanted and settings["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
 class PretendedRay:
     """What is used of Ray, without a cluster: a call of `remote` runs here."""
 

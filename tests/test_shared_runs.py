@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from running import (
     assert_equal_states,
     load_script,
@@ -28,6 +29,7 @@ import utils.run.follower
 import utils.run.together
 from utils.cli import process_count, run_script
 from utils.run.checkpoint import load_checkpoint
+from utils.run.folder import Run
 from utils.run.follower import Follower
 from utils.run.together import end_where_stuck, together
 
@@ -61,6 +63,13 @@ def test_a_process_that_follows_ends_when_the_first_one_does(monkeypatch):
     follower = Follower("logs/run", {})
     assert not follower.is_past(float("inf")) and not asked
     assert follower.is_past(1e9) is True and asked == [False]  # its own time does not count
+
+
+def test_a_process_that_follows_names_the_files_of_the_first_one(tmp_path):
+    run = Run.create(tmp_path, "run", {})
+    follower = Follower(run.folder, {})
+    images = torch.zeros(10, 3, 8, 8)
+    assert follower.grid("a", images, 1) == run.grid("a", images, 1) and follower.samples == run.samples
 
 
 def test_a_process_is_stuck_only_where_its_main_thread_stays(monkeypatch):

@@ -313,7 +313,7 @@ def generator_architecture(options, file_option="--arch_file"):
 
 def refuse_single_pixel(architecture, bottom_width, option):
     """Refuse an architecture of cells whose first instance norm sees a single pixel, and so makes it 0."""
-    if bottom_width == 1 and architecture.first_norm == "instance":
+    if bottom_width == 1 and architecture.first_norm in ("instance", "adain"):
         cure = "give 2 or more, or another first cell"
         raise UserError(f"{option}: --bottom_width 1 leaves the first instance norm one value; {cure}")
 

@@ -23,12 +23,13 @@ MOST = 2**58  # of a size: sums stay within 64 bits
 class RestrictedSpace:
     """The architectures of `levels` cells that use chosen cells, and whose sizes are within limits.
 
-    chosen: for each level whether each of `every_cell(level)` may be used. sizes: for each level what each
-    cell adds, a tuple with a number for each limit. limits: what the sums may be at most; one or two.
+    chosen: for each level whether each of `every_cell(level, name)` may be used. sizes: for each level what
+    each cell adds, a tuple with a number for each limit. limits: what the sums may be at most; one or two.
+    name: of the space that the cells are of.
     """
 
-    def __init__(self, levels, chosen, sizes, limits):
-        self.levels = levels
+    def __init__(self, levels, chosen, sizes, limits, name="authors"):
+        self.levels, self.name = levels, name
         self._chosen = [torch.tensor(row) for row in chosen]
         self._sizes = [torch.tensor(rows).clamp(max=MOST) for rows in sizes]
         self._limits = torch.tensor(limits).clamp(max=MOST)
@@ -48,6 +49,8 @@ class RestrictedSpace:
     def has(self, architecture):
         """Whether an architecture is of the space, or a partial one can be completed to one that is."""
         cells, least = architecture.cells, self._least[architecture.levels]
+        if cells and architecture.space != self.name:
+            return False
         are_chosen = all(row[_position(cell)] for row, cell in zip(self._chosen, cells))
         return are_chosen and bool(self._fit(self.spent(architecture) + least).any())
 
@@ -65,7 +68,7 @@ class RestrictedSpace:
         return self._fit(sums).any(2) & self._chosen[level]
 
     def added(self, level, positions):
-        """What these cells of `every_cell(level)` add: (N, sizes)."""
+        """What these cells of the level add: (N, sizes). positions: in `every_cell`."""
         return self._sizes[level][positions]
 
     def _fit(self, sums):
@@ -85,7 +88,7 @@ class RestrictedSpace:
 
     @cached_property
     def _ranks(self):
-        return _Ranks(self._sizes, self._chosen, self._limits)
+        return _Ranks(self._sizes, self._chosen, self._limits, self.name)
 
 
 class _Ranks:
@@ -95,7 +98,8 @@ class _Ranks:
     millions of different sums. So architectures just above the limits are numbered, too.
     """
 
-    def __init__(self, sizes, chosen, limits):
+    def __init__(self, sizes, chosen, limits, name):
+        self._name = name
         least = [rows[used].amin(0) for rows, used in zip(sizes, chosen)]
         room = limits - sum(least)
         unit = torch.ones_like(room) if len(sizes) <= EXACT_LEVELS else room // BUCKETS + 1
@@ -128,7 +132,7 @@ class _Ranks:
             positions, first_ranks = self._first[level, room]
             index = bisect.bisect_right(first_ranks, rank) - 1  # the last of equal ones: others have no way
             rank -= first_ranks[index]
-            cells.append(every_cell(level)[positions[index]])
+            cells.append(every_cell(level, self._name)[positions[index]])
             room = tuple(a - b for a, b in zip(room, added[positions[index]]))
         return Architecture(tuple(cells))
 
@@ -145,7 +149,7 @@ class _Ranks:
 def _position(cell):
     """The position of a cell in `every_cell` of its level."""
     position = 0
-    for token, size in zip(cell.tokens, head_sizes(len(cell.skips))):
+    for token, size in zip(cell.tokens, head_sizes(len(cell.skips), cell.space)):
         position = position * size + token
     return position
 

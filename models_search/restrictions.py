@@ -1,8 +1,9 @@
-"""The restricted space that a search's options ask for (--only, --max_params, --max_macs)."""
+"""The space that a search's options ask for (--space, --attention_size, --only, --max_params, --max_macs)."""
 
 import dataclasses
 
-from models.autogan.architecture import CHOICES, Architecture, parse_choice
+from models.autogan.architecture import Architecture, parse_choice
+from models.autogan.networks import noise_width
 from models.conditioning import NONE
 from models.errors import ArchitectureError
 from models.families import FAMILIES
@@ -13,28 +14,30 @@ from utils.cli import UserError
 from utils.training.memory import on_meta
 
 CAPS = {"max_params": "parameters", "max_macs": "MACs"}  # in the order of generator_sizes
+ATTENTION_SIZE = 16  # attention costs the fourth power of the size; SAGAN has it at 32 px of 128
 
 
 def restricted_space(levels, space, latent_dim, cells, conditioning=NONE):
-    """The RestrictedSpace of architectures with so many cells; None if nothing restricts them.
+    """The RestrictedSpace of architectures with so many cells; None: all of the authors' space.
 
     space, cells: the option groups of these names. Raises UserError if nothing is left.
     """
     caps = {name: getattr(space, name) for name in CAPS if getattr(space, name) is not None}
     if space.cap_gf_dim is not None and not caps:
         raise UserError("--cap_gf_dim: without effect without --max_params or --max_macs; leave it out")
-    choices = _choices(space.only or ())
-    chosen = [[_is_chosen(cell, choices) for cell in every_cell(level)] for level in range(levels)]
+    chosen = _chosen(levels, space, cells.bottom_width)
     if not caps:
-        nothing = [[(0,)] * len(row) for row in chosen]
-        return None if all(map(all, chosen)) else RestrictedSpace(levels, chosen, nothing, (0,))
+        if space.space == "authors" and all(map(all, chosen)):
+            return None
+        return RestrictedSpace(levels, chosen, [[(0,)] * len(row) for row in chosen], (0,), space.space)
     if space.cap_gf_dim is not None:
         cells = dataclasses.replace(cells, gf_dim=space.cap_gf_dim)
-    rest, sizes = _sizes(levels, latent_dim, cells, conditioning)
+    rest, sizes = _sizes(levels, latent_dim, cells, conditioning, space.space)
     which = [index for index, name in enumerate(CAPS) if name in caps]
     rest = [rest[index] for index in which]
     sizes = [[tuple(row[index] for index in which) for row in rows] for rows in sizes]
-    found = RestrictedSpace(levels, chosen, sizes, [cap - size for cap, size in zip(caps.values(), rest)])
+    limits = [cap - size for cap, size in zip(caps.values(), rest)]
+    found = RestrictedSpace(levels, chosen, sizes, limits, space.space)
     if found.is_empty():
         smallest = [[size + more for size, more in zip(rest, row)] for row in found.smallest()]
         width = "gf_dim" if space.cap_gf_dim is None else "cap_gf_dim"
@@ -42,12 +45,35 @@ def restricted_space(levels, space, latent_dim, cells, conditioning=NONE):
     return found
 
 
-def _sizes(levels, latent_dim, cells, conditioning):
+def _chosen(levels, space, bottom_width):
+    """For each level whether each of its cells may be drawn, whatever the caps. Raises UserError if none may.
+
+    space: the option group of this name.
+    """
+    if space.space == "authors" and space.attention_size is not None:
+        raise UserError("--attention_size: without effect without --space extended; leave it out")
+    largest = ATTENTION_SIZE if space.attention_size is None else space.attention_size
+    choices, chosen = _choices(space), []
+    for level in range(levels):
+        size = bottom_width << (level + 1)
+        row = [
+            _is_chosen(cell, choices) and (size <= largest or not cell.attention)
+            for cell in every_cell(level, space.space)
+        ]
+        if not any(row):
+            cure = "raise it, or allow cells without attention"
+            raise UserError(f"--attention_size: {largest} leaves no cell of {size} px with --only; {cure}")
+        chosen.append(row)
+    return chosen
+
+
+def _sizes(levels, latent_dim, cells, conditioning, name):
     """(parameters and MACs of what stands before and after the cells, those of the cells at each level)."""
     with on_meta(FAMILIES["autogan"].widths):
-        widths = cells.gf_dim, cells.bottom_width, conditioning.num_classes
-        sizes = [sizes_of_cells(level, *widths) for level in range(levels)]
-        first = Architecture(tuple(every_cell(level)[0] for level in range(levels)))
+        noise_dim = noise_width(latent_dim, conditioning.num_classes)
+        widths = cells.gf_dim, cells.bottom_width, conditioning.num_classes, noise_dim
+        sizes = [sizes_of_cells(level, *widths, space=name) for level in range(levels)]
+        first = Architecture(tuple(every_cell(level, name)[0] for level in range(levels)))
         whole = generator_sizes(str(first), latent_dim, cells, conditioning)
     return [total - sum(rows[0][index] for rows in sizes) for index, total in enumerate(whole)], sizes
 
@@ -72,14 +98,15 @@ def _no_room(caps, smallest, where):
     )
 
 
-def _choices(texts):
+def _choices(space):
     """{choice: the options that are left} of the words after --only. Raises UserError."""
     choices = {}
-    for text in texts:
+    for text in space.only or ():
         try:
-            name, options = parse_choice(text)
+            name, options = parse_choice(text, space.space)
         except ArchitectureError as error:
-            raise UserError(f"--only: {error}") from None
+            more = "" if space.space == "extended" else " (further ones: --space extended)"
+            raise UserError(f"--only: {error}{more}") from None
         if name in choices:
             raise UserError(f"--only: {name} is restricted twice; write it once, like norm=none,batch")
         choices[name] = options
@@ -87,4 +114,4 @@ def _choices(texts):
 
 
 def _is_chosen(cell, choices):
-    return all(getattr(cell, name) in choices.get(name, options) for name, options in CHOICES.items())
+    return all(getattr(cell, name) in options for name, options in choices.items())

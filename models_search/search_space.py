@@ -13,17 +13,29 @@ from models.autogan.architecture import Architecture, CellSpec, head_sizes
 
 
 @lru_cache
-def every_cell(level):
-    """All cells possible at `level` (0-based), in token order: 36, 72, 144, ... CellSpecs."""
-    return tuple(
-        CellSpec.from_tokens(tokens, level) for tokens in itertools.product(*map(range, head_sizes(level)))
-    )
+def every_cell(level, space="authors"):
+    """All cells possible at `level` (0-based), in token order: 36, 72, 144, ... CellSpecs.
+
+    space: the name of the space; of the extended one there are 180, 360, 720, ...
+    """
+    rows = itertools.product(*map(range, head_sizes(level, space)))
+    return tuple(CellSpec.from_tokens(tokens, level, space) for tokens in rows)
 
 
 def every_architecture(levels):
-    """Yield all architectures with `levels` cells: 36, then 2,592, then 373,248, ..."""
+    """Yield all of the authors' architectures with `levels` cells: 36, then 2,592, then 373,248, ..."""
     for cells in itertools.product(*map(every_cell, range(levels))):
         yield Architecture(cells)
+
+
+def space_name(space):
+    """The name of the space that a RestrictedSpace, or None, is a part of."""
+    return "authors" if space is None else space.name
+
+
+def is_inside(architecture, space):
+    """Whether a RestrictedSpace (None: the authors' space) has an architecture, or one that it begins."""
+    return architecture.space == "authors" if space is None else space.has(architecture)
 
 
 def number_of_architectures(levels, space=None):

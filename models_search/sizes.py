@@ -10,6 +10,7 @@ from functools import lru_cache
 import torch
 
 from models import architectures
+from models.autogan.architecture import CellSpec
 from models.autogan.blocks import Cell
 from models.conditioning import NONE
 from models.families import family
@@ -30,39 +31,47 @@ def generator_sizes(text, latent_dim, cells, conditioning=NONE):
         return count_parameters(generator), count_macs(generator, torch.zeros(1, latent_dim))
 
 
-def sizes_of_cells(level, gf_dim, bottom_width, num_classes=0):
-    """[(parameters, MACs)] that each of `every_cell(level)` adds to a generator of these widths.
+def sizes_of_cells(level, gf_dim, bottom_width, num_classes=0, noise_dim=0, *, space="authors"):
+    """[(parameters, MACs)] that each of `every_cell(level, space)` adds to a generator of these widths.
 
     A generator's sizes are those of its cells and of what stands before and after them. A cell's are those of
-    the cell without skips, and of each skip, which depends on its source and on the kind of upsampling.
+    its two convolutions and of what it has beside them.
     """
-    added, rows = {}, []  # added: {(up, source): sizes of the skip}
-    widths = gf_dim, bottom_width, num_classes
-    for spec in every_cell(level):
-        kind = spec.up, spec.skips.index(True) if sum(spec.skips) == 1 else None
-        if kind[1] is not None and kind not in added:
-            pair = _cell_sizes(spec, *widths), _plain_sizes(spec, *widths)
-            added[kind] = tuple(own - plain for own, plain in zip(*pair))
-    for spec in every_cell(level):
-        skips = [added[spec.up, source] for source, wanted in enumerate(spec.skips) if wanted]
-        rows.append(tuple(map(sum, zip(_plain_sizes(spec, *widths), *skips))))
-    return rows
+    widths = gf_dim, bottom_width, num_classes, noise_dim
+
+    def size(spec, which):
+        return sum(
+            _cell_sizes(with_it, *widths)[which] - (_cell_sizes(without, *widths)[which] if without else 0)
+            for with_it, without in _parts(spec)
+        )
+
+    return [(size(spec, 0), size(spec, 1)) for spec in every_cell(level, space)]
 
 
-def _plain_sizes(spec, *widths):
-    return _cell_sizes(replace(spec, skips=(False,) * len(spec.skips)), *widths)
+def _parts(spec):
+    """[(a cell that has one part of `spec`, the same without it)]: few different ones among all cells."""
+    bare = CellSpec("post", "none", "nearest", False, (False,) * len(spec.skips))
+    parts = [(replace(bare, conv=spec.conv, up=spec.up), None)]
+    parts.append((replace(bare, conv=spec.conv, norm=spec.norm), replace(bare, conv=spec.conv)))
+    parts.append((replace(bare, attention=spec.attention), bare))
+    resampled = replace(bare, up=spec.up)
+    parts.append((replace(resampled, shortcut=spec.shortcut), resampled))
+    for source, wanted in enumerate(spec.skips):
+        skips = tuple(wanted and source == each for each in range(len(spec.skips)))
+        parts.append((replace(resampled, skips=skips), resampled))
+    return parts
 
 
 @lru_cache(maxsize=4096)
-def _cell_sizes(spec, gf_dim, bottom_width, num_classes):
+def _cell_sizes(spec, gf_dim, bottom_width, num_classes, noise_dim):
     """(parameters, MACs) of a cell in its place in a generator."""
     resolution = bottom_width << len(spec.skips)
     with torch.device("meta"):
-        cell = Cell(
-            gf_dim, gf_dim, [spec], num_classes
-        ).eval()  # a batch norm in training may refuse a single value
+        cell = Cell(gf_dim, gf_dim, [spec], num_classes, noise_dim)
+        cell.eval()  # a batch norm in training may refuse a single value
         x = torch.zeros(1, gf_dim, resolution, resolution)
         sides = [bottom_width << (source + 1) for source in range(len(spec.skips))]
         features = [torch.zeros(1, gf_dim, side, side) for side in sides]
-        labels = [torch.zeros(1, dtype=torch.int64)] if num_classes else []
-        return count_parameters(cell), count_macs(cell, x, features, spec, *labels)
+        labels = torch.zeros(1, dtype=torch.int64) if num_classes else None
+        noise = torch.zeros(1, noise_dim)
+        return count_parameters(cell), count_macs(cell, x, features, spec, labels, noise)

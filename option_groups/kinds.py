@@ -46,7 +46,7 @@ gpu_shares = partial(
 def choice(text):
     """An argparse type: a choice of the cells and the options that it may take, such as norm=none,batch."""
     try:
-        parse_choice(text)
+        parse_choice(text, "extended")  # which has all that the authors' has
     except ArchitectureError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text

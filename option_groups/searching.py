@@ -2,6 +2,7 @@
 
 import math
 
+from models.autogan.architecture import CHOICES
 from models.growing.architecture import LARGEST_KERNEL, MOST_FILTERS
 from option_groups.kinds import (
     CELL_METHODS, SEARCH, SHARED_GAN_METHODS, choice, engines, gpu_shares, images, million, processes, size,
@@ -45,10 +46,23 @@ class BeamOptions:
 class SpaceOptions:
     """What a search may draw. Architectures outside never are: nothing is begun that cannot end inside."""
 
+    space: str = option(
+        "authors",
+        "the cells to draw from. extended: also attention after a cell, self-modulated batch norm and AdaIN "
+        "as norms, modulated convolutions (docs/SPACE.md)",
+        tuple(CHOICES),
+        later=True,
+    )
+    attention_size: int = size(
+        None,
+        "largest output in pixels that attention may follow (with --space extended); by default 16",
+        at_least=2,
+        later=True,
+    )
     only: tuple[str, ...] = option(
         None,
         "choices of the cells to draw from, such as norm=none,batch up=nearest; the others stay free: conv, "
-        "norm, up, shortcut",
+        "norm, up, shortcut, and of the extended space attention",
         kind=choice,
         nargs="+",
         repeats=True,

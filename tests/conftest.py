@@ -92,11 +92,11 @@ def in_float64():
 
 @pytest.fixture
 def type_command(tmp_path, monkeypatch):
-    """Run "script option option ..." in an empty directory."""
+    """Run "script option option ...", or a list of these words, in an empty directory."""
     monkeypatch.chdir(tmp_path)
 
     def run(command):
-        script, *arguments = command.split()
+        script, *arguments = command.split() if isinstance(command, str) else command
         monkeypatch.setattr(sys, "argv", [f"{script}.py", *arguments])
         load_script(script).main()
 

@@ -77,7 +77,7 @@ RECIPE = {
 RATES = {"lr_schedule": "constant", "lr_decay_start": 0, "lr_warmup": 0}
 DEPTH = {"df_depth": 0, "df_halvings": 2}
 LATER = {
-    "search": {**LABELS, **RECIPE, **AVERAGE, **DEPTH}, 
+    "search": {"space": "authors", "attention_size": None, **LABELS, **RECIPE, **AVERAGE, **DEPTH}, 
     "train_derived": {**LABELS, **RECIPE, **AVERAGE, **RATES, **DEPTH}, "test": DEPTH,
 }  # fmt: skip
 TEST = {

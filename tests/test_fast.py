@@ -26,13 +26,15 @@ def losses_of(*, precision="float32", **run):
     return train_steps(gan, batches, functions_at, training_options(precision=precision)), gan
 
 
-def small_run(*, fast, architectures, steps=100, derived=None, device="cpu", dtype=torch.float32):
+def small_run(
+    *, fast, architectures, steps=100, derived=None, device="cpu", dtype=torch.float32, space="authors"
+):  # fmt: skip
     """A Gan, `steps` batches at 8 px, and the StepFunctions of each step."""
     with global_seed(0), default_dtype(dtype):
         if derived:
             generator = Generator.of(derived, latent_dim=8, gf_dim=8)
         else:
-            generator = shared_generator(1, latent_dim=8, gf_dim=8)
+            generator = shared_generator(1, space, latent_dim=8, gf_dim=8)
         discriminator = prepare(Discriminator(1, 8), with_spectral_norm=True)
         generator = prepare(generator)
         if fast:

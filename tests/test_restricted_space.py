@@ -372,9 +372,9 @@ def test_a_cap_below_every_architecture_names_the_smallest_possible(fail_command
 @pytest.mark.parametrize(
     "command, words",
     [
-        ("--only norm", "--only: norm is none, batch, instance, not ''"),
-        ("--only norm=", "--only: norm is none, batch, instance, not ''"),
-        ("--only norm=group", "--only: norm is none, batch, instance, not 'group'"),
+        ("--only norm", "--only: norm is none, batch, instance, self_modulated, adain, not ''"),
+        ("--only norm=", "--only: norm is none, batch, instance, self_modulated, adain, not ''"),
+        ("--only norm=group", "--only: norm is none, batch, instance, self_modulated, adain, not 'group'"),
         ("--only skip=0", "--only: 'skip=0' restricts none of conv, norm, up, shortcut"),
         ("--only norm=none norm=batch", "--only: norm is restricted twice; write it once"),
         ("--max_params 0", "--max_params: must be at least 1, not 0"),

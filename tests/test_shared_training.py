@@ -1,5 +1,6 @@
 """Training by several processes: 20 steps equal those of one process."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +16,7 @@ from models_search.autogan.state import SearchState
 from models_search.retraining.plan import training_plan
 from models_search.retraining.training import new_state
 from utils import distributed
+from utils.data.labels import count_classes
 from utils.images import from_uint8
 from utils.run.checkpoint import load_checkpoint, save_checkpoint
 from utils.training.adversarial import StepFunctions
@@ -36,6 +38,10 @@ CASES = {  # 27 images in batches of 6: an epoch's last one has 3, of which two 
     "R1": f"train {CELLS} --arch 1 1 1 1 0 1 2 1 1 --loss non-saturating --r1_gamma 1",
     "instance norm": f"train {CELLS} --arch 0 2 0 1 1 2 1 1 0 --max_grad_norm 0.01",
     "no norm, spectral norm in both": f"train {CELLS} --arch 1 0 1 1 0 0 2 1 1 --g_spectral_norm true",
+    "conditional": f"train {CELLS} --arch 1 1 1 1 0 1 2 1 1 CLASSES",
+    "augmentation and consistency": f"train {CELLS} --arch 1 0 1 1 0 0 2 1 1 --augment color,translation,cutout --bcr 10 --zcr 20",
+    "ADA": f"train {CELLS} --arch 1 0 1 1 0 0 2 1 1 --ada_target 0 --ada_kimg 1 --ada_interval 3",
+    "extended": f"train {CELLS} --arch extended 2 3 1 1 1 1 4 0 1 1 1",
     "growing": f"train {GROWING} 4:_G_3x4_D_3x6_|_8:_G_3x6_3x4_D_3x4",
 }
 
@@ -44,6 +50,7 @@ class SomeImages:
     """27 images that are noise."""
 
     num_images, resolution, device = 27, 8, torch.device("cpu")
+    class_names, labels = ("a", "b"), torch.arange(27) % 3 // 2  # twice as many of the first
 
     def __init__(self, resolution):
         random = torch.Generator().manual_seed(0)
@@ -56,7 +63,7 @@ class SomeImages:
 
 def train_case(command):
     """{"losses", "gan"} after 20 steps in float64."""
-    script, *arguments = command.split()
+    script, *arguments = command.replace("CLASSES", "").split()
     losses = []
     with default_dtype(torch.float32 if "bfloat16" in command else torch.float64):
         if script == "search":
@@ -76,8 +83,11 @@ def train_case(command):
             "train_derived", [word.replace("_", " ") if ":" in word else word for word in arguments]
         )
         plan = training_plan(options, cfg.generator_architecture(options))
+        if "CLASSES" in command:
+            classes = count_classes(SomeImages.labels.numpy(), SomeImages.class_names)
+            plan = dataclasses.replace(plan, classes=classes)
         state = new_state(plan, torch.device("cpu"))
-        inputs = StepInputs(SomeImages(8), 1, plan.training, plan.network.latent_dim)
+        inputs = StepInputs(SomeImages(8), 1, plan.training, plan.network.latent_dim, plan.classes)
         loss_at, gan = loss_schedule(plan.training.loss, 1, device="cpu"), state.gan
         recipe_at = recipe_schedule(plan.recipe, plan.training, 1, steps_per_epoch=inputs.steps_per_epoch)
 

@@ -99,10 +99,16 @@ def _towards(start, end, distance):
     return x0 + (x1 - x0) * share, y0 + (y1 - y0) * share
 
 
+# What reads the noise says so.
+NORMS = {"self_modulated": "batch norm by z", "adain": "AdaIN by z"}
+CONVS = {"modulated": "conv 3×3 by z"}
+
+
 def unit_boxes(spec, up=None):
     """[(label, kind)] of one of a cell's two convolutions, in the order of computing. up: its upsampling."""
-    active = [(f"{spec.norm} norm", "norm")] * (spec.norm != "none") + [("ReLU", "active")]
-    conv = [(up, "up")] * (up is not None) + [("conv 3×3", "conv")]
+    norm = NORMS.get(spec.norm, f"{spec.norm} norm")
+    active = [(norm, "norm")] * (spec.norm != "none") + [("ReLU", "active")]
+    conv = [(up, "up")] * (up is not None) + [(CONVS.get(spec.conv, "conv 3×3"), "conv")]
     return active + conv if spec.conv == "pre" else conv + active
 
 
@@ -189,6 +195,8 @@ def _cell(row, level, spec, breadth, features, spans, branches):
         row.line((entry, 0), (entry, across), (place, across), (place, -8), tip=True)
         label = f"{up_label(spec.up)}, conv 1×1"
         row.text((entry + place) / 2, across - 8, label, turned=row.upright, class_="small over")
+    if spec.attention:
+        row.box("attention", "dense", breadth)
     row.move(6)
     return start, row.end
 

@@ -33,6 +33,9 @@ DRAWN = (
 )  # purposes for which a search draws by its policy, best first
 
 
+ALL_CHOICES = CHOICES["extended"]  # which has all that the authors' space has
+
+
 @dataclass(frozen=True)
 class Scored:
     """An architecture that was scored. choices: {choice: option}, both as words."""
@@ -82,7 +85,7 @@ def _choices(text):
         return {}
     found = {}
     for level, cell in enumerate(architecture.cells):
-        for choice in CHOICES:
+        for choice in CHOICES[cell.space]:
             found[f"cell {level + 1} {choice}"] = _word(getattr(cell, choice))
         if level:
             found[f"cell {level + 1} skip"] = skip_word(cell.skips)
@@ -111,14 +114,14 @@ def all_options(scored):
 def _cell(name):
     """Cells in order, and the choices in a cell's."""
     parts = name.split()
-    order = [*CHOICES, "skip"]
+    order = [*ALL_CHOICES, "skip"]
     return (int(parts[1]), order.index(parts[2])) if len(parts) == 3 else (0, 0)
 
 
 def _place(name, option):
     """The place of an option in its choice, as the space has it."""
     parts = name.split()
-    words = [_word(each) for each in CHOICES.get(parts[-1], ())]
+    words = [_word(each) for each in ALL_CHOICES.get(parts[-1], ())]
     return (words.index(option), "") if option in words else (0 if option == "none" else len(option), option)
 
 

@@ -7,10 +7,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from models.autogan.architecture import CHOICES, Architecture
-from models.autogan.blocks import Cell, DiscriminatorBlock, FirstDiscriminatorBlock, norm_layer
+from models.autogan.blocks import Cell, DiscriminatorBlock, FirstDiscriminatorBlock, norm_layer, normalise
 from models.conditioning import NONE
 from models.errors import ArchitectureError
-from models.layers.conditional_norm import normalise
 from models.layers.spectral_norm import add_spectral_norm, joint_weights
 from models.layers.weights import load_weights
 
@@ -21,6 +20,11 @@ CLASS_WIDTH = 128  # of the embedding of a class, as in BigGAN
 CLASS_SCALE = 0.02
 
 
+def noise_width(latent_dim, num_classes):
+    """The width of the noise that a generator's layers read: with the embedding of the class, if any."""
+    return latent_dim + CLASS_WIDTH if num_classes else latent_dim
+
+
 class Generator(nn.Module):
     """A linear layer, then cells. `candidates[s]` are the CellSpecs that cell s must be able to run.
 
@@ -28,18 +32,19 @@ class Generator(nn.Module):
     shared generator of a search (models_search.shared_gan.network), and its `architecture` is None.
 
     If there are classes, their embedding is appended to the noise, and every batch norm depends on them.
+    Layers that the noise modulates read both.
     """
 
     def __init__(self, candidates, latent_dim=128, gf_dim=256, bottom_width=4, num_classes=0):
         super().__init__()
         self.latent_dim, self.gf_dim, self.bottom_width = latent_dim, gf_dim, bottom_width
         self.num_classes = num_classes
-        self.embedding, inputs = None, latent_dim
+        self.embedding, inputs = None, noise_width(latent_dim, num_classes)
         if num_classes:
-            self.embedding, inputs = nn.Embedding(num_classes, CLASS_WIDTH), latent_dim + CLASS_WIDTH
+            self.embedding = nn.Embedding(num_classes, CLASS_WIDTH)
             nn.init.normal_(self.embedding.weight, std=CLASS_SCALE)
         self.linear = nn.Linear(inputs, gf_dim * bottom_width**2)
-        self.cells = nn.ModuleList(Cell(gf_dim, gf_dim, specs, num_classes) for specs in candidates)
+        self.cells = nn.ModuleList(Cell(gf_dim, gf_dim, specs, num_classes, inputs) for specs in candidates)
         norm, conv = norm_layer("batch", gf_dim, num_classes), nn.Conv2d(gf_dim, 3, kernel_size=3, padding=1)
         self.to_rgb = nn.Sequential(norm, nn.ReLU(), conv, nn.Tanh())
         is_derived = all(len(specs) == 1 for specs in candidates)
@@ -79,7 +84,8 @@ class Generator(nn.Module):
             generator = cls.of(architecture, **widths)
             return add_spectral_norm(generator) if normed else generator
 
-        if all(any(name.startswith(f"cells.0.first.{conv}.") for name in state) for conv in CHOICES["conv"]):
+        convs = CHOICES["authors"]["conv"]  # a shared generator has cells of all, a derived one of one kind
+        if all(any(name.startswith(f"cells.0.first.{conv}.") for name in state) for conv in convs):
             with torch.device("meta"):
                 used = build().state_dict().keys()
             state = {name: state[name] for name in used if name in state}
@@ -111,7 +117,7 @@ class Generator(nn.Module):
         h = self.linear(z).view(-1, self.gf_dim, self.bottom_width, self.bottom_width)
         features = []
         for cell, spec in zip(self.cells, architecture.cells):
-            feature, h = cell(h, features, spec, labels)
+            feature, h = cell(h, features, spec, labels, z)
             features.append(feature)
         norm, *layers = self.to_rgb
         h = normalise(norm, h, labels)

@@ -20,8 +20,3 @@ class ConditionalBatchNorm2d(nn.Module):
         """(N, C, H, W) of the classes `labels` (N,) -> (N, C, H, W)."""
         gain, bias = (table(labels)[:, :, None, None] for table in (self.gain, self.bias))
         return self.batch(x) * (1 + gain) + bias
-
-
-def normalise(norm, x, labels=None):
-    """norm(x), which a conditional one also needs the labels for."""
-    return norm(x, labels) if isinstance(norm, ConditionalBatchNorm2d) else norm(x)

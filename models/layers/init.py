@@ -1,6 +1,7 @@
 """Initial weights. Initialise first, then add spectral norm: initialising later has no effect."""
 
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from models.layers.spectral_norm import add_spectral_norm
 
@@ -16,11 +17,12 @@ def initialise(network, init_type="xavier_uniform"):
     """Initialise a network as the authors do, in place, and return it.
 
     `init_type` applies to the weights of Conv2d, not to ConvTranspose2d or Linear. Batch norm starts with
-    weights around 1 and biases of 0.
+    weights around 1 and biases of 0. Layers that already have spectral norm, which divides by the scale of
+    the weights, stay as they are.
     """
     draw = INITIALISATIONS[init_type]
     for layer in network.modules():
-        if isinstance(layer, nn.Conv2d) and draw:
+        if isinstance(layer, nn.Conv2d) and draw and not is_parametrized(layer):
             draw(layer.weight)
         elif isinstance(layer, nn.BatchNorm2d) and layer.affine:
             nn.init.normal_(layer.weight, 1.0, 0.02)

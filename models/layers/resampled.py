@@ -44,13 +44,14 @@ def conv_of_upsampled(conv, x, up, deconvs=(), scale=2, *, merged=False):
     return conv(upsample(x, up, deconvs, scale))
 
 
-def conv_of_doubled(x, weight, bias):
+def conv_of_doubled(x, weight, bias=None):
     """Upsample by nearest neighbour and convolve, as one operation: (N, C, H, W) -> (N, O, 2H, 2W).
 
     `weight` is (O, C, k, k) with an odd k.
     """
     kernel = _sums_of_2x2(weight).flip(2, 3).transpose(0, 1)
-    return _transposed_conv(x, kernel, bias[:, None, None], padding=weight.shape[-1] // 2)
+    bias = None if bias is None else bias[:, None, None]
+    return _transposed_conv(x, kernel, bias, padding=weight.shape[-1] // 2)
 
 
 def mean_of_conv(conv, x, *, merged=False):
@@ -84,4 +85,4 @@ def _conv_of_deconv(conv, x, deconv):
 def _transposed_conv(x, kernel, bias, padding):
     """A transposed convolution of stride 2. A bias added here has a cheaper gradient than PyTorch's."""
     out = F.conv_transpose2d(x, kernel, stride=2, padding=padding)
-    return out + bias.to(out.dtype)
+    return out if bias is None else out + bias.to(out.dtype)

@@ -5,7 +5,7 @@ discriminator step at 8x8. The joint one stacks the weights of all layers. Its r
 rounding, and its state dict has the same names.
 """
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 
 import torch
@@ -14,16 +14,25 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import is_parametrized
 
+from models.layers.style import ModulatedConv2d
+
 
 def add_spectral_norm(network):
     """Divide the weight of every convolution and linear layer by its largest singular value.
 
-    Changes the network in place and returns it.
+    Layers that have it stay as they are, and so do modulated convolutions, which scale their kernels
+    themselves. Changes the network in place and returns it.
     """
     for layer in list(network.modules()):
-        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+        is_layer = isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear))
+        if is_layer and not (isinstance(layer, ModulatedConv2d) or is_parametrized(layer)):
             spectral_norm(layer)
     return network
+
+
+def has_spectral_norm(network):
+    """Whether any layer of a network has it."""
+    return any(is_parametrized(layer, "weight") for layer in network.modules())
 
 
 def join_spectral_norms(network):
@@ -80,7 +89,9 @@ class JointSpectralNorm(nn.Module):
 def _normalise(norms, weights):
     """Divide each weight by its largest singular value, which is estimated by its norm's vectors."""
     layouts, eps = tuple((weight.shape, weight.stride()) for weight in weights), norms[0].eps
-    with torch.no_grad(), torch.autocast(weights[0].device.type, enabled=False):
+    kind = weights[0].device.type
+    exact = nullcontext() if kind == "meta" else torch.autocast(kind, enabled=False)
+    with torch.no_grad(), exact:
         matrices = _stack(weights, layouts)
         to_memory, to_shape = _memory_orders(layouts, weights[0].device)
         us, vs = [norm._u for norm in norms], [norm._v for norm in norms]

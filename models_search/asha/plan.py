@@ -7,7 +7,9 @@ from models.autogan.architecture import Architecture
 from models.families import FAMILIES, family
 from models.layers.fast_form import fast_form
 from models_search.restrictions import restricted_space
-from models_search.search_space import every_cell, number_of_architectures, random_architecture
+from models_search.search_space import (
+    every_cell, number_of_architectures, random_architecture, space_name,
+)  # fmt: skip
 from models_search.shared_gan.checks import number_of_cells
 from utils.cli import UserError
 from utils.data.labels import Classes
@@ -83,7 +85,8 @@ class Plan:
 
     def memory(self):
         """The Memory of training the smallest architecture of the space; larger ones may still not fit."""
-        smallest = Architecture(tuple(every_cell(level)[0] for level in range(self.levels)))
+        name = space_name(self.space)
+        smallest = Architecture(tuple(every_cell(level, name)[0] for level in range(self.levels)))
         with on_meta(WIDTHS):
             networks = self._networks(smallest)
             if self.run.is_fast:

@@ -12,6 +12,7 @@ from torch import nn
 
 from models.autogan.architecture import Architecture, CellSpec, head_sizes
 from models_search.autogan.next_tokens import NextTokens
+from models_search.search_space import space_name
 
 
 class BeamEntry(NamedTuple):
@@ -34,11 +35,12 @@ class Rollout(NamedTuple):
     state: tuple  # hidden and cell state (N, hidden_size) after the last token
 
 
-def heads_of(first_cell, level):
+def heads_of(first_cell, level, space=None):
     """How many values each token of the cells `first_cell` to `level` can take: cell by cell, in the order of
-    an architecture's flat vector.
+    an architecture's flat vector. space: the RestrictedSpace they are of, or None.
     """
-    return tuple(size for cell in range(first_cell, level + 1) for size in head_sizes(cell))
+    sizes = (head_sizes(cell, space_name(space)) for cell in range(first_cell, level + 1))
+    return tuple(size for cell in sizes for size in cell)
 
 
 class Controller(nn.Module):
@@ -54,7 +56,7 @@ class Controller(nn.Module):
     def __init__(self, level, hidden_size=100, first_cell=None, space=None):
         super().__init__()
         self.level, self.first_cell, self.space = level, level if first_cell is None else first_cell, space
-        self.hidden_size, self.heads = hidden_size, heads_of(self.first_cell, level)
+        self.hidden_size, self.heads = hidden_size, heads_of(self.first_cell, level, space)
         self.lstm = nn.LSTMCell(hidden_size, hidden_size)
         self.encoder = nn.Embedding(sum(self.heads), hidden_size)
         self.decoders = nn.ModuleList(nn.Linear(hidden_size, size) for size in self.heads)
@@ -103,7 +105,7 @@ class UniformController(nn.Module):
     def __init__(self, level, hidden_size=100, first_cell=None, space=None):
         super().__init__()
         self.level, self.first_cell, self.space = level, level if first_cell is None else first_cell, space
-        self.heads = heads_of(self.first_cell, level)
+        self.heads = heads_of(self.first_cell, level, space)
 
     def pick(self, beam, uniforms):
         """An entry of the beam for each random number in [0, 1): in a restricted space the more likely, the
@@ -161,17 +163,18 @@ def sample_architectures(controller, beam, count, generator):
         architectures = [parent.architecture for parent in parents]
         restricted = {"following": NextTokens(controller.space, architectures)}
     rollout = controller(state, uniforms[:, 1:], **restricted)
-    rows = [_cells(tokens, controller.first_cell) for tokens in rollout.actions.tolist()]
+    name = space_name(controller.space)
+    rows = [_cells(tokens, controller.first_cell, name) for tokens in rollout.actions.tolist()]
     return [Architecture((*parent.architecture.cells, *row)) for parent, row in zip(parents, rows)], rollout
 
 
-def _cells(tokens, first_cell):
-    """The cells of a row of tokens, of which the first is cell `first_cell`."""
+def _cells(tokens, first_cell, space):
+    """The cells of a row of tokens, of which the first is cell `first_cell`. space: its name."""
     cells, position = [], 0
     while position < len(tokens):
         level = first_cell + len(cells)
-        end = position + len(head_sizes(level))
-        cells.append(CellSpec.from_tokens(tokens[position:end], level))
+        end = position + len(head_sizes(level, space))
+        cells.append(CellSpec.from_tokens(tokens[position:end], level, space))
         position = end
     return cells
 

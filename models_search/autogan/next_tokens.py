@@ -18,7 +18,7 @@ class NextTokens:
 
     def _begin_cell(self):
         spent, self._group = torch.unique(self._spent, dim=0, return_inverse=True)
-        self._tokens, self._heads = [], head_sizes(self._level)
+        self._tokens, self._heads = [], head_sizes(self._level, self._space.name)
         cells = self._space.next_cells(self._level, spent).view(-1, *self._heads)
         # For each head: how many cells begin with some tokens and one of its own.
         ends = range(2, len(self._heads) + 2)

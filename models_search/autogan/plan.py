@@ -132,7 +132,8 @@ class Plan:
             return Memory(memory.networks, memory.batches | draws)
         with on_meta("--hid_size"):
             level = self.levels - 1
-            controller = Controller(level, self.controller.hid_size, self.first_cell(level))
+            first = self.first_cell(level)
+            controller = Controller(level, self.controller.hid_size, first, self.space)
         weights = {"--hid_size": PARAMETER_BYTES * count_parameters(controller)}
         return Memory(memory.networks | weights, memory.batches | draws)
 

@@ -7,6 +7,7 @@ import torch
 from models.autogan.architecture import Architecture
 from models.errors import ArchitectureError
 from models_search.autogan.controller import BeamEntry, Controller, UniformController, first_beam
+from models_search.search_space import is_inside
 from models_search.shared_gan.training import COUNTERS, SharedGan
 from utils.cli import UserError
 from utils.data.labels import saved_classes
@@ -163,5 +164,5 @@ def _refuse_other_level(saved, plan, source):
     if level != plan.level_at(min(iteration, plan.iterations - 1)) or cells != {wanted}:
         problem = f"level {level} and architectures of {sorted(cells)} cells at iteration {iteration}"
         raise UserError(f"{source} holds {problem}, which do not go together; use another one")
-    if plan.space is not None and not all(map(plan.space.has, architectures)):
-        raise UserError(f"{source} holds architectures outside --only or the caps; use another one")
+    if not all(is_inside(architecture, plan.space) for architecture in architectures if architecture.cells):
+        raise UserError(f"{source} holds architectures outside the search's space; use another one")

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from models.autogan.architecture import Architecture
 from models.errors import ArchitectureError
+from models_search.search_space import is_inside
 from models_search.shared_gan.training import COUNTERS, SharedGan
 from utils.cli import UserError
 from utils.data.labels import saved_classes
@@ -59,8 +60,8 @@ class SearchState:
                 raise UserError(f"{source} holds no scores in {name}; use another one") from None
             if any(architecture.levels != plan.levels for architecture, _ in found):
                 raise UserError(f"{source} holds architectures of other sizes; use another one")
-            if plan.space is not None and not all(plan.space.has(architecture) for architecture, _ in found):
-                raise UserError(f"{source} holds architectures outside --only or the caps; use another one")
+            if not all(is_inside(architecture, plan.space) for architecture, _ in found):
+                raise UserError(f"{source} holds architectures outside the search's space; use another one")
             setattr(state, name, found)
         return state
 

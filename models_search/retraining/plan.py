@@ -105,7 +105,8 @@ class TrainingPlan:
 
     def refuse_single_values(self, *batch_sizes):
         """Raise UserError if a batch norm would see a single value, in batches of these sizes."""
-        if self.architecture.family != "autogan" or self.architecture.first_norm != "batch":
+        batch_norms = ("batch", "self_modulated")
+        if self.architecture.family != "autogan" or self.architecture.first_norm not in batch_norms:
             return
         if self.cells.bottom_width == 1 and 1 in batch_sizes:
             cure = "give 2 or more, or another batch size"

@@ -7,6 +7,7 @@ import torch
 
 from models.families import family
 from models.layers.fast_form import fast_form
+from models.layers.spectral_norm import has_spectral_norm
 from utils.cli import UserError
 from utils.data.labels import Classes, refuse_other_classes, saved_classes
 from utils.images import save_gif
@@ -186,7 +187,7 @@ def new_state(plan, device):
         generator, discriminator = fast_form(generator), fast_form(discriminator)
     form = {"recipe": plan.recipe, "with_average": True, "fast": is_fast}
     gan = new_gan(generator, discriminator, device, plan.training, **form)
-    if run.compile and not plan.weights.g_spectral_norm:
+    if run.compile and not has_spectral_norm(gan.generator):
         compile_generator(gan.generator)
     if (
         compiles_discriminator(run, plan.training, plan.recipe)

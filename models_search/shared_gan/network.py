@@ -5,7 +5,7 @@ from models.autogan.networks import Discriminator, Generator
 from models.families import FAMILIES
 from models.layers.fast_form import fast_form
 from models.layers.init import prepare
-from models_search.search_space import every_cell
+from models_search.search_space import every_cell, space_name
 from utils.randomness import global_seed
 from utils.training.compiled import compile_discriminator, compiles_discriminator
 from utils.training.gan import new_gan
@@ -16,24 +16,25 @@ from utils.training.sizes import network_sizes
 WIDTHS = FAMILIES["autogan"].widths
 
 
-def shared_generator(levels=3, **widths):
-    """A Generator whose cells can run every candidate of their level.
+def shared_generator(levels=3, space="authors", **widths):
+    """A Generator whose cells can run every candidate of their level. space: its name.
 
     Call it with an architecture of at most `levels` cells.
     """
-    return Generator([every_cell(level) for level in range(levels)], **widths)
+    return Generator([every_cell(level, space) for level in range(levels)], **widths)
 
 
 def shared_networks(plan, weights=None):
     """(generator, discriminator), their weights drawn from torch's global generator in this order.
 
-    plan: of any search that shares weights; its `levels`, its `conditioning` and the option groups network,
-    cells and training are read here. weights: the option group of this name. Without it: for counting only.
+    plan: of any search that shares weights; its `levels`, `space` and `conditioning` and the option groups
+    network, cells and training are read here. weights: the option group of this name. Without it: for
+    counting only.
     """
     cells, conditioning = plan.cells, plan.conditioning
     widths = {"gf_dim": cells.gf_dim, "bottom_width": cells.bottom_width}
-    widths["num_classes"] = conditioning.num_classes
-    generator = shared_generator(plan.levels, latent_dim=plan.network.latent_dim, **widths)
+    widths |= {"num_classes": conditioning.num_classes, "latent_dim": plan.network.latent_dim}
+    generator = shared_generator(plan.levels, space_name(plan.space), **widths)
     if weights:
         generator = prepare(generator, weights.init_type, weights.g_spectral_norm)
     outputs = LOSSES[plan.training.loss].outputs
@@ -58,7 +59,8 @@ def shared_gan_memory(plan):
 
     plan: as for `shared_network_sizes`; the option groups training, scoring and run are read, too.
     """
-    architecture = Architecture(tuple(every_cell(level)[0] for level in range(plan.levels)))
+    name = space_name(plan.space)
+    architecture = Architecture(tuple(every_cell(level, name)[0] for level in range(plan.levels)))
     with on_meta(WIDTHS):
         networks = shared_networks(plan)
         if plan.run.is_fast:

@@ -51,15 +51,16 @@ def load_classes(data, labels, reads_no_data=False):
     known, but not how many images they have. Raises UserError where images have no label, or a class has a
     single one.
     """
+    for option in ("semi_supervised", "rotation_loss"):
+        if size() > 1 and getattr(labels, option):
+            cure = "leave it out, or start one process without torchrun"
+            raise UserError(f"--{option}: {size()} processes that share a batch do not have it; {cure}")
     if not labels.conditional:
         for option in ("labels", "semi_supervised"):
             if getattr(labels, option):
                 cure = "leave it out or give that too"
                 raise UserError(f"--{option}: without effect without --conditional; {cure}")
         return None
-    if size() > 1:
-        cure = "leave it out, or start one process without torchrun"
-        raise UserError(f"--conditional: {size()} processes that share a batch do not have it; {cure}")
     if reads_no_data and data.dataset in CLASS_NAMES and not labels.labels:
         names = CLASS_NAMES[data.dataset]
         return Classes(names, (0,) * len(names))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 
+from utils.distributed import add_up
 from utils.training.augment import SHIFT, reflect, whole
 
 GRAY = 3**-0.5  # each component of the axis of brightness
@@ -27,9 +28,11 @@ class Adaptive:
         self.probability, self.signs, self.count = (torch.zeros((), device=device) for _ in range(3))
 
     def observe(self, logits):
-        """Note the logits of real images. Only adds to tensors, so it can be recorded."""
-        self.signs += logits.detach().sign().sum()
-        self.count += len(logits)
+        """Note the logits of real images, of all processes. Only adds to tensors, so it can be recorded."""
+        signs, count = logits.detach().sign().sum(), torch.full_like(self.count, len(logits))
+        add_up([signs, count])
+        self.signs += signs
+        self.count += count
 
     def adjust(self, step):
         """After a step: move p if it is due. Nothing waits for the device."""

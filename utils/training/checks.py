@@ -35,8 +35,8 @@ def check_recipe(training, recipe, family):
         _check_parts(training, recipe, loss, batches)
 
 
-# Switches whose random numbers or choices are those of a whole batch, and what they do by default.
-NOT_SHARED = {"augment": None, "ada_target": None, "bcr": 0, "zcr": 0, "generator_topk": 1, "accumulate": 1}
+# Switches that choose among the images of a whole batch or cut it up, and what they are by default.
+NOT_SHARED = {"generator_topk": 1, "accumulate": 1}
 
 
 def _check_shares(training, recipe, loss):

@@ -97,11 +97,12 @@ def train_steps(gan, batches, functions_at, options, *, ema_decay=0.999, lr_fact
 
             # Update the discriminator.
             labels = _if_any(batch.labels)
-            share = len(batch.real) / (batch.count or len(batch.real))
+            count = batch.count or len(batch.real)
             details = {"max_grad_norm": max_grad_norm, "labelled": bool(labels)}
-            update = partial(discriminator_step, gan, functions, **details, share=share)
-            inputs = [batch.real, batch.noise, *labels, *draw_own(functions.loss, batch)]
-            inputs += functions.recipe.draw("discriminator", batch.noise, batch.real)
+            update = partial(discriminator_step, gan, functions, **details, share=len(batch.real) / count)
+            inputs = [batch.real, batch.noise, *labels, *draw_own(functions.loss.draw, count, batch.real)]
+            draw = partial(functions.recipe.draw, "discriminator")
+            inputs += draw_own(draw, count, batch.noise, batch.real)
             name = _recording("D", key, gan.discriminator_optimizer)
             d_results.append(gan.graphs.run(name, update, *inputs))
             if gan.adaptive:
@@ -113,7 +114,8 @@ def train_steps(gan, batches, functions_at, options, *, ema_decay=0.999, lr_fact
                 update = partial(generator_step, gan, functions, **details, ema_decay=fixed_decay)
                 noise, labels, real = generator_inputs(batch, functions)
                 inputs = [noise, *_if_any(labels), *_if_any(real)]
-                inputs += functions.recipe.draw("generator", noise, real)
+                draw = partial(functions.recipe.draw, "generator")
+                inputs += draw_own(draw, size() * len(noise), noise, *_if_any(real))
                 if fixed_decay is None:
                     inputs.append(torch.full((), ema_decay(batch.step), dtype=torch.float64, device=device))
                 name = _recording("G", key, gan.generator_optimizer)
@@ -128,12 +130,15 @@ def train_steps(gan, batches, functions_at, options, *, ema_decay=0.999, lr_fact
     return d_losses, g_losses
 
 
-def draw_own(loss, batch):
-    """The random tensors of a step: drawn for the whole batch, of which this process takes its rows."""
+def draw_own(draw, count, *inputs):
+    """The random tensors of an update that draw(*inputs) makes, a row for each image.
+
+    They are drawn for the whole batch, of `count` images, of which this process takes its rows.
+    """
     if size() == 1:
-        return loss.draw(batch.real)
-    whole = batch.real[:1].expand(batch.count, *batch.real.shape[1:])  # only its shape and device are read
-    return tuple(tensor[own_rows(batch.count)] for tensor in loss.draw(whole))
+        return draw(*inputs)
+    whole = (each[:1].expand(count, *each.shape[1:]) for each in inputs)  # only shape and device are read
+    return tuple(tensor[own_rows(count)] for tensor in draw(*whole))
 
 
 def generator_inputs(batch, functions):

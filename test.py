@@ -76,6 +76,13 @@ def load(options):
     return loaded, cfg.with_run_options(options, known, protocol)
 
 
+def is_same_file(first, second):
+    """Whether two paths, of which one may be None, lead to one file that exists."""
+    return (
+        bool(second) and os.path.exists(first) and os.path.exists(second) and os.path.samefile(first, second)
+    )
+
+
 def draws_only(options):
     """Whether images are drawn and nothing is scored."""
     return bool(options.test.save_images or options.test.interpolate)
@@ -94,6 +101,8 @@ def refuse_unused(options):
         raise UserError(f"--metrics: one process scores by class (intra_fid), {cure}")
     if options.test.export and not options.test.export.endswith(".safetensors"):
         raise UserError(f"--export: {options.test.export} must end in .safetensors; give such a name")
+    if options.test.export and is_same_file(options.test.export, options.run.load_path):
+        raise UserError(f"--export: {options.test.export} is the file of --load_path; give another name")
     if not draws_only(options):
         return
     if size() > 1:

@@ -19,7 +19,7 @@ if __name__ == "__main__":
 from models.architectures import family_name
 from models_search.estimate import print_plan
 from models_search.retraining.costs import estimate
-from models_search.retraining.materials import find_materials, read_materials
+from models_search.retraining.materials import check_statistics, find_materials, read_materials
 from models_search.retraining.plan import training_plan
 from models_search.retraining.study import name_after, open_study
 from models_search.retraining.table import (
@@ -162,7 +162,9 @@ def derive(options):
         return
 
     find_workers(retrain, run_options.device)
-    find_materials(plans[1, run_options.random_seed], device)  # the same for all
+    first = plans[1, run_options.random_seed]
+    feature_nets, _ = find_materials(first, device)  # the same for all
+    check_statistics(first, feature_nets)
 
     # The file may have been written again since, so its architectures are compared, not its path.
     values = {**options.flat(), "derive": [entry["architecture"] for entry in entries]}

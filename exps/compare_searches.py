@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from reporting.comparison import (  # noqa: E402
-    finished_run, markdown, new_folder, read_plan, results, score_cells, spread,
+    check_options, finished_run, markdown, new_folder, read_plan, results, score_cells, spread,
 )  # fmt: skip
 from utils.cli import Parser, run_script  # noqa: E402
 from utils.run.derived import read_architecture  # noqa: E402
@@ -27,16 +27,43 @@ def main():
     parser.add_argument("plan", metavar="PLAN.json", help="which searches, which seeds, which options")
     ours, further = parser.parse_known_args()
     plan = read_plan(ours.plan, *PARTS)
-    folder = new_folder(ours.plan)
+    check(plan, further)
+    with new_folder(ours.plan) as folder:
+        compare(plan, further, folder)
+
+
+def check(plan, further):
+    """End with one line for options that a script refuses. further: words for both scripts."""
+    for seed in plan["seeds"]:
+        for options in plan["searches"].values():
+            searched = check_options("search", search_words(plan, options, seed, further), seed)
+            # What a growth finds is trained with other options, and known only when it has ended.
+            if searched.search.method not in ("dggan", "proggan"):
+                words = [*training_words(plan, seed, further), "--gen_model", "autogan_cifar10_a"]
+                check_options("train_derived", words, seed, also=("arch", "arch_file"))
+
+
+def search_words(plan, options, seed, further):
+    """The arguments of search.py. options: of this search, a text."""
+    shared = [*shlex.split(plan["both"]), "--random_seed", str(seed), *further]
+    return [*shared, *shlex.split(plan["search"]), *shlex.split(options)]
+
+
+def training_words(plan, seed, further):
+    """The arguments of train_derived.py, but for the architecture."""
+    shared = [*shlex.split(plan["both"]), "--random_seed", str(seed), *further]
+    return [*shared, *shlex.split(plan["training"])]
+
+
+def compare(plan, further, folder):
+    """Do all runs of a plan, or go on with them."""
     rows = {name: [] for name in plan["searches"]}
     for seed in plan["seeds"]:
         for number, (name, options) in enumerate(plan["searches"].items(), 1):
             files = [folder / f"{number}_{part}_seed{seed}" for part in ("search", "training")]
-            shared = [*shlex.split(plan["both"]), "--random_seed", str(seed), *further]
-            words = [*shared, *shlex.split(plan["search"]), *shlex.split(options)]
-            search = finished_run("search.py", words, files[0])
+            search = finished_run("search.py", search_words(plan, options, seed, further), files[0])
             best = ["--arch", read_architecture(search / "derived.json", 1)]
-            words = [*shared, *shlex.split(plan["training"]), *best]
+            words = [*training_words(plan, seed, further), *best]
             training = finished_run("train_derived.py", words, files[1])
             rows[name].append(comparison_row(seed, search, training))
             write_json(folder / "comparison.json", {"plan": plan, "further": further, "rows": rows})

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from reporting.comparison import (  # noqa: E402
-    finished_run, markdown, new_folder, read_plan, results, score_cells, spread,
+    check_options, finished_run, markdown, new_folder, read_plan, results, score_cells, spread,
 )  # fmt: skip
 from utils.cli import Parser, run_script  # noqa: E402
 from utils.run.files import write_json, write_text  # noqa: E402
@@ -25,15 +25,25 @@ def main():
     parser.add_argument("plan", metavar="PLAN.json", help="which trainings, which seeds, which options")
     ours, further = parser.parse_known_args()
     plan = read_plan(ours.plan, *PARTS)
-    folder = new_folder(ours.plan)
+    for seed in plan["seeds"]:
+        for options in plan["trainings"].values():
+            check_options("train_derived", training_words(plan, options, seed, further), seed)
+    with new_folder(ours.plan) as folder:
+        compare(plan, further, folder)
+
+
+def training_words(plan, options, seed, further):
+    """The arguments of train_derived.py. options: of this training, a text. further: words for all."""
+    return [*shlex.split(plan["training"]), "--random_seed", str(seed), *further, *shlex.split(options)]
+
+
+def compare(plan, further, folder):
+    """Do all trainings of a plan, or go on with them."""
     rows = {name: [] for name in plan["trainings"]}
     for seed in plan["seeds"]:
         for number, (name, options) in enumerate(plan["trainings"].items(), 1):
-            words = [*shlex.split(plan["training"]), "--random_seed", str(seed), *further]
-            file = folder / f"{number}_seed{seed}"
-            rows[name].append(
-                comparison_row(seed, finished_run("train_derived.py", [*words, *shlex.split(options)], file))
-            )
+            words, file = training_words(plan, options, seed, further), folder / f"{number}_seed{seed}"
+            rows[name].append(comparison_row(seed, finished_run("train_derived.py", words, file)))
             write_json(folder / "comparison.json", {"plan": plan, "further": further, "rows": rows})
             write_text(folder / "comparison.md", comparison_table(rows))
     print(comparison_table(rows))

@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import cfg  # noqa: E402
 from models_search import autogan, random_sharing  # noqa: E402
-from models_search.retraining.materials import find_materials, materials_of_process  # noqa: E402
+from models_search.retraining.materials import check_statistics, find_materials, materials_of_process  # noqa: E402
 from models_search.retraining.plan import training_plan  # noqa: E402
 from models_search.retraining.study import name_after, open_study  # noqa: E402
 from models_search.retraining.task import TrainingTask, train_task  # noqa: E402
@@ -31,8 +31,9 @@ from utils.metrics.generator import noise_sampler  # noqa: E402
 from utils.metrics.scores import figure_name  # noqa: E402
 from utils.option_types import engine, number  # noqa: E402
 from utils.randomness import random_generator  # noqa: E402
-from utils.run.files import write_json  # noqa: E402
+from utils.run.files import read_json, write_json  # noqa: E402
 from utils.run.folder import find_run, load_run  # noqa: E402
+from utils.run.schema import COUNT, Least, refuse_other_parts  # noqa: E402
 from utils.run.save_point import SavePoint, StopSignal  # noqa: E402
 from utils.run.workers import check_workers, find_workers, first_device, workers  # noqa: E402
 from utils.training.inputs import steps_per_epoch  # noqa: E402
@@ -43,8 +44,9 @@ SHARED_GAN_PLANS = {
 }  # fmt: skip
 # Options of train_derived.py that this script sets, or that name other work.
 WITHOUT_EFFECT = {"--arch", "--arch_file", "--gen_model", "--rank", "--init_from", "--derive", "--max_iter"}
-WITHOUT_EFFECT |= {"--max_epoch", "--load_path", "--resume", "--topk", "--seeds", "--rank_by"}
+WITHOUT_EFFECT |= {"--max_epoch", "--load_path", "--resume", "--topk", "--estimate", "--seeds", "--rank_by"}
 METRICS = {"is": "is_mean", "fid": "fid"}
+SCORES = {"is": (None, float), "fid": (None, float), "seconds": float}
 
 
 # The search
@@ -64,9 +66,10 @@ class FinishedSearch:
 def read_search(path):
     """The FinishedSearch in a folder; raises UserError if there is none."""
     try:
-        folder = find_run(path)
-        saved, results = load_run(path), json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    except (UserError, OSError, ValueError):
+        folder, saved = find_run(path), load_run(path)
+        results = read_json(folder / "results.json", "RUN", "give a finished search")
+        refuse_other_parts(results, Least(hours=(float, COUNT)), f"RUN: {path}")
+    except UserError:
         raise UserError(f"RUN: {path} is not the folder of a finished search; give one") from None
     method = saved["options"].get("method")
     if method not in SHARED_GAN_PLANS:
@@ -93,7 +96,10 @@ def parse_command_line():
         "--architectures", type=number(int, at_least=5), default=20, help="how many, all over the space"
     )
     parser.add_argument(
-        "--epochs", type=number(int, at_least=1), default=30, help="passes over the data to train each for"
+        "--epochs",
+        type=number(int, at_least=1, at_most=10**6),
+        default=30,
+        help="passes over the data to train each for",
     )
     parser.add_argument(
         "--workers", type=number(int, at_least=1, at_most=1024), default=1, help="trainings at once"
@@ -127,12 +133,25 @@ def options_of_training(options, architecture, iterations):
 # The two sides
 
 
+def read_scores(file):
+    """{architecture: scores} that `score_in_shared_gan` has kept. Raises UserError for another file."""
+    if not file.is_file():
+        return {}
+    try:
+        scores = read_json(file, "--exp_name", "")
+        refuse_other_parts(scores, {str: SCORES}, "--exp_name")
+    except UserError:
+        cure = "remove it, and it is scored again"
+        raise UserError(f"--exp_name: {file} holds no scores of architectures; {cure}") from None
+    return scores
+
+
 def score_in_shared_gan(searched, architectures, plan, file, device, save_point):
     """{architecture: {"is", "fid", "seconds"}} by the weights of the shared GAN; IS and FID may be None.
 
     plan: a TrainingPlan, for the protocol. file: where the scores are kept, so that none is computed twice.
     """
-    scores = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    scores = read_scores(file)
     gan = new_shared_gan(searched.plan, device)
     gan.load_state_dict(searched.gan)
     generator = gan.generator.eval()
@@ -240,7 +259,8 @@ def main():
         return
     find_workers(ours, options.run.device)
     for plan in plans:
-        find_materials(plan, device)
+        feature_nets, _ = find_materials(plan, device)
+    check_statistics(plans[0], feature_nets)
 
     values = {**options.flat(), "architectures": ours.architectures, "epochs": ours.epochs}
     study = open_study(options.run, name_after(searched.folder), values, cfg.FREE_ON_RESUME, device)

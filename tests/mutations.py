@@ -3,7 +3,8 @@
 pip install mutmut==3.8.1
 python tests/mutations.py utils/run models_search --size 65
 
-mutmut's operators make the mutants, in every function and method of the folders, in a clone of the last commit.
+mutmut's operators make the mutants, in every function and method of the folders or files, in a clone of the last
+commit.
 Mutants of sentences (texts with a space) are left out. A mutant is killed if a test fails in a file that names
 its module, or in one of ALWAYS. Prints the survivors as diffs: each is either a missing test, or changes
 nothing that can be seen (docs/RELIABILITY.md).
@@ -37,7 +38,7 @@ class Visitor(file_mutation.MutationVisitor):
 
 
 def find_mutants(path):
-    """[(module, mutation)] of a file; `changed` makes the text."""
+    """[(path, module, mutation)] of a file; `changed` makes the text."""
     visitor = Visitor(mutation_operators, IgnoredCode(set(), set(), set()))
     module = MetadataWrapper(libcst.parse_module(path.read_text())).visit(visitor)
     return [(path, module, each) for each in visitor.mutations if is_mutated(each)]
@@ -57,6 +58,15 @@ def changed(module, mutation):
     except SyntaxError:
         return None
     return text if text != module.code else None
+
+
+def draw(root, folder, size, seed):
+    """(all mutants, `size` of them as (path, text)) of a folder or a file."""
+    paths = sorted((root / folder).rglob("*.py")) or [root / folder]
+    mutants = [each for path in paths for each in find_mutants(path)]
+    random.Random(f"{seed} {folder}").shuffle(mutants)
+    texts = ((path, changed(module, mutation)) for path, module, mutation in mutants)
+    return mutants, [each for each, _ in zip((each for each in texts if each[1]), range(size))]
 
 
 def tests_of(root, path):
@@ -84,8 +94,8 @@ def survives(root, path, text):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folders", nargs="+", help="of the code to change, such as utils/run")
-    parser.add_argument("--size", type=int, default=65, help="mutants of each folder")
+    parser.add_argument("folders", nargs="+", help="of the code to change, such as utils/run, or files")
+    parser.add_argument("--size", type=int, default=65, help="mutants of each folder or file")
     parser.add_argument("--seed", type=int, default=20261126, help="of the sample")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as clone:
@@ -93,10 +103,7 @@ def main():
         source = Path(__file__).resolve().parent.parent
         subprocess.run(["git", "clone", "--quiet", source, root], check=True)
         for folder in options.folders:
-            mutants = [each for path in sorted((root / folder).rglob("*.py")) for each in find_mutants(path)]
-            random.Random(f"{options.seed} {folder}").shuffle(mutants)
-            texts = ((path, changed(module, mutation)) for path, module, mutation in mutants)
-            sample = [each for each, _ in zip((each for each in texts if each[1]), range(options.size))]
+            mutants, sample = draw(root, folder, options.size, options.seed)
             left = [each for each in sample if survives(root, *each)]
             print(f"{folder}: {len(sample) - len(left)} of {len(sample)} killed, of {len(mutants)} in all")
             for path, text in left:

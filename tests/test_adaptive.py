@@ -215,6 +215,15 @@ def test_the_probability_follows_the_mean_sign_of_the_logits():
     assert ada.probability.item() == 1.0
 
 
+@pytest.mark.parametrize("positive, wanted", [(79, 0.4), (81, 0.6)])
+def test_the_probability_rises_only_above_the_target_not_already_above_zero(positive, wanted):
+    ada = adaptive(ada_interval=1)  # 79 of 100 logits above 0: a mean sign of 0.58
+    ada.probability.fill_(0.5)
+    ada.observe(torch.cat([torch.ones(positive, 1), -torch.ones(100 - positive, 1)]))
+    ada.adjust(0)
+    assert ada.probability.item() == pytest.approx(wanted)
+
+
 def trained(gan, first, last, options, training):
     recipe_at = recipe_schedule(options, training, 1, steps_per_epoch=3)
     steps = [Batch(step, *batch()[1:]) for step in range(first, last)]

@@ -24,8 +24,10 @@ from models_search.asha import rungs
 from models_search.asha.plan import make_plan
 from models_search.asha.rungs import Trial
 from models_search.asha.search import reward_of
+from models_search.asha.state import SearchState
 from models_search.asha.trial import trial_task
 import utils.run.save_point
+from utils.cli import UserError
 from utils.run.checkpoint import load_checkpoint, save_checkpoint
 from utils.run.folder import Run
 
@@ -39,6 +41,12 @@ def test_a_trials_score_is_its_is_or_minus_its_fid_and_none_if_that_is_not_finit
     expected = [2.5, -30.0] if fid == 30 else [None, None]
     assert [reward_of(result, reward) for reward in ("is", "fid")] == expected
     assert reward_of({"failure": "NaN"}, "is") is None
+
+
+@pytest.mark.parametrize("trial", [{}, {"architecture": "1 0 1 1", "scores": [1.0], "rung": "0"}, 3])
+def test_a_checkpoint_of_other_trials_is_refused_and_named(trial):
+    with pytest.raises(UserError, match="^--load_path: logs/asha is no checkpoint to go on from: trials"):
+        SearchState.restore({"trials": [trial]}, "--load_path: logs/asha")
 
 
 class PublishedRule:

@@ -1,6 +1,7 @@
 """Searches and trainings side by side: what a plan must hold, what is done again, and the table."""
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from running import ROOT, load_script, short_run, use_tiny_net, write_pictures
 
-from utils.cli import UserError
+from utils.cli import UserError, run_script
 
 PLAN = {"both": "--dataset digits", "search": "", "training": "", "searches": {"AutoGAN": ""}, "seeds": [1]}
 
@@ -29,12 +30,99 @@ def comparison(load):
 
 @pytest.mark.parametrize(
     "change",
-    [{"seeds": []}, {"seeds": ["1"]}, {"searches": {}}, {"searches": {"a": 3}}, {"both": 1}, {"more": ""}],
+    [
+        {"seeds": []},
+        {"seeds": ["1"]},
+        {"seeds": [1, 1]},
+        {"searches": {}},
+        {"searches": {"a": 3}},
+        {"both": 1},
+        {"more": ""},
+        {"both": "--exp_name 'a"},
+        {"searches": {"a": '--exp_name "'}},
+    ],
 )
 def test_a_plan_that_is_none_is_refused(load, comparison, tmp_path, change):
     (tmp_path / "plan.json").write_text(json.dumps(PLAN | change))
     with pytest.raises(UserError, match="PLAN.json: "):
         comparison.read_plan(tmp_path / "plan.json", *load("compare_searches").PARTS)
+
+
+@pytest.mark.parametrize("content", ["{", "[" * 100000, None])
+def test_a_file_that_holds_no_json_or_is_a_pipe_is_refused(load, comparison, tmp_path, content):
+    path = tmp_path / "plan.json"
+    os.mkfifo(path) if content is None else path.write_text(content)
+    with pytest.raises(UserError, match="PLAN.json: .* see exps/comparisons"):
+        comparison.read_plan(path, *load("compare_searches").PARTS)
+
+
+@pytest.fixture
+def fail_comparison(load, tmp_path, monkeypatch, capsys):
+    """Type a comparison of a changed PLAN, which must end with one line and leave nothing; returns the line."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(change, *words, script="compare_searches", plan=PLAN):
+        (tmp_path / "plan.json").write_text(json.dumps(plan | change))
+        before = sorted(tmp_path.rglob("*"))
+        monkeypatch.setattr(sys, "argv", [f"{script}.py", "plan.json", *words])
+        with pytest.raises(SystemExit) as ending:
+            run_script(load(script).main)
+        line = capsys.readouterr().err
+        assert ending.value.code == 2 and line.startswith("error: ") and line.count("\n") == 1, line
+        assert sorted(tmp_path.rglob("*")) == before
+        return line
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "change, words, wanted",
+    [
+        ({"both": "--bogus 3"}, (), "--bogus: no such option"),
+        ({"searches": {"a": "", "b": "--method none"}}, (), "--method: invalid choice: 'none'"),
+        ({"training": "--max_iter -1"}, (), "--max_iter: must be at least 1"),
+        ({"training": "--max_search_iter 2"}, (), "--max_search_iter: no such option"),
+        ({"seeds": [1, -5]}, (), "--random_seed: must be at least 0, not -5"),
+        ({"search": "--random_seed 3"}, (), "--random_seed: the plan's seeds set it"),
+        ({}, ("--dry_run",), "--dry_run: without effect in a comparison"),
+        ({}, ("--resume", "never"), "--resume: without effect in a comparison"),
+        ({"training": "--arch 1 0 1 1"}, (), "--arch: "),
+    ],
+)
+def test_an_option_that_a_script_refuses_ends_a_comparison_before_it_begins(
+    fail_comparison, monkeypatch, change, words, wanted
+):
+    monkeypatch.setattr("subprocess.run", None)  # nothing is started
+    assert wanted in fail_comparison(change, *words)
+
+
+@pytest.mark.parametrize(
+    "change, words, wanted",
+    [
+        ({"trainings": {"a": "", "b": "--loss none"}}, (), "--loss: invalid choice: 'none'"),
+        ({"training": "--max_search_iter 2"}, (), "--max_search_iter: no such option"),
+        ({"trainings": {"a": "--random_seed 3"}}, (), "--random_seed: the plan's seeds set it"),
+        ({}, ("--estimate",), "--estimate: without effect in a comparison"),
+    ],
+)
+def test_so_does_one_of_a_comparison_of_trainings(fail_comparison, monkeypatch, change, words, wanted):
+    monkeypatch.setattr("subprocess.run", None)
+    plan = {"training": "--dataset digits --arch 1 0 1 1", "trainings": {"a": ""}, "seeds": [1]}
+    assert wanted in fail_comparison(change, *words, script="compare_trainings", plan=plan)
+
+
+def test_what_a_script_refuses_later_leaves_its_own_line_alone_and_no_folder(fail_comparison, monkeypatch):
+    def refuse(command):
+        print("error: --img_size: 7 px; set 8", file=sys.stderr)
+        return SimpleNamespace(returncode=2)
+
+    monkeypatch.setattr("subprocess.run", refuse)
+    assert fail_comparison({}) == "error: --img_size: 7 px; set 8\n"
+
+
+def test_a_comparison_that_cannot_be_written_is_refused(fail_comparison, tmp_path):
+    (tmp_path / "logs").touch()
+    assert "PLAN.json: cannot write logs/compare_plan (Not a directory)" in fail_comparison({})
 
 
 def test_the_plans_of_the_project_are_plans_whose_options_the_scripts_read(load, comparison, type_command):
@@ -47,6 +135,8 @@ def test_the_plans_of_the_project_are_plans_whose_options_the_scripts_read(load,
         parts = load("compare_trainings" if of_trainings else "compare_searches").PARTS
         plan = comparison.read_plan(path, *parts)
         assert len(plan["seeds"]) >= 3
+        if not of_trainings:
+            load("compare_searches").check(plan, [])
         script, shared = ("train_derived", "training") if of_trainings else ("search", "both")
         common = shlex.split(plan[shared]) + shlex.split("" if of_trainings else plan["search"])
         for options in plan[parts[1]].values():

@@ -10,7 +10,7 @@ from running import TinyNet, training_options
 from test_step_graphs import ReplayingRecorder
 
 from option_groups.shared import CellOptions
-from library.export import save_program, save_safetensors
+from library.export import save_onnx, save_program, save_safetensors
 from library.generators import image_batches, load_generator, sample, sample_labels, walks
 from models.autogan.architecture import Architecture
 from models.autogan.networks import CLASS_WIDTH, Discriminator, Generator
@@ -363,3 +363,21 @@ def test_exports_of_a_conditional_generator_make_the_same_images_of_the_same_cla
     program = torch.export.load(tmp_path / "g.pt2").module()
     torch.testing.assert_close(program(z, labels=labels), expected)
     torch.testing.assert_close(program(z[:1], labels=labels[:1]), expected[:1])
+
+
+@pytest.mark.parametrize("text", ["1 1 1 1 | 0 1 0 1 1", "0 0 0 0 | 0 2 2 0 0"], ids=["tables", "no tables"])
+def test_an_onnx_file_of_a_conditional_generator_takes_noise_and_labels(tmp_path, text):
+    for name in ("onnx", "onnxscript"):
+        pytest.importorskip(name, reason="no onnx and onnxscript (requirements-export.txt)")
+    from onnx.reference import ReferenceEvaluator
+
+    generator = conditional_generator(text)
+    save_onnx(generator, tmp_path / "g.onnx")
+    program = ReferenceEvaluator(str(tmp_path / "g.onnx"))
+    assert program.input_names == ["noise", "labels"] and program.output_names == ["images"]
+    for labels in (torch.tensor([2]), torch.tensor([0, 1, 2, 2, 0])):
+        z = torch.randn(len(labels), 4)
+        (images,) = program.run(["images"], {"noise": z.numpy(), "labels": labels.numpy()})
+        wanted = generator(z, labels=labels).detach()
+        np.testing.assert_allclose(images, wanted, rtol=1e-3, atol=1e-4)
+    assert not np.allclose(images[0], images[1], atol=1e-2)

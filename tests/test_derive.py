@@ -1,6 +1,7 @@
 """train_derived.py --derive: the best of a search from scratch, several seeds each, and a table of them."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from models_search.retraining.table import (
     training_row,
     write_table,
 )
+from utils.cli import UserError
 from utils.run.checkpoint import load_checkpoint
 from utils.run.derived import write_derived
 from utils.training.loop import Diverged
@@ -158,6 +160,7 @@ def test_if_all_diverge_the_derivation_ends_as_diverged(type_command, monkeypatc
         ("--load_path x", "--load_path: without effect beside --derive"),
         ("--resume x", "--resume: without effect beside --derive"),
         ("--data_path nowhere", "--data_path"),
+        ("--fid_stat nowhere.npz", "--fid_stat: no file nowhere.npz"),
         ("--derive nowhere.json", "--derive: no file nowhere.json"),
         ("--derive growing.json", "--gf_dim: without effect with growing"),
         ("--derive mixed.json", "--derive: mixed.json holds architectures of several families"),
@@ -192,6 +195,54 @@ def test_another_training_in_the_same_folder_is_refused(type_command, fail_comma
     )
     write_derived(tmp_path / "found" / "derived.json", "is", "tiny", RANKED[::-1])
     assert "--derive: logs/derive_found was started with" in fail_command(command)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b'{"options": "derive"}', b'{"options": []}', b"[" * 100000, None]
+)
+def test_a_folder_that_holds_something_else_is_no_study(fail_command, tmp_path, command, content):
+    folder = tmp_path / "logs" / "derive_found"
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").touch()
+    if content is None:
+        os.mkfifo(folder / "config.json")
+    else:
+        (folder / "config.json").write_bytes(content)
+    assert "--exp_name: logs/derive_found exists and is no study; give another name" in fail_command(command)
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_file_where_a_study_belongs_is_no_study(fail_command, tmp_path, command, is_link):
+    (tmp_path / "logs").mkdir()
+    folder = tmp_path / "logs" / "derive_found"
+    folder.symlink_to("nowhere") if is_link else folder.touch()
+    assert "--exp_name: logs/derive_found exists and is no study; give another name" in fail_command(command)
+
+
+def test_the_folder_of_a_study_is_told(type_command, tmp_path, command):
+    command = command.replace("--topk 2 --seeds 2", "--topk 1")
+    type_command(f"{command} --max_iter 1 --folder_file where")
+    assert (tmp_path / "where").read_text() == "logs/derive_found\n"
+
+
+def test_a_result_that_is_damaged_is_named_and_the_training_done_again_without_it(
+    type_command, tmp_path, command
+):
+    command = command.replace("--topk 2 --seeds 2", "--topk 1")
+    type_command(command)
+    file = tmp_path / "logs" / "derive_found" / "rank_01_seed_24" / "results.json"
+    whole = json.loads(file.read_text())
+    for content in (
+        '{"a', "[]", "{}", '{"failure": 3, "on_nan": "stop"}', '{"final": {}, "best": {}}', "[" * 100000
+    ):  # fmt: skip
+        file.write_text(content)
+        with pytest.raises(
+            UserError, match="^--load_path: .*/rank_01_seed_24/results.json is not the result"
+        ):
+            type_command(command)
+    file.unlink()
+    type_command(command)
+    assert json.loads(file.read_text())["final"]["fid"] == whole["final"]["fid"]
 
 
 def test_a_dry_run_lists_every_training(type_command, capsys, command):
@@ -249,6 +300,8 @@ def test_rows_are_ranked_by_the_last_score_and_those_without_one_come_last(tmp_p
         written = json.loads((tmp_path / "derive.json").read_text())
         assert written["winner"] == {"architecture": order[0], "folder": winner}
     lines = table_text(rows, "fid", "inception").splitlines()
-    assert lines[0].endswith("| last IS | best IS | last FID | best FID |")
+    assert lines[0] == (
+        "| rank | architecture | rank in the search | trainings | last IS | best IS | last FID | best FID |"
+    )
     assert lines[2] == "| 1 | b | 2 | 2, 1 failed | 3.00 | 9.00 | 45.00 | 45.00 |"
     assert lines[3] == "| 2 | a | 1 | 2 | 3.50 +- 2.12 | 4.00 +- 1.41 | 50.00 +- 14.14 | 45.00 +- 7.07 |"

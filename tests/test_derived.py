@@ -31,7 +31,9 @@ def test_a_rank_that_is_not_there_is_refused(tmp_path, rank):
         read_architecture(tmp_path / "derived.json", rank)
 
 
-@pytest.mark.parametrize("text", ["", "[1]", "{}", '{"architectures": 3}', '{"architectures": [{}]}'])
+@pytest.mark.parametrize("text", [
+    "", "[1]", "{}", '{"architectures": 3}', '{"architectures": [{}]}', '{"architectures": [{"architecture": {}}]}'
+])  # fmt: skip
 def test_another_file_is_refused(tmp_path, text):
     (tmp_path / "derived.json").write_text(text)
     with pytest.raises(UserError, match="--arch_file: .* is not a derived.json"):

@@ -1,12 +1,14 @@
 """--estimate: what a run will take, from a few real steps."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from running import SHORT_RUNS, only_run, read_metrics, short_run, use_tiny_net, write_pictures
 
 import models_search.estimate
 from models_search.estimate import Estimate, Work, amount, duration
+from models_search.retraining.costs import TrainingCost
 
 NAMES = list(SHORT_RUNS)
 
@@ -99,6 +101,8 @@ def test_the_counted_work_is_that_of_the_run(type_command, tmp_path, monkeypatch
         assert found["rewards", 8] == found["rewards", 16] == 2 * 3
         assert found["candidates", 8] == 3 and found["scores", 8] == found["scores", 16] == 5
         assert found["statistics", 8] == 20
+    if name == "train_derived":  # once for all trainings
+        assert found["statistics", 16] == found["reading images", 16] == 1
 
 
 @pytest.mark.parametrize("name", ["search", "train_derived"])
@@ -130,6 +134,28 @@ def test_the_trials_of_an_asha_search_are_reckoned_by_its_rule(monkeypatch, type
     # 5 steps a pass, in whole iterations of 2; of 9 trials 4 go on to the second of three rungs, 2 to the third.
     assert found["training", 16] == 9 * 6 + 4 * (10 - 6) + 2 * (16 - 10)
     assert found["scores", 16] == 9 + 4 + 2
+    assert found["statistics", 16] == found["reading images", 16] == 1
+
+
+def test_the_trials_of_an_asha_search_are_as_many_as_its_budget_allows(
+    monkeypatch, type_command, capsys, command
+):
+    cost = TrainingCost(read=0, statistics=0, step=1.0, score=2.0, checkpoint_bytes=10)
+    monkeypatch.setattr("models_search.asha.costs.measure_training", lambda *arguments: cost)
+    words = command("asha").replace("--max_trials 5", "--budget_hours 0.1")
+    found = units(monkeypatch, type_command, capsys, words)
+    # 6 steps and a score, for one in two 4 more, for one in four 6 more: 13 seconds. 360 seconds are 28 trials.
+    assert found["training", 16] == 28 * 6 + 14 * 4 + 7 * 6
+    assert found["scores", 16] == 28 + 14 + 7
+
+
+def test_statistics_take_as_long_as_all_images_for_each_feature_network(
+    monkeypatch, type_command, capsys, command
+):
+    cost = SimpleNamespace(real_image=2.0, of=lambda *arguments: 7.0)
+    monkeypatch.setattr("models_search.retraining.costs.scoring_cost", lambda *arguments: cost)
+    phases = estimate(type_command, capsys, command("train_derived"))["estimate"]["seconds_per_phase"]
+    assert phases["statistics"] == 20 * 2.0 and phases["scores"] % 7 == 0
 
 
 def test_an_estimate_goes_on_with_no_interrupted_run(type_command, tmp_path, capsys, command):

@@ -1,18 +1,24 @@
 """Statistics of real images: computed once, cached, written, read from other people's files."""
 
+import dataclasses
 import io
 import os
 from pathlib import Path
 import sys
 import zipfile
+from types import SimpleNamespace
 
 import imageio.v3 as imageio
 import numpy as np
 import pytest
 import torch
 
+from running import TinyNet
+
 import utils.metrics.real_statistics
+from models_search.retraining.materials import read_materials
 from utils.cli import UserError, run_script, warn
+from utils.data.load import load_images
 from utils.fid_stats import main
 from utils.metrics.generator import load_real_statistics
 from utils.metrics.real_statistics import RealStatistics, load_fid_stat, real_statistics, save_statistics
@@ -178,6 +184,22 @@ def test_statistics_of_what_is_not_asked_for_are_refused(tmp_path, name, words):
     message = f"made with the {words} {own[name]}, the images are scored with {other}; make a file with the same {words}"
     with pytest.raises(UserError, match=message):
         load_fid_stat(tmp_path / "stat.npz", 6, "counting", **own | {name: other})
+
+
+@pytest.mark.parametrize(
+    "name, other", [("data", "MNIST"), ("split", "test"), ("resolution", 16), (None, None)]
+)
+def test_a_training_refuses_statistics_of_other_images_than_it_learns_from(tmp_path, name, other):
+    digits, net = load_images("digits"), TinyNet()
+    statistics = real_statistics(digits.resized(8, num_workers=0), net, cache_dir=tmp_path / "cache")
+    path, data = tmp_path / "stat.npz", SimpleNamespace(dataset="digits", img_size=8, num_workers=0)
+    save_statistics(dataclasses.replace(statistics, **({name: other} if name else {})), path)
+    if name:
+        with pytest.raises(UserError, match=f"--fid_stat: .* was made with the .* {other}, the images are"):
+            read_materials([net], digits, data, path, torch.device("cpu"))
+    else:
+        (real,) = read_materials([net], digits, data, path, torch.device("cpu")).reals
+        assert np.array_equal(real.mu, statistics.mu)
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])

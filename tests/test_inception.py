@@ -104,6 +104,14 @@ def test_constants_keep_every_bit_in_both_ways_of_storing_them(graph_bytes):
     assert torch.equal(changed["fc.weight"], original["fc.weight"])
 
 
+def test_the_digest_is_of_names_and_values():
+    digest = inception_files.tensors_digest
+    here = digest({"fc.weight": torch.ones(2), "fc.bias": torch.zeros(2)})
+    assert here == digest({"fc.bias": torch.zeros(2), "fc.weight": torch.ones(2)})
+    assert here != digest({"fc.weight": torch.ones(2), "fb.bias": torch.zeros(2)})
+    assert here != digest({"fc.weight": torch.ones(2), "fc.bias": torch.tensor([0.0, 1e-45])})
+
+
 def test_pth_safetensors_and_tgz_give_the_features_of_the_graph_they_came_from_bit_for_bit(files, net):
     images = varied_images(2, 32, 32, seed=0)
     features, logits = net(images)

@@ -93,13 +93,23 @@ def test_every_format_of_a_label_file_is_read(tmp_path, name):
         ("a.json", b'[[3, "cat"]]'), ("a.json", b"[" * 100000), ("a.json", b'{"labels": null}'),
         ("a.csv", b""), ("a.csv", b"file,label\n"), ("a.csv", b"a.png\n"), ("a.csv", b"a.png,1,2\n"),
         ("a.csv", b"\xff\xfe\x00"), ("a.csv", b'a.png,"cat\n'), ("a.csv", b"a.png,cat\na.png,dog\n"),
-        ("a.csv", b"a.png,\nb.png,-1\n"),
+        ("a.csv", b"a.png,\nb.png,-1\n"), ("a.json", b'{"a.png": "cat", "b.png": 1, "a.png": "dog"}'),
+        ("a.json", b'{"a.png": "c\\nat"}'), ("a.json", b'{"a.png": "\\ud800"}'), ("a.csv", b"a.png,\x1b[31mcat\n"),
     ],
 )  # fmt: skip
 def test_a_file_that_lists_no_labels_is_refused_in_one_line(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match="^--labels: .*give a CSV file of lines FILE,LABEL or a JSON object"):
         read_label_file(tmp_path / name)
+
+
+def test_a_file_that_no_memory_holds_is_refused_unread(tmp_path):
+    with open(tmp_path / "labels.csv", "wb") as file:
+        file.truncate(2**38)  # of a sparse file, which takes no room on the disk
+    with pytest.raises(
+        UserError, match="^--labels: .* has 274,877,906,944 bytes, more than 268,435,456; give"
+    ):
+        read_label_file(tmp_path / "labels.csv")
 
 
 @pytest.mark.parametrize("is_zip", [False, True])

@@ -167,6 +167,9 @@ def test_a_mistake_is_one_line_before_anything_is_trained(tmp_path, study, searc
         ([searched, "--architectures", "9999999"], "--architectures: 2 cells make 2592 architectures"),
         ([searched, "--architectures", "4"], "--architectures: must be at least 5"),
         ([searched, "--epochs", "0"], "--epochs: must be at least 1"),
+        ([searched, "--epochs", "2147483647"], "--epochs: must be at most 1000000"),
+        ([searched, "--fid_stat", "nowhere.npz"], "--fid_stat: no file nowhere.npz"),
+        ([searched, "--estimate"], "--estimate: without effect in this script"),
         ([searched, "--max_iter=5"], "--max_iter: without effect in this script"),
         ([searched, "--img_size", "32"], "--img_size"),
     ):
@@ -175,6 +178,25 @@ def test_a_mistake_is_one_line_before_anything_is_trained(tmp_path, study, searc
         line = capsys.readouterr().err
         assert ending.value.code == 2 and expected in line and line.count("\n") == 1, line
     assert [path.name for path in (tmp_path / "logs").iterdir()] == [searched.name]
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"hours": "1"}', "[" * 100000, "{"])
+def test_a_search_whose_results_are_damaged_is_refused(study, searched, content):
+    (searched / "results.json").write_text(content)
+    with pytest.raises(UserError, match="^RUN: .* is not the folder of a finished search"):
+        study(searched, *SMALL)
+
+
+@pytest.mark.parametrize("content", ["[]", '{"1 0 1 1": {}}', '{"1 0 1 1": 3}', "{"])
+def test_scores_that_are_damaged_are_named(tmp_path, study, searched, content):
+    folder = tmp_path / "logs" / f"proxy_correlation_{searched.name}"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"options": {}}')
+    (folder / "proxies.json").write_text(content)
+    with pytest.raises(
+        UserError, match="^--exp_name: .*proxies.json holds no scores of architectures; remove it"
+    ):
+        study(searched, *SMALL)
 
 
 def test_a_search_whose_gan_was_reset_at_its_end_is_refused(monkeypatch, tmp_path, study, finished):

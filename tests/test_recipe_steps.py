@@ -19,7 +19,7 @@ from utils.training.gan import new_gan
 from utils.training.inputs import Batch
 from utils.training.loop import train_steps
 from utils.training.losses import LOSSES
-from utils.training.recipe import LatentConsistency, StepRecipe, recipe_schedule
+from utils.training.recipe import PLAIN, LatentConsistency, StepRecipe, recipe_schedule
 
 AUGMENT = DiffAugment(("color", "translation"))
 SOURCE = (1, "recipe", 7)
@@ -222,6 +222,12 @@ def test_a_batch_in_parts_is_the_whole_batch_to_rounding(in_float64, fast, loss,
 
 
 # Random numbers
+
+
+def test_the_plain_recipe_is_that_of_the_default_options_and_adds_nothing():
+    default = recipe_schedule(RecipeOptions(), training_options(), 7, steps_per_epoch=10)(3)
+    assert PLAIN.key == default.key
+    assert PLAIN == StepRecipe(r1=0.0, r2=0.0, augment=None, bcr=0.0, zcr=None, best=None, parts=1, source=())
 
 
 def test_random_numbers_depend_on_seed_purpose_step_and_network_alone():

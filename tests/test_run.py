@@ -182,15 +182,31 @@ def test_tensorboard_has_the_command_and_the_hyperparameters_and_knows_the_end(t
     run = Run.create(tmp_path, "run", options)
     values = values_of(run)
     (command,) = values["command/text_summary"][1].tensor.string_val
-    assert command == rb"python search.py --data_path 'two words' 'latin-\udce9'"
+    assert command == rb"` python search.py --data_path 'two words' 'latin-\udce9' `"  # code: no * is lost
     content = values["_hparams_/session_start_info"][1].metadata.plugin_data.content
     shown = HParamsPluginData.FromString(content).session_start_info.hparams
     assert shown.keys() == {"n_critic", "compile", "loss", "grow_steps"}
     assert shown["n_critic"].number_value == 5 and shown["compile"].bool_value is False
-    assert shown["loss"].string_value == "hinge" and shown["grow_steps"].string_value == "(3, 9)"
+    assert shown["loss"].string_value == "hinge" and shown["grow_steps"].string_value == "3 9"
     assert "_hparams_/session_end_info" not in values
     run.finish({})
     assert "_hparams_/session_end_info" in values_of(run)
+
+
+def test_tensorboard_shows_backticks_of_a_command_within_more_of_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["search.py", "a``b`"])
+    command = values_of(Run.create(tmp_path, "run", {}))["command/text_summary"][1]
+    assert command.tensor.string_val == [b"``` python search.py 'a``b`' ```"]
+
+
+def test_a_run_that_goes_on_within_a_second_keeps_what_tensorboard_has(tmp_path, monkeypatch):
+    monkeypatch.setattr("tensorboardX.event_file_writer.time.time", lambda: 1.7e9)
+    for value in (1.0, 2.0, 3.0):
+        run, _ = Run.at(tmp_path / "run", {})
+        run.record(int(value), {f"loss_{value}": value}, "train")
+        run.close()
+    tags = {tag for tag in values_of(run) if tag.startswith("train/")}
+    assert tags == {"train/loss_1.0", "train/loss_2.0", "train/loss_3.0"}
 
 
 def test_a_run_going_on_loses_nothing_from_before_its_checkpoint_in_tensorboard_or_metrics(tmp_path):

@@ -1,13 +1,17 @@
 """Scripts that torchrun starts as several processes: one speaks and writes, all end together, and go on."""
 
+import itertools
 import json
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from running import (
     assert_equal_states,
     load_script,
@@ -21,10 +25,71 @@ from several import new_store, run_together, start_together, type_together
 
 import utils.distributed
 import utils.metrics.generator
+import utils.run.follower
 import utils.run.together
-from utils.cli import run_script
+from utils.cli import process_count, run_script
 from utils.run.checkpoint import load_checkpoint
-from utils.run.together import together
+from utils.run.folder import Run
+from utils.run.follower import Follower
+from utils.run.together import end_where_stuck, together
+
+
+@pytest.mark.parametrize("name, text", [("WORLD_SIZE", "two"), ("WORLD_SIZE", "-2"), ("WORLD_SIZE", "0"),
+    ("RANK", "2"), ("RANK", ""), ("MASTER_PORT", "x"), ("MASTER_PORT", "99999")])  # fmt: skip
+def test_an_environment_that_torchrun_has_not_made_is_refused(monkeypatch, capsys, name, text):
+    made = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    for each, value in (made | {name: text}).items():
+        monkeypatch.setenv(each, value)
+    with pytest.raises(SystemExit) as ending:
+        process_count()
+    assert ending.value.code == 2
+    assert f"error: torchrun: {name} in the environment is '{text}', not one of" in capsys.readouterr().err
+    monkeypatch.setenv(name, made[name])
+    assert process_count() == 2
+
+
+def test_the_line_of_a_process_that_lost_another_has_reason_and_cure():
+    with pytest.raises(utils.distributed.Lost) as lost, utils.distributed._losses_reported():
+        raise RuntimeError("connection closed\nby peer")
+    assert str(lost.value) == (
+        "another of the 1 processes has ended or is out of reach; type the command again to go on "
+        "(connection closed)"
+    )
+
+
+def test_a_process_that_follows_ends_when_the_first_one_does(monkeypatch):
+    asked = []
+    monkeypatch.setattr(utils.run.follower, "highest", lambda value: asked.append(value) or True)
+    follower = Follower("logs/run", {})
+    assert not follower.is_past(float("inf")) and not asked
+    assert follower.is_past(1e9) is True and asked == [False]  # its own time does not count
+
+
+def test_a_process_that_follows_names_the_files_of_the_first_one(tmp_path):
+    run = Run.create(tmp_path, "run", {})
+    follower = Follower(run.folder, {})
+    images = torch.zeros(10, 3, 8, 8)
+    assert follower.grid("a", images, 1) == run.grid("a", images, 1) and follower.samples == run.samples
+
+
+def test_a_process_is_stuck_only_where_its_main_thread_stays(monkeypatch):
+    ended, places = [], [SimpleNamespace(f_lasti=5), SimpleNamespace(f_lasti=5)]
+    shown = itertools.cycle(places)
+    main_thread = threading.main_thread().ident
+    monkeypatch.setattr(utils.run.together, "STUCK", 0.2)
+    monkeypatch.setattr(sys, "_current_frames", lambda: {main_thread: next(shown)})
+    monkeypatch.setattr(os, "_exit", ended.append)
+    monkeypatch.setattr(signal, "set_wakeup_fd", lambda writing, **options: os.write(writing, b"!"))
+    end_where_stuck(lambda line, code: (line, code))
+    time.sleep(0.6)
+    assert not ended  # in two frames in turn, at the same instruction of each
+    shown = itertools.repeat(places[0])
+    for _ in range(100):
+        time.sleep(0.05)
+        if ended:
+            break
+    ((line, code),) = ended
+    assert "another of the processes hangs" in line and code == 1
 
 
 @pytest.fixture(scope="module")

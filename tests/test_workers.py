@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import time
+from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
@@ -18,7 +20,8 @@ from utils.cli import UserError
 from utils.run.checkpoint import load_checkpoint
 from utils.run.crew import Crew
 from utils.run.save_point import SavePoint, StopRequested
-from utils.run.workers import check_workers, workers
+from utils.run.local_engine import LocalEngine
+from utils.run.workers import check_workers, one_thread_on_cpu, workers
 
 
 def choice(count=2, engine="local", gpus=None):
@@ -44,6 +47,24 @@ def test_tasks_follow_from_results_in_processes_with_the_one_thread_they_are_giv
         assert sorted(results) == [(1, 2), (2, 3), (3, 4), (5, 6)]
         assert results.index((1, 2)) < results.index((2, 3)) < results.index((3, 4))
     assert [sum(words in line for line in lines) for words in ("begins on cpu", "ended on cpu")] == [4, 4]
+
+
+@pytest.mark.parametrize("device, threads", [("cpu", 1), ("cuda", 2)])
+def test_a_task_on_the_cpu_has_one_thread_and_leaves_as_many_as_there_were(device, threads):
+    torch.set_num_threads(2)
+    try:
+        with one_thread_on_cpu(torch.device(device)):
+            assert torch.get_num_threads() == threads
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_the_first_result_is_not_kept_waiting_for_the_others():
+    ended, started = Future(), time.monotonic()
+    ended.set_result(1)
+    assert LocalEngine([]).wait([Future(), ended], seconds=20) == [ended]
+    assert time.monotonic() - started < 10
 
 
 def test_a_dead_worker_costs_only_its_task_another_attempt_and_the_third_death_fails_it(tmp_path):

@@ -17,6 +17,7 @@ from utils import console
 
 
 LONGEST_LINE = 2000  # characters of a message
+MOST_PROCESSES = 2**20  # of torchrun
 
 
 class Ending(Exception):
@@ -101,9 +102,25 @@ def _expand_home(text):
 
 
 def process_count():
-    """How many processes torchrun has started for this call, this one included."""
+    """How many processes torchrun has started for this call, this one included.
+
+    An environment that it has not made ends the program with one line.
+    """
     names = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
-    return int(os.environ["WORLD_SIZE"]) if names <= os.environ.keys() else 1
+    count = _from_torchrun("WORLD_SIZE", 1, MOST_PROCESSES) if names <= os.environ.keys() else 1
+    if count > 1:
+        _from_torchrun("RANK", 0, count - 1)
+        _from_torchrun("MASTER_PORT", 1, 2**16 - 1)
+    return count
+
+
+def _from_torchrun(name, least, most):
+    """The whole number that an environment variable holds."""
+    text = os.environ[name]
+    if not re.fullmatch("[0-9]{1,9}", text) or not least <= int(text) <= most:
+        problem = f"{name} in the environment is {ascii(text)}, not one of {least} to {most}"
+        sys.exit(_report("error", f"torchrun: {problem}; start the script by it", UserError.exit_code))
+    return int(text)
 
 
 def answer_first(parse):

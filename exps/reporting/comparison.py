@@ -1,6 +1,6 @@
 """Runs side by side: what a plan holds, its runs one after the other, and the figures of its table."""
 
-import json
+import contextlib
 import shlex
 import subprocess
 import sys
@@ -8,10 +8,14 @@ from pathlib import Path
 
 from scipy import stats
 
+import cfg
 from models_search.retraining.table import mean_and_spread
 from utils.cli import UserError
+from utils.run.files import read_json
 
 ROOT = Path(__file__).resolve().parents[2]
+# Options that a comparison sets itself, or that would make no run.
+WITHOUT_EFFECT = ("dry_run", "estimate", "exp_name", "folder_file", "load_path", "resume")
 
 
 def read_plan(path, texts, variants):
@@ -19,10 +23,7 @@ def read_plan(path, texts, variants):
 
     texts: the names of its parts that are options. variants: that of its {name: options}. It also has seeds.
     """
-    try:
-        plan = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"PLAN.json: {path} cannot be read ({error}); see exps/comparisons/") from None
+    plan = read_json(path, "PLAN.json", "see exps/comparisons/")
     parts = (*texts, variants, "seeds")
     if not isinstance(plan, dict) or set(plan) != set(parts):
         problem = f"must hold {', '.join(parts)} and nothing else"
@@ -32,17 +33,46 @@ def read_plan(path, texts, variants):
     is_right = is_right and isinstance(named, dict) and bool(named)
     is_right = is_right and all(isinstance(options, str) for options in named.values())
     is_right = is_right and isinstance(seeds, list) and bool(seeds)
-    if not is_right or not all(type(seed) is int for seed in seeds):
-        cure = f"options are texts, {variants} {{name: options}}, seeds whole numbers"
+    if not is_right or not all(type(seed) is int for seed in seeds) or len(set(seeds)) < len(seeds):
+        cure = f"options are texts, {variants} {{name: options}}, seeds whole numbers, each once"
         raise UserError(f"PLAN.json: {path} is no plan; {cure}")
+    for text in (*(plan[name] for name in texts), *named.values()):
+        try:
+            shlex.split(text)
+        except ValueError as error:
+            raise UserError(f"PLAN.json: {path}: {text} are no words ({error}); mend the quotes") from None
     return plan
 
 
+def check_options(script, words, seed, also=()):
+    """The Options of a call. A mistake in them ends the comparison with one line, before anything is begun.
+
+    also: names of further options that the comparison sets itself. Raises UserError for a typed one.
+    """
+    options = cfg.parse(script, words)
+    for name in (*WITHOUT_EFFECT, *also):
+        if name in options.typed:
+            raise UserError(f"--{name}: without effect in a comparison; leave it out")
+    if options.run.random_seed != seed:
+        raise UserError("--random_seed: the plan's seeds set it; leave it out")
+    return options
+
+
+@contextlib.contextmanager
 def new_folder(plan_file):
-    """The folder of a comparison, below the working directory."""
+    """The folder of a comparison, below the working directory. If an error leaves it empty, it goes."""
     folder = Path("logs") / f"compare_{Path(plan_file).stem}"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        cure = "run in a folder you may write to"
+        raise UserError(f"PLAN.json: cannot write {folder} ({error.strerror}); {cure}") from None
+    try:
+        yield folder
+    finally:
+        with contextlib.suppress(OSError):  # it holds something
+            folder.rmdir()
+            folder.parent.rmdir()
 
 
 def finished_run(script, words, folder_file):
@@ -58,6 +88,8 @@ def finished_run(script, words, folder_file):
     command = [sys.executable, str(ROOT / script), *words, *name]
     print("python", shlex.join([script, *command[2:]]), flush=True)
     code = subprocess.run(command).returncode
+    if code == UserError.exit_code:
+        sys.exit(code)  # its line names the mistake
     if code:
         raise UserError(f"PLAN.json: {script} ended with exit code {code}; its lines stand above")
     return Path(folder_file.read_text(encoding="utf-8").strip())
@@ -65,7 +97,7 @@ def finished_run(script, words, folder_file):
 
 def results(run):
     """results.json of a run."""
-    return json.loads((run / "results.json").read_text(encoding="utf-8"))
+    return read_json(run / "results.json", "PLAN.json", "remove this run")
 
 
 def score_cells(rows):

@@ -31,14 +31,23 @@ def find_materials(plan, device):
     return feature_nets, image_set
 
 
+def check_statistics(plan, feature_nets):
+    """Raise UserError unless the file of --fid_stat, if one is named, is of the images to learn from."""
+    if plan.fid_stat:
+        _real_statistics(feature_nets, None, plan.data, plan.fid_stat)
+
+
 def read_materials(feature_nets, image_set, data, fid_stat, device):
     """The Materials: reads all images and computes their statistics, which can take minutes."""
     images = image_set.resized(data.img_size, device, num_workers=data.num_workers)
-    reals = load_real_statistics(
+    return Materials(feature_nets, images, _real_statistics(feature_nets, images, data, fid_stat))
+
+
+def _real_statistics(feature_nets, images, data, fid_stat):
+    return load_real_statistics(
         feature_nets, images, fid_stat=fid_stat, data=DATASETS[data.dataset], split="train",
         resolution=data.img_size,
     )  # fmt: skip
-    return Materials(feature_nets, images, reals)
 
 
 @lru_cache(maxsize=1)

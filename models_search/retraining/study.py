@@ -1,11 +1,13 @@
 """The folder of several trainings that belong together, which the same command finds again."""
 
 import json
+import os
 from pathlib import Path
 
 from utils.cli import UserError
-from utils.run.files import write_text
+from utils.run.files import read_json, write_text
 from utils.run.folder import Run
+from utils.run.schema import Least, refuse_other_parts
 
 
 def name_after(path):
@@ -31,12 +33,15 @@ def open_study(run_options, name, values, free, device):
 
 def refuse_other_study(folder, values, free):
     """Raise UserError if the folder holds a study with other options, or is something else."""
-    if not any(path.is_file() for path in folder.rglob("*")):
+    holds_nothing = folder.is_dir() and not any(path.is_file() for path in folder.rglob("*"))
+    if holds_nothing or not os.path.lexists(folder):
         return
     try:
-        started = json.loads((folder / "config.json").read_text(encoding="utf-8"))["options"]
-    except (OSError, ValueError, KeyError):
+        saved = read_json(folder / "config.json", "--exp_name", "give another name")
+        refuse_other_parts(saved, Least(options=dict), "--exp_name")
+    except UserError:
         raise UserError(f"--exp_name: {folder} exists and is no study; give another name") from None
+    started = saved["options"]
     for option, value in json.loads(json.dumps(values, default=str)).items():
         if option not in free and option in started and started[option] != value:
             problem = f"{folder} was started with {started[option]}, not {value}"

@@ -4,7 +4,6 @@ The result depends only on the task, so any process can do it. A task that has a
 """
 
 import contextlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,15 +14,19 @@ from models_search.retraining.plan import TrainingPlan
 from models_search.retraining.training import Scorer, new_state, train_generator, training_results
 from utils.cli import UserError
 from utils.metrics.evaluate import NonFiniteImages
-from utils.run.files import write_json
+from utils.run.files import read_json, write_json
 from utils.run.folder import Run
 from utils.run.save_point import OutOfTime, SavePoint
+from utils.run.schema import Least, refuse_other_parts
 from utils.run.workers import one_thread_on_cpu
 from utils.training.inputs import StepInputs
 from utils.training.loop import Diverged
 
 # A killed process's lock is free at once. On NFS that of a lost machine is free when its time is up.
 SECONDS_FOR_THE_LOCK = 120
+SCORES = Least(iteration=int, is_mean=float, fid=float)
+FAILURE = Least(failure=str, on_nan=str)
+RESULT = Least(final=SCORES, best=SCORES, history=list, seconds=float)
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,19 @@ class TrainingTask:
     def result(self):
         """The result, if there is one: see `train_task`.
 
-        A failure is none if --on_nan rollback now allows another attempt.
+        A failure is none if --on_nan rollback now allows another attempt. Raises UserError if the file is
+        something else.
         """
         file = self.folder / self.result_name
-        result = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-        if result and "failure" in result and result["on_nan"] != self.plan.training.on_nan:
+        if not file.is_file():
+            return None
+        try:
+            result = read_json(file, "--load_path", "")
+            refuse_other_parts(result, (FAILURE, RESULT), "--load_path")
+        except UserError:
+            cure = "remove it, and the training is done again"
+            raise UserError(f"--load_path: {file} is not the result of a training; {cure}") from None
+        if "failure" in result and result["on_nan"] != self.plan.training.on_nan:
             return None
         return result
 

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from utils.cli import UserError, naming
-from utils.run.files import open_regular
+from utils.run.files import read_regular
 from utils.run.schema import COUNT, Each, refuse_other_parts
 
 NO_LABEL = -1
+MOST_BYTES = 2**28  # of a file of labels: those of several million images
 MOST_ROWS = 20  # of a grid
 MOST_LISTED = 100  # classes in a line of the log
 FORMATS = "give a CSV file of lines FILE,LABEL or a JSON object {FILE: LABEL}"
@@ -133,8 +134,7 @@ def read_label_file(path):
     lines FILE,LABEL, with or without a header. A label is a name or a number; null, -1 or an empty one is
     none. Raises UserError (--labels).
     """
-    with open_regular(path, "--labels", FORMATS) as file:
-        content = file.read()
+    content = read_regular(path, "--labels", FORMATS, MOST_BYTES)
     try:
         text = content.decode("utf-8-sig")
         is_json = str(path).lower().endswith(".json") or text.lstrip()[:1] in ("{", "[")
@@ -152,7 +152,7 @@ def read_label_file(path):
 
 
 def _json_pairs(text):
-    content = json.loads(text)
+    content = json.loads(text, object_pairs_hook=_once)
     if isinstance(content, dict) and list(content) == ["labels"] and not isinstance(content["labels"], str):
         content = content["labels"] or []
     pairs = list(content.items()) if isinstance(content, dict) else content
@@ -161,6 +161,15 @@ def _json_pairs(text):
     if any(len(each) != 2 for each in pairs):
         raise ValueError("a pair has not two parts")
     return pairs
+
+
+def _once(pairs):
+    """An object of JSON as a dict. Python would keep the last of several values of a name."""
+    found = dict(pairs)
+    for name, value in pairs:
+        if found[name] != value:
+            raise ValueError(f"{name} is there twice, as {value} and as {found[name]}")
+    return found
 
 
 def _csv_pairs(text):
@@ -182,6 +191,8 @@ def _class_name(label):
     if isinstance(label, bool) or not isinstance(label, (str, int, type(None))):
         raise ValueError(f"{ascii(label)[:80]} is no label")
     name = "" if label is None else str(label).strip()
+    if not name.isprintable():
+        raise ValueError(f"the label {ascii(name)[:80]} cannot be shown")
     return None if name in ("", "-1") else name
 
 

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from utils.cli import UserError
-from utils.run.files import open_regular
+from utils.run.files import read_regular
 
 
 def read_config(path, option="--config"):
@@ -17,8 +17,7 @@ def read_config(path, option="--config"):
     path = Path(path)
     path = path / "config.json" if os.path.isdir(path) else path  # Path.is_dir raises OSError for a long name
     cure = "give the config.json of a run"
-    with open_regular(path, option, cure) as file:
-        content = file.read()
+    content = read_regular(path, option, cure)
     try:
         options = json.loads(content)["options"]
         return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}

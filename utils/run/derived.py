@@ -9,9 +9,7 @@ import os
 from pathlib import Path
 
 from utils.cli import UserError
-from utils.run.files import open_regular, write_json
-
-MOST_BYTES = 2**26
+from utils.run.files import read_regular, write_json
 
 
 def write_derived(path, reward, feature_net, ranked):
@@ -46,10 +44,11 @@ def read_derived(path, option="--arch_file"):
     """
     path = derived_file(path, option)
     try:
-        with open_regular(path, option, "give the derived.json that a search wrote") as file:
-            content = file.read(MOST_BYTES)
+        content = read_regular(path, option, "give the derived.json that a search wrote")
         # Of bytes json finds out the encoding: any UTF, with or without a byte order mark.
         entries = json.loads(content)["architectures"]
+        if any(isinstance(entry["architecture"], dict) for entry in entries):
+            raise TypeError  # its text would have a colon, as those of a growth
         entries = [{**entry, "architecture": str(entry["architecture"])} for entry in entries]
     except (ValueError, KeyError, TypeError, RecursionError):
         problem = f"{path} is not a derived.json"

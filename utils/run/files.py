@@ -10,6 +10,8 @@ from pathlib import Path
 
 from utils.cli import UserError
 
+MOST_BYTES = 2**26  # of a file that is read as a whole
+
 
 def open_regular(path, option, cure):
     """A file of the user's, opened for reading bytes.
@@ -29,6 +31,24 @@ def open_regular(path, option, cure):
         os.close(descriptor)
         raise UserError(f"{option}: {path} is not a regular file; {cure}")
     return open(descriptor, "rb")
+
+
+def read_regular(path, option, cure, most=MOST_BYTES):
+    """The bytes of a file of the user's, see `open_regular`. Raises UserError for one of more than `most`."""
+    with open_regular(path, option, cure) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise UserError(f"{option}: {path} has {size:,} bytes, more than {most:,}; {cure}")
+        return file.read()
+
+
+def read_json(path, option, cure):
+    """What a JSON file of the user's holds. Raises UserError (`option`) if it is none, or cannot be read."""
+    content = read_regular(path, option, cure)
+    try:
+        return json.loads(content)  # of bytes: any UTF, with or without a byte order mark
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{option}: {path} is no JSON ({error}); {cure}") from None
 
 
 def write_atomically(path, write, keep_as=None):

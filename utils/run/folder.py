@@ -13,7 +13,6 @@ import fcntl
 import json
 import math
 import os
-import shlex
 import shutil
 import sys
 import time
@@ -35,6 +34,7 @@ from utils.run.files import write_json, write_text
 from utils.run.follower import Follower
 from utils.run.machine import environment
 from utils.run.schema import COUNT, Least, refuse_other_parts
+from utils.run.shown import shown_command, shown_options
 from utils.run.together import refuse_other_options
 
 POSITION = Least(  # what Run.save adds; what it did not always add comes as None
@@ -140,8 +140,10 @@ class Run:
         # Not SummaryWriter: its thread dies if the disk is full, and the program then waits for it for ever.
         # No session-start event either: at this event TensorBoard drops all figures at later steps, but each
         # tag counts its own steps.
+        # The file's name is the second. One that goes on within the same would replace it.
+        number = len(list(self.logs.glob("events.*")))
         with naming(self.logs / "events"):
-            self._tensorboard = EventsWriter(str(self.logs / "events"))
+            self._tensorboard = EventsWriter(str(self.logs / "events"), f".{number}" if number else "")
 
     def _lock_folder(self, patience=0):
         """Lock the folder, or raise UserError if another process does not give it up in so many seconds."""
@@ -231,13 +233,8 @@ class Run:
 
     def _show_options(self, step=0):
         """Show the command and the options in TensorBoard, under Text and HParams."""
-        values = {
-            name: value if isinstance(value, (bool, int, float)) else _to_utf8(value)
-            for name, value in self.options.items()
-            if value is not None
-        }
-        _, start, _ = summary.hparams(values, {})
-        command = summary.text("command", _to_utf8(shlex.join(["python", *sys.argv])))
+        _, start, _ = summary.hparams(shown_options(self.options), {})
+        command = summary.text("command", shown_command(["python", *sys.argv]))
         self._show(step, command, start)
 
     def _show(self, step, *summaries):
@@ -269,11 +266,6 @@ class Run:
         """Close the log and unlock the folder."""
         self._tensorboard.close()
         self._lock.close()
-
-
-def _to_utf8(value):
-    """A value as text. Of a name that is no UTF-8, the odd bytes become escapes."""
-    return str(value).encode(errors="backslashreplace").decode()
 
 
 def find_run(path):

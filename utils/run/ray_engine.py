@@ -66,11 +66,12 @@ def _ask(address):
     if host:
         try:
             socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_ANSWER).close()
-        except OSError:
+        except (OSError, UnicodeError):  # the second for a name that no host can have
             return None
     command = [sys.executable, "-c", QUESTION, address]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
-    with subprocess.Popen(command, env={**os.environ, **_settings()}, text=True, **pipes) as process:
+    # Without a buffer: it would take the answer with the first line, if both lie there, and lose it.
+    with subprocess.Popen(command, env={**os.environ, **_settings()}, bufsize=0, **pipes) as process:
         process.stdout.readline()  # how long the import takes says nothing about the cluster
         try:
             answer, _ = process.communicate(timeout=SECONDS_TO_ANSWER)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from utils.cli import UserError
 from utils.progress import say
-from utils.run.files import open_regular
+from utils.run.files import read_regular
 
 
 def find_interrupted(root, exp_name, options, free, later=()):
@@ -33,8 +33,8 @@ def _without(options, free):
 def _read_options(path, free, later):
     """The options of a run's config.json, but for the free ones; None if there are none to read."""
     try:
-        with open_regular(path, "--resume", "leave it out") as file:
-            return _without(dict(later) | json.loads(file.read().decode())["options"], free)
+        content = read_regular(path, "--resume", "leave it out")
+        return _without(dict(later) | json.loads(content)["options"], free)
     except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 

@@ -310,7 +310,8 @@ def export(loaded, options, scores, run):
     # The loaded one may be in a fast form by now.
     generator = load_generator(loaded.file, options.test.checkpoint, loaded.architecture).generator
     save_safetensors(generator, path, classes=loaded.classes, header=header, half=options.test.half)
-    picture = save_strip(load_generator(path).generator, path.with_suffix(".png"))
+    written = load_generator(path)
+    picture = save_strip(written.generator, path.with_suffix(".png"), written.classes)
     size, digest = path.stat().st_size / 1e6, hashlib.sha256(path.read_bytes()).hexdigest()
     run.log(f"wrote {path} ({size:.2f} MB, sha256 {digest}) and {picture}")
 

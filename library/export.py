@@ -45,12 +45,13 @@ def fits_half(generator):
     return all(tensor.half().isfinite().all() for tensor in generator.state_dict().values())
 
 
-def save_strip(generator, path):
+def save_strip(generator, path, classes=None):
     """Write the first 8 images of seed 1 side by side as a PNG, and return its path.
 
-    By them one sees on another machine whether a file makes what it made here.
+    By them one sees on another machine whether a file makes what it made here. classes: as for `sample`.
     """
-    return save_picture(sample(generator, 8, 1, 8).permute(2, 0, 3, 1).flatten(1, 2).numpy(), path)
+    images = sample(generator, 8, 1, 8, classes)
+    return save_picture(images.permute(2, 0, 3, 1).flatten(1, 2).numpy(), path)
 
 
 def save_program(generator, path):

@@ -124,6 +124,14 @@ def test_one_class_is_drawn_by_name_or_number_with_a_list_of_what_was_drawn(type
     assert list((tmp_path / "logs_eval").glob("*/Samples/interpolation.png"))
 
 
+def test_an_exported_conditional_generator_knows_its_classes(type_command, tmp_path, monkeypatch, trained):
+    use_tiny_net(monkeypatch)
+    type_command(f"test --load_path {trained} --num_eval_imgs 8 --is_splits 1 --export c.safetensors")
+    assert (tmp_path / "c.png").is_file()
+    type_command("test --load_path c.safetensors --save_images made --num_images 4 --class even")
+    assert set(read_label_file(tmp_path / "made" / "labels.csv").values()) == {"even"}
+
+
 def test_the_report_counts_a_conditional_generators_parameters(trained):
     sys.path.insert(0, str(ROOT / "exps"))
     from reporting.sizes import generator_sizes

@@ -39,8 +39,8 @@ def check(plan, further):
             searched = check_options("search", search_words(plan, options, seed, further), seed)
             # What a growth finds is trained with other options, and known only when it has ended.
             if searched.search.method not in ("dggan", "proggan"):
-                words = [*training_words(plan, seed, further), "--gen_model", "autogan_cifar10_a"]
-                check_options("train_derived", words, seed, also=("arch", "arch_file"))
+                words = training_words(plan, seed, further)
+                check_options("train_derived", words, seed, also=("arch", "arch_file", "gen_model"))
 
 
 def search_words(plan, options, seed, further):

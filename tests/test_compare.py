@@ -86,7 +86,8 @@ def fail_comparison(load, tmp_path, monkeypatch, capsys):
         ({"search": "--random_seed 3"}, (), "--random_seed: the plan's seeds set it"),
         ({}, ("--dry_run",), "--dry_run: without effect in a comparison"),
         ({}, ("--resume", "never"), "--resume: without effect in a comparison"),
-        ({"training": "--arch 1 0 1 1"}, (), "--arch: "),
+        ({"training": "--arch 1 0 1 1"}, (), "--arch: without effect in a comparison"),
+        ({"training": "--gen_model sngan"}, (), "--gen_model: without effect in a comparison"),
     ],
 )
 def test_an_option_that_a_script_refuses_ends_a_comparison_before_it_begins(
@@ -159,8 +160,20 @@ def test_a_run_that_has_ended_is_not_done_again_and_one_that_fails_ends_the_comp
     named = ["--exp_name", "file", "--folder_file", str(tmp_path / "file")]
     assert commands == [[sys.executable, str(ROOT / "search.py"), "--topk", "2", *named]]
     (tmp_path / "run" / "results.json").write_text("{}")
-    assert comparison.finished_run("search.py", [], tmp_path / "file") == tmp_path / "run"
+    (tmp_path / "run" / "config.json").write_text('{"options": {"topk": 2, "exp_name": "file"}}')
+    assert comparison.finished_run("search.py", ["--topk", "2"], tmp_path / "file") == tmp_path / "run"
     assert len(commands) == 1
+
+
+@pytest.mark.parametrize("words, problem", [(["--topk", "3"], "topk 2, not 3"), ([], "topk 2, not 5")])
+def test_a_run_that_has_ended_with_other_options_is_not_taken_for_this_one(
+    comparison, tmp_path, words, problem
+):
+    (tmp_path / "file").write_text(f"{tmp_path}\n")
+    (tmp_path / "results.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"options": {"topk": 2}}')
+    with pytest.raises(UserError, match=f"PLAN.json: .* has ended with --{problem}; give the file another"):
+        comparison.finished_run("search.py", words, tmp_path / "file")
 
 
 def test_differences_are_those_of_the_same_seed_with_students_interval(load):

@@ -11,6 +11,7 @@ from scipy import stats
 import cfg
 from models_search.retraining.table import mean_and_spread
 from utils.cli import UserError
+from utils.run.config import read_config
 from utils.run.files import read_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,11 +79,13 @@ def new_folder(plan_file):
 def finished_run(script, words, folder_file):
     """The folder of a run of `script`, which goes on or begins unless it has ended already.
 
-    folder_file: where its folder stands. A run that fails ends the comparison.
+    folder_file: where its folder stands. A run that fails ends the comparison. Raises UserError if one of
+    other options stands there.
     """
     if folder_file.exists():
         folder = Path(folder_file.read_text(encoding="utf-8").strip())
         if (folder / "results.json").exists():
+            refuse_other_run(folder, script, words)
             return folder
     name = ["--exp_name", folder_file.name, "--folder_file", str(folder_file)]
     command = [sys.executable, str(ROOT / script), *words, *name]
@@ -95,8 +98,18 @@ def finished_run(script, words, folder_file):
     return Path(folder_file.read_text(encoding="utf-8").strip())
 
 
+def refuse_other_run(folder, script, words):
+    """Raise UserError if a run that has ended had other options than these words give."""
+    name = Path(script).stem
+    found = cfg.SCRIPTS[name].later_defaults() | read_config(folder, "PLAN.json")
+    for option, value in cfg.parse(name, words).flat().items():
+        if option not in cfg.FREE_ON_RESUME and option in found and found[option] != value:
+            problem = f"{folder} has ended with --{option} {found[option]}, not {value}"
+            raise UserError(f"PLAN.json: {problem}; give the file another name, or remove that folder")
+
+
 def results(run):
-    """results.json of a run."""
+    """What a run came to: its results.json."""
     return read_json(run / "results.json", "PLAN.json", "remove this run")
 
 

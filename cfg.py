@@ -290,7 +290,8 @@ def generator_architecture(options, file_option="--arch_file"):
     try:
         architecture = architectures.parse(text)
     except ArchitectureError as error:
-        cure = "4 tokens describe the first cell and 5 each further one; growing networks: docs/DGGAN.md"
+        cure = "the first cell has 4 tokens and each further one 5 (after the word extended: 5 and 6)"
+        cure += "; growing networks: docs/DGGAN.md"
         raise UserError(f"{source}: {error}; {cure}") from None
     if gen_model in PUBLISHED and architecture != architectures.parse(gen_model):
         problem = f"{gen_model} is not the architecture of {source}, {architecture}"

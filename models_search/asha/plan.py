@@ -10,7 +10,7 @@ from models_search.restrictions import restricted_space
 from models_search.search_space import (
     every_cell, number_of_architectures, random_architecture, space_name,
 )  # fmt: skip
-from models_search.shared_gan.checks import number_of_cells
+from models_search.shared_gan.checks import check_cells_and_reward, number_of_cells
 from utils.cli import UserError
 from utils.data.labels import Classes
 from utils.data.load import load_classes
@@ -92,15 +92,8 @@ class Plan:
             if self.run.is_fast:
                 networks = tuple(map(fast_form, networks))
             batch, resolution = self.scoring.eval_batch_size, self.data.img_size
-            return training_memory(
-                networks,
-                self.training,
-                batch,
-                resolution,
-                widths=WIDTHS,
-                averages=1,
-                parts=self.recipe.accumulate,
-            )
+            details = {"widths": WIDTHS, "averages": 1, "parts": self.recipe.accumulate}
+            return training_memory(networks, self.training, batch, resolution, **details)
 
     def describe(self):
         """The plan as plain data, for --dry_run."""
@@ -126,10 +119,7 @@ GROUPS += ("beam", "independent", "independent_average", "asha")
 def make_plan(options):
     """The Plan of resolved options. Raises UserError if they do not fit together."""
     rungs = options.asha.rungs
-    if options.search.reward == "swd":
-        raise UserError("--reward: swd is a reward of --method dggan and proggan; use is or fid")
-    if options.cells.bottom_width == 1:
-        raise UserError("--bottom_width: 1 leaves the first cell's instance norm one value; give 2 or more")
+    check_cells_and_reward(options)
     if list(rungs) != sorted(set(rungs)):
         raise UserError(f"--rungs: {list(rungs)} must rise; give each rung more passes than the one below")
     most = options.asha.max_trials

@@ -11,14 +11,10 @@ from models_search.autogan.controller import Controller
 from models_search.restrictions import restricted_space
 from models_search.search_space import number_of_architectures
 from models_search.shared_gan.checks import (
-    CELL_BYTES,
-    check_machine,
-    check_options,
-    number_of_cells,
-    refuse_many_cells,
+    CELL_BYTES, check_machine, check_options, number_of_cells, refuse_many_cells,
 )  # fmt: skip
 from models_search.shared_gan.network import shared_gan_memory, shared_network_sizes
-from models_search.shared_gan.progress import SCORED_ARCHITECTURES
+from models_search.shared_gan.progress import periodic_images
 from utils.cli import UserError
 from utils.data.labels import Classes
 from utils.data.load import load_classes
@@ -142,9 +138,7 @@ class Plan:
         shared, updates = self.shared_gan, self.iterations * self.controller_steps
         rewards = updates * self.controller.ctrl_sample_batch + len(self.resolutions) * shared.num_candidate
         scored_images = rewards * self.search.rl_num_eval_img
-        if shared.score_freq:
-            times = self.iterations // shared.score_freq
-            scored_images += times * SCORED_ARCHITECTURES * shared.score_imgs
+        scored_images += periodic_images(self)
         return {
             "architecture": "searched",
             "resolution": self.data.img_size,
@@ -161,6 +155,8 @@ class Plan:
 
 GROUPS = ("data", "labels", "network", "cells", "weights", "training", "recipe", "scoring", "run", "search")
 GROUPS += ("beam", "shared_gan", "multi_level", "controller")
+# Options of a controller that learns.
+LEARNING = ("ctrl_step", "ctrl_sample_batch", "ctrl_lr", "entropy_coeff", "baseline_decay", "reuse_rewards")
 
 
 def make_plan(options):
@@ -171,14 +167,7 @@ def make_plan(options):
     if options.search.method == "slas":
         return _plan(options, groups, number_of_cells(options), ())
     if options.multi_level.controller == "random":
-        for name in (
-            "ctrl_step",
-            "ctrl_sample_batch",
-            "ctrl_lr",
-            "entropy_coeff",
-            "baseline_decay",
-            "reuse_rewards",
-        ):
+        for name in LEARNING:
             if name in options.typed:
                 raise UserError(
                     f"--{name}: without effect with --controller random, which learns nothing; leave it out"

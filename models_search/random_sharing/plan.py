@@ -6,7 +6,7 @@ from models_search.restrictions import restricted_space
 from models_search.search_space import number_of_architectures, random_architecture
 from models_search.shared_gan.checks import CELL_BYTES, check_machine, check_options, number_of_cells
 from models_search.shared_gan.network import shared_gan_memory, shared_network_sizes
-from models_search.shared_gan.progress import SCORED_ARCHITECTURES
+from models_search.shared_gan.progress import periodic_images
 from utils.cli import UserError
 from utils.data.labels import Classes
 from utils.data.load import load_classes
@@ -71,9 +71,7 @@ class Plan:
         shared, options = self.shared_gan, self.random_sharing
         scored_images = options.random_candidates * options.cheap_eval_imgs
         scored_images += shared.num_candidate * self.search.rl_num_eval_img
-        if shared.score_freq:
-            times = self.iterations // shared.score_freq
-            scored_images += times * SCORED_ARCHITECTURES * shared.score_imgs
+        scored_images += periodic_images(self)
         return {
             "architecture": "searched",
             "resolution": self.data.img_size,

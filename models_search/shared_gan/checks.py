@@ -1,4 +1,4 @@
-"""Options that do not go together in a search that shares weights."""
+"""Options that do not go together in a search that shares weights, or in any that draws cells."""
 
 import math
 
@@ -13,17 +13,15 @@ from utils.training.checks import check_recipe
 from utils.training.inputs import refuse_uneven_batches
 from utils.training.memory import Memory
 
-MOST_CELLS = 10  # each one has twice as many candidates as the one before: 18,432 in the end
+# Each one has twice as many candidates as the one before: in the end 18,432, in the extended space 92,160.
+MOST_CELLS = 10
 CELL_BYTES = 100  # of a cell as an object, at least
 
 
 def check_options(options):
     """Raise UserError where the options of a search in a shared GAN contradict each other."""
     shared, topk, splits = options.shared_gan, options.beam.topk, options.scoring.is_splits
-    if options.cells.bottom_width == 1:
-        raise UserError("--bottom_width: 1 leaves the first cell's instance norm one value; give 2 or more")
-    if options.search.reward == "swd":
-        raise UserError("--reward: swd is a reward of --method dggan and proggan; use is or fid")
+    check_cells_and_reward(options)
     if topk > shared.num_candidate:
         raise UserError(
             f"--topk: cannot keep {topk} of --num_candidate {shared.num_candidate}; lower --topk or draw more"
@@ -33,6 +31,14 @@ def check_options(options):
     if shared.score_freq and shared.score_imgs < splits:
         parts = f"--is_splits {splits} parts"
         raise UserError(f"--score_imgs: {shared.score_imgs} images have no {parts}; score more images")
+
+
+def check_cells_and_reward(options):
+    """Raise UserError for a reward or a first cell that no search that draws cells can have."""
+    if options.cells.bottom_width == 1:
+        raise UserError("--bottom_width: 1 leaves the first cell's instance norm one value; give 2 or more")
+    if options.search.reward == "swd":
+        raise UserError("--reward: swd is a reward of --method dggan and proggan; use is or fid")
 
 
 def check_machine(plan):

@@ -38,6 +38,13 @@ def is_scored_after(plan, iteration):
     return frequency > 0 and (iteration + 1) % frequency == 0
 
 
+def periodic_images(plan):
+    """How many images the scores of --score_freq take in a whole search."""
+    shared = plan.shared_gan
+    times = plan.iterations // shared.score_freq if shared.score_freq else 0
+    return times * SCORED_ARCHITECTURES * shared.score_imgs
+
+
 def score_sampled(state, plan, architectures, reward):
     """[Scored by IS and FID] of architectures that the search's policy samples: its progress."""
     generator, images = state.shared.gan.generator, plan.shared_gan.score_imgs

@@ -78,9 +78,8 @@ def load(options):
 
 def is_same_file(first, second):
     """Whether two paths, of which one may be None, lead to one file that exists."""
-    return (
-        bool(second) and os.path.exists(first) and os.path.exists(second) and os.path.samefile(first, second)
-    )
+    paths = first, second
+    return all(path and os.path.exists(path) for path in paths) and os.path.samefile(*paths)
 
 
 def draws_only(options):
@@ -281,15 +280,19 @@ def score(loaded, options, classes, device):
         export(loaded, options, scores, run)
     results = {"scores": scores.as_dict(), "backend_differences": differences}
     if by_class:
-        names = image_set.class_names, loaded.classes
-        results["intra_fid"], line = score_by_class(generator, feature_nets[0], images, *names, options)
+        results["intra_fid"], line = score_by_class(
+            generator, feature_nets[0], images, image_set.class_names, loaded.classes, options
+        )
         run.log(line)
     run.finish({**describe(options, loaded.architecture, loaded), **results})
     run.log(f"samples {picture}, results {run.folder / 'results.json'}")
 
 
 def score_by_class(generator, feature_net, images, names, classes, options):
-    """(FID of each class and their mean, plain data; a line for the log). names: of the images' labels."""
+    """(FID of each class and their mean, plain data; a line for the log).
+
+    names: of the images' classes. classes: the Classes of the generator.
+    """
     count = options.test.intra_fid_imgs
     found = intra_fid.intra_fid(
         generator, feature_net, images, names, classes, num_images=count, seed=options.run.random_seed,

@@ -14,13 +14,14 @@ from utils.cli import UserError
 from utils.training.memory import on_meta
 
 CAPS = {"max_params": "parameters", "max_macs": "MACs"}  # in the order of generator_sizes
-ATTENTION_SIZE = 16  # attention costs the fourth power of the size; SAGAN has it at 32 px of 128
+ATTENTION_SIZE = 16  # attention costs the fourth power of the size; SAGAN has it at 32 px, for images of 128
 
 
 def restricted_space(levels, space, latent_dim, cells, conditioning=NONE):
     """The RestrictedSpace of architectures with so many cells; None: all of the authors' space.
 
-    space, cells: the option groups of these names. Raises UserError if nothing is left.
+    space, cells: the option groups of these names. Raises UserError if nothing is left, or if an option has
+    no effect.
     """
     caps = {name: getattr(space, name) for name in CAPS if getattr(space, name) is not None}
     if space.cap_gf_dim is not None and not caps:

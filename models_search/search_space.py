@@ -34,12 +34,18 @@ def space_name(space):
 
 
 def is_inside(architecture, space):
-    """Whether a RestrictedSpace (None: the authors' space) has an architecture, or one that it begins."""
+    """Whether an architecture, or one that begins with its cells, is in a RestrictedSpace.
+
+    space: the RestrictedSpace; None: the authors' space.
+    """
     return architecture.space == "authors" if space is None else space.has(architecture)
 
 
 def number_of_architectures(levels, space=None):
-    """How many architectures have `levels` cells, and are of a RestrictedSpace; None: too many to count."""
+    """How many architectures of `levels` cells there are; None if they are too many to count.
+
+    space: the RestrictedSpace to count in; None: the authors' space.
+    """
     return math.prod(len(every_cell(level)) for level in range(levels)) if space is None else space.count()
 
 

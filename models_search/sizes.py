@@ -39,17 +39,20 @@ def sizes_of_cells(level, gf_dim, bottom_width, num_classes=0, noise_dim=0, *, s
     """
     widths = gf_dim, bottom_width, num_classes, noise_dim
 
-    def size(spec, which):
-        return sum(
-            _cell_sizes(with_it, *widths)[which] - (_cell_sizes(without, *widths)[which] if without else 0)
-            for with_it, without in _parts(spec)
-        )
-
-    return [(size(spec, 0), size(spec, 1)) for spec in every_cell(level, space)]
+    rows = []
+    for spec in every_cell(level, space):
+        parts = [
+            (_cell_sizes(cell, *widths), _cell_sizes(without, *widths) if without else (0, 0))
+            for cell, without in _parts(spec)
+        ]
+        rows.append(tuple(sum(size[which] - less[which] for size, less in parts) for which in (0, 1)))
+    return rows
 
 
 def _parts(spec):
-    """[(a cell that has one part of `spec`, the same without it)]: few different ones among all cells."""
+    """[(a cell that has one part of `spec`, the same cell without it)]. The first part, the convolutions, has
+    no cell without it: None. Among all cells there are few different parts, so few cells are built.
+    """
     bare = CellSpec("post", "none", "nearest", False, (False,) * len(spec.skips))
     parts = [(replace(bare, conv=spec.conv, up=spec.up), None)]
     parts.append((replace(bare, conv=spec.conv, norm=spec.norm), replace(bare, conv=spec.conv)))

@@ -99,7 +99,7 @@ def _towards(start, end, distance):
     return x0 + (x1 - x0) * share, y0 + (y1 - y0) * share
 
 
-# What reads the noise says so.
+# The labels of layers that read the noise z; other norms are labelled by their names.
 NORMS = {"self_modulated": "batch norm by z", "adain": "AdaIN by z"}
 CONVS = {"modulated": "conv 3×3 by z"}
 

@@ -21,7 +21,10 @@ def norm_layer(name, channels, num_classes=0, noise_dim=0):
 
 
 def normalise(norm, x, labels=None, noise=None):
-    """norm(x) of a `norm_layer`, which gets what else it reads: the labels or the noise."""
+    """Apply a layer that `norm_layer` made: (N, C, H, W) -> (N, C, H, W).
+
+    labels (N,) and noise (N, noise_dim): for the layers that read them.
+    """
     if isinstance(norm, ConditionalBatchNorm2d):
         return norm(x, labels)
     return norm(x, noise) if isinstance(norm, tuple(STYLED_NORMS.values())) else norm(x)
@@ -36,8 +39,8 @@ class ConvUnit(nn.Module):
     """One of a cell's two 3x3 convolutions, with norm and ReLU before ("pre") or after it.
 
     It has a normalisation layer for each name in `norms`, and a learned upsampling if `with_deconv`. Each
-    call says which of them to use. If there are classes, batch norm depends on them. "modulated" ones, and
-    the styled norms, read the noise (N, noise_dim).
+    call says which of them to use. If there are classes, batch norm depends on them. A "modulated"
+    convolution and the layers of STYLED_NORMS read the noise.
     """
 
     merged = False  # whether it is computed in its merged form, see models.layers.resampled
@@ -58,7 +61,10 @@ class ConvUnit(nn.Module):
             self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1)
 
     def forward(self, x, norm, up=None, labels=None, noise=None):
-        """(N, C, H, W) -> (N, C', H, W), or (N, C', 2H, 2W) if `up` names an upsampling."""
+        """(N, C, H, W) -> (N, C', H, W), or (N, C', 2H, 2W) if `up` names an upsampling.
+
+        labels (N,) and noise (N, noise_dim): for the layers that read them.
+        """
         if self.pre_activation:
             return self._convolve(self._activate(x, norm, labels, noise), up, noise)
         return self._activate(self._convolve(x, up, noise), norm, labels, noise)
@@ -80,7 +86,7 @@ class Cell(nn.Module):
     It has only the parameters that they need. With every cell of a level as candidates it is part of the
     shared generator, with a single one it is part of a derived generator. Candidates share weights as in the
     authors' search: all of them share the 1x1 convolutions of the shortcut and the skips, and those with the
-    same `conv` share the 3x3 convolutions. Those with attention share it, too.
+    same `conv` share the 3x3 convolutions. All with attention share its layer.
     """
 
     merged = False  # whether it is computed in its merged form, see models.layers.resampled
@@ -117,7 +123,7 @@ class Cell(nn.Module):
     def forward(self, x, features, spec, labels=None, noise=None):
         """Run candidate `spec` on the input x (N, C, H, W) and the features of all earlier cells.
 
-        labels (N,) and noise (N, D): for the layers that read them.
+        labels (N,) and noise (N, noise_dim): for the layers that read them.
 
         Returns (this cell's feature, its output), both (N, C', 2H, 2W). The feature that later cells get
         includes this cell's own skips; the authors' released weights depend on that.

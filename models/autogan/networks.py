@@ -84,7 +84,8 @@ class Generator(nn.Module):
             generator = cls.of(architecture, **widths)
             return add_spectral_norm(generator) if normed else generator
 
-        convs = CHOICES["authors"]["conv"]  # a shared generator has cells of all, a derived one of one kind
+        # Of both spaces, a shared cell has at least the authors' kinds of convolution; a derived one has one.
+        convs = CHOICES["authors"]["conv"]
         if all(any(name.startswith(f"cells.0.first.{conv}.") for name in state) for conv in convs):
             with torch.device("meta"):
                 used = build().state_dict().keys()

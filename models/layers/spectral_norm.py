@@ -89,9 +89,10 @@ class JointSpectralNorm(nn.Module):
 def _normalise(norms, weights):
     """Divide each weight by its largest singular value, which is estimated by its norm's vectors."""
     layouts, eps = tuple((weight.shape, weight.stride()) for weight in weights), norms[0].eps
-    kind = weights[0].device.type
-    exact = nullcontext() if kind == "meta" else torch.autocast(kind, enabled=False)
-    with torch.no_grad(), exact:
+    device = weights[0].device.type
+    # torch.autocast knows no meta tensors, of which sizes are counted.
+    without_autocast = nullcontext() if device == "meta" else torch.autocast(device, enabled=False)
+    with torch.no_grad(), without_autocast:
         matrices = _stack(weights, layouts)
         to_memory, to_shape = _memory_orders(layouts, weights[0].device)
         us, vs = [norm._u for norm in norms], [norm._v for norm in norms]

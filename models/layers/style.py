@@ -1,4 +1,4 @@
-"""Layers that the noise modulates: what a generator of styles is made of.
+"""Layers that the noise modulates, as in style-based generators.
 
 Each has a network of its own from the noise to scales and shifts, as in self-modulation. StyleGAN's layers
 share a deeper one instead; with one each, the size of a cell does not depend on the other cells.
@@ -11,6 +11,7 @@ from torch import nn
 from models.layers.resampled import conv_of_doubled, upsample
 
 HIDDEN = 32  # units of the hidden layer, as in self-modulation
+EPS = 1e-8  # added to squared norms, as in StyleGAN2
 
 
 class Style(nn.Module):
@@ -42,8 +43,7 @@ class SelfModulatedBatchNorm2d(nn.Module):
 
     def forward(self, x, noise):
         """(N, C, H, W), (N, noise_dim) -> (N, C, H, W)."""
-        gain, shift = self.style(noise)
-        return self.batch(x) * _as_map(1 + gain) + _as_map(shift)
+        return _scale_and_shift(self.batch(x), *self.style(noise))
 
 
 class AdaptiveInstanceNorm2d(nn.Module):
@@ -56,12 +56,11 @@ class AdaptiveInstanceNorm2d(nn.Module):
 
     def forward(self, x, noise):
         """(N, C, H, W), (N, noise_dim) -> (N, C, H, W)."""
-        gain, shift = self.style(noise)
-        return self.instance(x) * _as_map(1 + gain) + _as_map(shift)
+        return _scale_and_shift(self.instance(x), *self.style(noise))
 
 
 class ModulatedConv2d(nn.Conv2d):
-    """A 3x3 convolution whose kernels the noise scales, and which are scaled back to a norm of 1.
+    """A 3x3 convolution whose kernels the noise scales; then each is divided by its norm.
 
     Every input channel is scaled by s = 1 + scale(z), every output channel by 1 / the norm of its scaled
     kernel (Karras et al., CVPR 2020). The images are scaled instead of the kernels: before the convolution by
@@ -86,7 +85,12 @@ class ModulatedConv2d(nn.Conv2d):
             x = conv_of_doubled(x, self.weight)
         else:
             x = F.conv2d(x if up is None else upsample(x, up), self.weight, padding=1)
-        return x * _as_map(torch.rsqrt(power + 1e-8)) + self.bias[:, None, None]
+        return x * _as_map(torch.rsqrt(power + EPS)) + self.bias[:, None, None]
+
+
+def _scale_and_shift(x, gain, shift):
+    """(1 + gain) x + shift: (N, C, H, W) and twice (N, C) -> (N, C, H, W)."""
+    return x * _as_map(1 + gain) + _as_map(shift)
 
 
 def _as_map(values):

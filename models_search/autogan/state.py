@@ -164,5 +164,5 @@ def _refuse_other_level(saved, plan, source):
     if level != plan.level_at(min(iteration, plan.iterations - 1)) or cells != {wanted}:
         problem = f"level {level} and architectures of {sorted(cells)} cells at iteration {iteration}"
         raise UserError(f"{source} holds {problem}, which do not go together; use another one")
-    if not all(is_inside(architecture, plan.space) for architecture in architectures if architecture.cells):
+    if not all(is_inside(architecture, plan.space) for architecture in architectures):
         raise UserError(f"{source} holds architectures outside the search's space; use another one")

@@ -164,7 +164,7 @@ def _json_pairs(text):
 
 
 def _once(pairs):
-    """An object of JSON as a dict. Python would keep the last of several values of a name."""
+    """The dict of a JSON object. Raises ValueError if a name has two values: Python would keep the last."""
     found = dict(pairs)
     for name, value in pairs:
         if found[name] != value:

@@ -140,7 +140,7 @@ class Run:
         # Not SummaryWriter: its thread dies if the disk is full, and the program then waits for it for ever.
         # No session-start event either: at this event TensorBoard drops all figures at later steps, but each
         # tag counts its own steps.
-        # The file's name is the second. One that goes on within the same would replace it.
+        # The file is named after the time in seconds: one opened within the same second would replace it.
         number = len(list(self.logs.glob("events.*")))
         with naming(self.logs / "events"):
             self._tensorboard = EventsWriter(str(self.logs / "events"), f".{number}" if number else "")

@@ -104,6 +104,7 @@ def test_an_option_that_a_script_refuses_ends_a_comparison_before_it_begins(
         ({"training": "--max_search_iter 2"}, (), "--max_search_iter: no such option"),
         ({"trainings": {"a": "--random_seed 3"}}, (), "--random_seed: the plan's seeds set it"),
         ({}, ("--estimate",), "--estimate: without effect in a comparison"),
+        ({"training": "--derive derived.json"}, (), "--derive: "),
     ],
 )
 def test_so_does_one_of_a_comparison_of_trainings(fail_comparison, monkeypatch, change, words, wanted):

@@ -15,8 +15,8 @@ from utils.run.config import read_config
 from utils.run.files import read_json
 
 ROOT = Path(__file__).resolve().parents[2]
-# Options that a comparison sets itself, or that would make no run.
-WITHOUT_EFFECT = ("dry_run", "estimate", "exp_name", "folder_file", "load_path", "resume")
+# Options that a comparison sets itself, or that would make no run, or several.
+WITHOUT_EFFECT = ("derive", "dry_run", "estimate", "exp_name", "folder_file", "load_path", "resume")
 
 
 def read_plan(path, texts, variants):

@@ -63,10 +63,9 @@ def _block(title, content):
 def headline(run):
     """What the run was, in one line."""
     options = run.options
-    what = {
-        "training": "Training of one architecture",
-        "scoring": "Scoring of a checkpoint",
-    }.get(run.kind) or METHODS.get(options.get("method"), str(options.get("method")))
+    kinds = {"training": "Training of one architecture", "scoring": "Scoring of a checkpoint"}
+    method = options.get("method")
+    what = kinds.get(run.kind) or METHODS.get(method, str(method))
     return f"{what}. {options.get('dataset')}, {run.final_resolution} px, scored by {run.feature_net}."
 
 

@@ -11,29 +11,11 @@ from models.autogan.architecture import CHOICES, Architecture
 from models.errors import ArchitectureError
 from utils.cli import UserError
 
-COLUMNS = (
-    "run",
-    "architecture",
-    "level",
-    "iteration",
-    "purpose",
-    "is",
-    "fid",
-    "images",
-    "parameters",
-    "macs",
-    "seconds",
-)
-DRAWN = (
-    "reward",
-    "trial",
-    "cheap",
-    "node",
-    "score",
-)  # purposes for which a search draws by its policy, best first
-
-
-ALL_CHOICES = CHOICES["extended"]  # which has all that the authors' space has
+COLUMNS = ("run", "architecture", "level", "iteration", "purpose", "is", "fid", "images")
+COLUMNS += ("parameters", "macs", "seconds")
+# Purposes for which a search draws by its policy, best first.
+DRAWN = ("reward", "trial", "cheap", "node", "score")
+ALL_CHOICES = CHOICES["extended"]  # it has all that the authors' space has
 
 
 @dataclass(frozen=True)

@@ -32,11 +32,7 @@ class SearchState:
             "gan": self.shared.gan.state_dict(),
             "collapse": self.shared.collapse.state_dict(),
             **saved_classes(self.shared.classes),
-            "counters": {
-                "iteration": self.iteration,
-                "trained": self.trained,
-                **self.shared.counters(),
-            },
+            "counters": {"iteration": self.iteration, "trained": self.trained, **self.shared.counters()},
             "cheap": [(str(architecture), reward) for architecture, reward in self.cheap],
             "in_full": [(str(architecture), reward) for architecture, reward in self.in_full],
         }

@@ -80,15 +80,8 @@ class TrainingPlan:
             networks = self.new_networks()
             if self.run.is_fast:
                 networks = tuple(map(fast_form, networks))
-            return training_memory(
-                networks,
-                self.training,
-                batch,
-                self.data.img_size,
-                widths=widths,
-                averages=1,
-                parts=self.recipe.accumulate,
-            )
+            details = {"widths": widths, "averages": 1, "parts": self.recipe.accumulate}
+            return training_memory(networks, self.training, batch, self.data.img_size, **details)
 
     def check(self, device):
         """Raise UserError unless the device computes in the precision and has the memory."""

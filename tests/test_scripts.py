@@ -125,6 +125,11 @@ def test_both_protocols_are_one_flag(type_command, capsys):
         ("test --exp_name ../../x", "--exp_name: '../../x' is not the name of a folder"),
         ("train_derived", "--arch"),
         ("train_derived --arch 1 0 1", "--arch: cell 1 takes 4 tokens"),
+        (
+            "train_derived --arch extended 1 0 1 1",
+            "takes 5 tokens, not 4; the first cell has 4 tokens and each "
+            "further one 5 (after the word extended: 5 and 6)",
+        ),
         ("train_derived --arch 1 0 1 1", "--img_size 8"),
         ("train_derived --arch_file nowhere.json", "--arch_file"),
         ("train_derived --gen_model autogan_cifar10_d", "--gen_model"),

@@ -218,3 +218,9 @@ def test_trainings_are_done_one_after_the_other_and_make_a_table(
     assert rows["wide"][0]["parameters"] > rows["plain"][0]["parameters"] and rows["wide"][0]["seconds"] > 0
     table = (tmp_path / "logs/compare_plan/comparison.md").read_text()
     assert table in capsys.readouterr().out and table.count("| 2 |") == 2
+
+
+def test_a_variant_that_equals_the_baseline_differs_by_nothing(comparison):
+    rows = {name: [{"seed": seed, "fid": 9.0, "is": 2.0} for seed in (1, 2)] for name in ("a", "b")}
+    cells = comparison.score_cells(rows | {"c": []})
+    assert [cells[name][3] for name in "abc"] == ["", "+0.0", ""]

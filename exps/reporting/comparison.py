@@ -118,11 +118,16 @@ def score_cells(rows):
 
     The differences from the first are by seed, with their 95 % t interval.
     """
-    first, cells = {row["seed"]: row["fid"] for row in next(iter(rows.values()))}, {}
+    baseline, cells = next(iter(rows)), {}
+    first = {row["seed"]: row["fid"] for row in rows[baseline]}
     for name, found in rows.items():
         differences = [row["fid"] - first[row["seed"]] for row in found if row["seed"] in first]
         scores = [spread([row[score] for row in found]) for score in ("fid", "is")]
-        cells[name] = [str(len(found)), *scores, interval(differences) if any(differences) else ""]
+        cells[name] = [
+            str(len(found)),
+            *scores,
+            interval(differences) if differences and name != baseline else "",
+        ]
     return cells
 
 
@@ -142,7 +147,7 @@ def spread(values):
 
 def interval(differences):
     """The mean of paired differences and its 95 % interval by Student's t."""
-    if len(differences) < 2:
+    if len(set(differences)) < 2:  # the interval needs a spread
         return f"{differences[0]:+.1f}"
     low, high = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
     return f"{sum(differences) / len(differences):+.1f} ({low:+.1f} to {high:+.1f})"

@@ -186,8 +186,8 @@ class Architecture:
 
 def _space_and_vector(text):
     """(space, what follows its name) of a text form."""
-    first, _, rest = text.partition(" ")
-    return (first, rest) if first in CHOICES else ("authors", text)
+    first, *rest = text.split(maxsplit=1)
+    return (first, "".join(rest)) if first in CHOICES else ("authors", text)
 
 
 def _refuse_many_cells(count):

@@ -53,7 +53,8 @@ def test_a_random_search_that_is_killed_and_goes_on_ends_as_the_unbroken_one(tmp
 
 
 @pytest.mark.parametrize(
-    "moment, call, save_always", [("mid-child", 14, True), ("between growing and pruning", 1, False)]
+    "moment, call, save_always",
+    [("mid-child", 14, True), ("between growing and pruning", 1, False), ("saving the tree", 4, False)],
 )
 def test_a_growth_that_is_killed_and_goes_on_ends_as_the_unbroken_one(
     tmp_path, pictures, finished, moment, call, save_always

@@ -135,12 +135,20 @@ class NodeTrainer:
         return value if reward == "is" else -value
 
     def save(self, tree):
-        """Save the tree: as a checkpoint to go on from, as JSON and as a picture.
+        """Save the tree as a checkpoint to go on from, and write its files."""
+        step = tree[-1].step
+        self.run.save({"tree": tree_to_json(tree)}, step)
+        self.write_files(tree)
+        if tree[0].score is not None:
+            kept = ", ".join(f"node {index}" for index in kept_nodes(tree, step))
+            self.run.log(f"growing step {step}: kept {kept}")
+
+    def write_files(self, tree):
+        """Write the tree as JSON and as a picture, and that of its best network.
 
         Removes the weights of networks that pruning has dropped.
         """
         run, step = self.run, tree[-1].step
-        run.save({"tree": tree_to_json(tree)}, step)
         write_atomically(
             run.folder / "growth_tree.json", lambda file: file.write(tree_to_json(tree).encode())
         )
@@ -149,11 +157,10 @@ class NodeTrainer:
         for index, node in enumerate(tree):
             if node.kept is False:
                 node_file(run.folder, index).unlink(missing_ok=True)
-        if tree[0].score is not None:
-            kept = kept_nodes(tree, step)
-            best = node_picture(run.folder, kept[0]).read_bytes()
-            write_atomically(run.samples / f"best_of_step_{step:02d}.png", lambda file: file.write(best))
-            run.log(f"growing step {step}: kept {', '.join(f'node {index}' for index in kept)}")
+        picture = run.samples / f"best_of_step_{step:02d}.png"
+        if tree[0].score is not None and not picture.exists():
+            best = node_picture(run.folder, kept_nodes(tree, step)[0]).read_bytes()
+            write_atomically(picture, lambda file: file.write(best))
 
 
 # How search.py runs it.
@@ -214,6 +221,8 @@ def run_search(tree, plan, materials, run, stop):
         trainer = NodeTrainer(plan, run, pool, materials.names)
         if tree[0].score is None:
             trainer.save(tree)
+        else:  # a run that was killed while it saved may lack some
+            trainer.write_files(tree)
         tree = search(tree, plan, trainer)
     beam = best_nodes(tree, plan.data.img_size, plan.kept)
     resolutions = best_of_resolutions(tree, plan.images_per_node)

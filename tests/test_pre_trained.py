@@ -169,11 +169,11 @@ def test_of_a_path_only_the_name_goes_into_a_file():
     ],
 )
 def test_a_mistake_at_writing_is_told_in_one_line(fail_command, options, words):
-    assert words in fail_command(f"test --load_path {FILES[0]} {options}")
+    assert words in fail_command(f"test --load_path {FOLDER}/digits_a_gf16.safetensors {options}")
 
 
 def test_a_file_is_not_replaced_by_what_is_read_from_it(fail_command, tmp_path):
-    shutil.copy(FILES[0], tmp_path / "w.safetensors")
+    shutil.copy(FOLDER / "digits_a_gf16.safetensors", tmp_path / "w.safetensors")
     (tmp_path / "link.safetensors").symlink_to("w.safetensors")
     for name in ("w.safetensors", "./w.safetensors", "link.safetensors"):
         line = fail_command(f"test --load_path w.safetensors --export {name} --num_eval_imgs 8 --is_splits 1")

@@ -252,18 +252,20 @@ def command(script, options, **values):
 
 
 def changed_options(saved, architecture=""):
-    """{option: (value, default)} of a run's saved options, as JSON holds them, that differ from the defaults.
+    """{option: (value, default)} of a run's saved options that differ from the defaults, as JSON holds them.
 
     architecture: the text of what a run of train_derived.py or test.py trained or scored. An option that this
     version does not have has no default: None.
     """
     method = saved.get("method") or architectures.family_name(architecture)
-    defaults = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in _defaults(script_of(saved) or TEST, method, saved.get("protocol")).items()
-    }
-    pairs = {name: (value, defaults.get(name)) for name, value in saved.items()}
+    defaults = _as_json(_defaults(script_of(saved) or TEST, method, saved.get("protocol")))
+    pairs = {name: (value, defaults.get(name)) for name, value in _as_json(saved).items()}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _as_json(values):
+    """{option: value} with lists for tuples."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def started_by(saved, architecture=""):

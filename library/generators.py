@@ -82,11 +82,18 @@ def load_generator(path, checkpoint="best", architecture=None):
         return Loaded(_build(str(architecture), weights, None, file), {}, file)
     options = _run_options(file, saved)
     generator = _build(text, weights["average"], architecture, file)
-    # A node of a growth tree has no position.
-    position, n_critic = saved.get("position"), options.get("n_critic")
-    iteration = position // n_critic if isinstance(position, int) and n_critic else None
+    steps, n_critic = _steps(saved, options), options.get("n_critic")
+    iteration = None if steps is None or not n_critic else steps // n_critic
     classes = read_saved_classes(saved, f"--load_path: {file}")
     return _fitting(Loaded(generator, options, file, kind, iteration, classes))
+
+
+def _steps(saved, options):
+    """The discriminator's steps of a training, or of the path to a node of a growth tree; None if unknown."""
+    if isinstance(saved.get("position"), int):
+        return saved["position"]
+    each, path = options.get("growth_iterations"), saved.get("path")
+    return each * len(path) if each and isinstance(path, list) else None
 
 
 def _fitting(loaded):

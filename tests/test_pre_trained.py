@@ -12,6 +12,7 @@ from PIL import Image
 from running import ROOT, use_tiny_net
 from safetensors.torch import save_file
 
+import cfg
 from library.export import fits_half, save_safetensors, save_strip
 from library.generators import load_generator
 from library.headers import OF_A_SCORE, read_header, without_folders
@@ -118,6 +119,16 @@ def test_a_written_file_is_scored_again_as_it_states_without_options(
     assert "the file states tiny: is_mean" in (again / "Log" / "log.txt").read_text()
     dtypes = {tensor.dtype for tensor in load_generator(file).generator.state_dict().values()}
     assert torch.float16 not in dtypes
+
+
+@pytest.mark.parametrize("method", ["autogan", "dggan", "asha"])
+def test_a_command_names_only_what_differs_from_the_defaults(method):
+    """Checkpoints hold tuples, JSON lists."""
+    saved = cfg.parse(
+        "search", ["--method", method, "--gf_dim", "8"] if method != "dggan" else ["--method", method]
+    )
+    words = {"autogan": "--gf_dim 8", "dggan": "--method dggan", "asha": "--gf_dim 8 --method asha"}[method]
+    assert cfg.started_by(saved.flat()) == f"python search.py {words}"
 
 
 def test_the_header_has_a_command_that_trains_it_anew(type_command, short_runs, tmp_path, monkeypatch):

@@ -174,7 +174,9 @@ def test_home_is_found_after_an_equals_sign(monkeypatch):
 # SIGHUP
 
 
-def test_a_closing_terminal_is_a_stop_even_if_it_says_so_twice(tmp_path):
+def test_a_closing_terminal_is_a_stop_even_if_it_says_so_twice(tmp_path, request):
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
+    request.addfinalizer(lambda: signal.signal(signal.SIGHUP, before))
     run = Run.create(tmp_path, "run", {})
     stop = StopSignal("go on with --load_path RUN", run.note)
     save_point = SavePoint(lambda: run.save({}, 1), stop, stop.hint)

@@ -396,7 +396,7 @@ def pictures(tmp_path_factory):
     return write_pictures(tmp_path_factory.mktemp("pictures"))
 
 
-@pytest.mark.parametrize("name", ["search", "slas", "random_sharing", "asha"])
+@pytest.mark.parametrize("name", ["search", "random_sharing"])
 def test_a_search_of_extended_cells_that_stops_and_goes_on_equals_the_uninterrupted_one(
     type_command, tmp_path, monkeypatch, pictures, name
 ):

@@ -123,7 +123,7 @@ def test_a_choice_of_the_extended_space_is_none_of_the_authors():
 def covering(level):
     """Cells of a level in which every two options of different choices meet; all of them at low levels."""
     cells = every_cell(level, "extended")
-    found = cells if level < 2 else cells[:: 7 if level == 2 else 11]
+    found = cells if level < 2 else cells[::7]
     choices = [*CHOICES["extended"], "skips"]
     for names in itertools.combinations(choices, 2):
         pairs = [{tuple(getattr(cell, name) for name in names) for cell in some} for some in (cells, found)]
@@ -131,7 +131,7 @@ def covering(level):
     return found
 
 
-@pytest.mark.parametrize("level", [0, 1, 2, 3])
+@pytest.mark.parametrize("level", [0, 1, 2])
 def test_cells_run_forward_and_backward_and_their_fast_form_computes_the_same(in_float64, level):
     """Every pair of choices; all cells of the first two levels. Images and all gradients, in training."""
     lower = random_cells(level, seed=level)
@@ -149,7 +149,7 @@ def test_cells_run_forward_and_backward_and_their_fast_form_computes_the_same(in
             torch.testing.assert_close(two.grad, one.grad, **EXACT, msg=f"{spec} {name}")
 
 
-@pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.parametrize("classes", [3])
 def test_the_shared_generator_equals_the_derived_one_with_its_weights(classes):
     widths = {"latent_dim": 4, "gf_dim": 3, "bottom_width": 2, "num_classes": classes}
     shared = with_random_layers(initialise(shared_generator(3, "extended", **widths))).eval()
